@@ -1,0 +1,116 @@
+import type { FeatureEngine } from '../features/engine.ts';
+import type { Flusher } from '../features/flusher.ts';
+import type { FeatureRows } from '../features/rows.ts';
+import { WeirError } from '../runtime/errors.ts';
+import type { Scorer } from '../scoring/scorer.ts';
+import type { Decoder } from './decode/decoder.ts';
+import { type Ownership, type Output, type OutputEvent, partitionName, type RawBatch } from './ports.ts';
+
+/** What one partition's loop is made of. */
+export interface PartitionParts {
+  readonly ownership: Ownership;
+  readonly output: Output;
+  readonly decoder: Decoder;
+  readonly engine: FeatureEngine;
+  readonly scorer: Scorer;
+  readonly flusher: Flusher;
+  readonly observer: PartitionObserver;
+  /** Where a partition without a committed position begins. */
+  readonly start: 'earliest' | 'latest';
+  /** Through which offset every sub-state of the partition is stored. */
+  readonly fence: () => Promise<number | undefined>;
+}
+
+/** Watches the loop; times are taken by the observer. */
+export interface PartitionObserver {
+  /** Times a stage of a batch. */
+  stage<T>(name: Stage, work: () => T): T;
+  recovering(from: number, to: number, isTruncated: boolean): void;
+  recovered(events: number): void;
+  published(batch: PublishedBatch): void;
+}
+
+export type Stage = 'read' | 'decode' | 'load' | 'apply' | 'score' | 'publish';
+
+export interface PublishedBatch {
+  readonly raw: RawBatch;
+  readonly decoded: ReturnType<Decoder['decode']>;
+  readonly scored: ReturnType<Scorer['decide']> extends Promise<infer S> ? S : never;
+  readonly rows: FeatureRows;
+  readonly late: number;
+}
+
+/**
+ * One partition from the moment it is owned: fence the former owner, recover the state up to the committed position, then score
+ * batch after batch until the signal aborts or, with `untilEnd`, the log's present end is reached. The order within a batch is what
+ * makes it exactly once: apply, score, publish with the position, and only then let the store have the state.
+ */
+export async function runPartition(parts: PartitionParts, untilEnd: boolean, signal: AbortSignal): Promise<void> {
+  const { ownership, output, flusher } = parts;
+  const range = await ownership.range();
+  const position = (await output.position()) ?? (parts.start === 'earliest' ? range.earliest : range.end);
+  await recover(parts, range, position, signal);
+  await flusher.published(position);
+
+  let at = position;
+  let end = untilEnd ? range.end : Number.NaN;
+  while (!signal.aborted && !ownership.revoked.aborted && !(at >= end)) {
+    const raw = await parts.observer.stage('read', () => ownership.read(at));
+    if (raw.values.length > 0) {
+      await processBatch(parts, raw);
+      await flusher.published(raw.next);
+    }
+    at = raw.next;
+    if (end === Number.POSITIVE_INFINITY) end = raw.end;
+  }
+}
+
+/**
+ * Applies the log from the fence to the committed position, state only. Sub-states that were stored beyond the fence leave out
+ * what they have, so any number of repetitions ends in the same state.
+ */
+async function recover(parts: PartitionParts, range: { earliest: number }, position: number, signal: AbortSignal): Promise<void> {
+  const { ownership, decoder, engine, observer } = parts;
+  const fence = (await parts.fence()) ?? 0;
+  let at = Math.max(fence, range.earliest);
+  if (at >= position) return;
+  observer.recovering(at, position, at > fence);
+  while (at < position && !signal.aborted && !ownership.revoked.aborted) {
+    const raw = upTo(await ownership.read(at), position);
+    const { batch } = decoder.decode(raw, ownership);
+    engine.replay(batch, await engine.load(batch), partitionName(ownership));
+    observer.recovered(batch.count);
+    at = raw.next;
+  }
+}
+
+/** The batch without the records at or behind the position. */
+function upTo(raw: RawBatch, position: number): RawBatch {
+  if (raw.next <= position) return raw;
+  const count = raw.offsets.findIndex((offset) => offset >= position);
+  if (count < 0) return { ...raw, next: position };
+  return {
+    ...raw,
+    values: raw.values.slice(0, count),
+    keys: raw.keys.slice(0, count),
+    offsets: raw.offsets.slice(0, count),
+    timestamps: raw.timestamps.slice(0, count),
+    next: position,
+  };
+}
+
+async function processBatch(parts: PartitionParts, raw: RawBatch): Promise<void> {
+  const { ownership, output, decoder, engine, scorer, flusher, observer } = parts;
+  const rows = scorer.newRows();
+  const decoded = observer.stage('decode', () => decoder.decode(raw, ownership));
+  const loaded = await observer.stage('load', () => engine.load(decoded.batch));
+  flusher.applying();
+  const late = observer.stage('apply', () => engine.apply(decoded.batch, loaded, partitionName(ownership), rows));
+  const scored = await observer.stage('score', () => scorer.decide(decoded.batch, rows, ownership));
+  const events: OutputEvent[] = scored.events.map((event, row) => ({ ...event, key: raw.keys[decoded.batch.rawIndexes[row]] }));
+  if (ownership.revoked.aborted) {
+    throw new WeirError('FENCED', `partition ${partitionName(ownership)} was given to another process while a batch was under way`);
+  }
+  await observer.stage('publish', () => output.publish({ events, deadLetters: decoded.deadLetters }, raw.next));
+  observer.published({ raw, decoded, scored, rows, late });
+}

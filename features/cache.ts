@@ -1,0 +1,213 @@
+import type { Clock } from '../runtime/clock.ts';
+import { decodeSubState } from './codec.ts';
+import type { EntityPlan } from './plan.ts';
+import type { LoadedEntity, LoadRequest, StateStore } from './store.ts';
+import { emptySubState, type SubState } from './sub-state.ts';
+
+export const neverLoaded = -1;
+
+/** An entity in the process's memory: the sub-states of the partitions owned here, and copies of all others'. */
+export interface Entity {
+  readonly id: string;
+  readonly subStates: SubState[];
+  /** The store's version at the last load; `neverLoaded` when the next use has to load everything. */
+  version: number;
+  /** When the other partitions' copies were last brought up to date, monotonic milliseconds. */
+  refreshedAt: number;
+  /** Batches that hold the entity between load and apply; a pinned entity is never evicted. */
+  pins: number;
+  /** Changes of own sub-states that the store does not have yet; such an entity is never evicted. */
+  dirty: number;
+  /** The load under way, while there is one. */
+  loading: Promise<void> | undefined;
+}
+
+export interface EntityCacheOptions {
+  readonly store: StateStore;
+  readonly clock: Clock;
+  /** Entities kept per entity type. */
+  readonly capacity: number;
+  /** Copies of other partitions' sub-states older than this are loaded again before use. Milliseconds. */
+  readonly refreshMs: number;
+  readonly onLookups: (hits: number, misses: number) => void;
+}
+
+export interface EntityCache {
+  /**
+   * The entities of the given ids, pinned, and up to date in the store's eyes. One round trip for all that have to be loaded.
+   * @param plans entity plans; ids[k] belong to plans[k], '' for none.
+   * @param count rows of each ids[k]
+   */
+  load(plans: readonly EntityPlan[], ids: readonly (readonly string[])[], count: number): Promise<Loaded>;
+  /** From now on the partition is written here. */
+  own(partition: string): void;
+  /** From now on the partition is written elsewhere, or its memory is not to be trusted: what is held of it is forgotten. */
+  disown(partition: string): void;
+  /** Whether some other process may write sub-states of the entity type; false spares the refresh. */
+  setShared(type: string, shared: boolean): void;
+  ownSubState(entity: Entity, plan: EntityPlan, partition: string): SubState;
+  size(): number;
+}
+
+/** entities[k][row] for plan k; undefined where the event has none. */
+export interface Loaded {
+  readonly entities: (Entity | undefined)[][];
+  release(): void;
+}
+
+interface Shelf {
+  young: Map<string, Entity>;
+  old: Map<string, Entity>;
+  shared: boolean;
+}
+
+export function createEntityCache(options: EntityCacheOptions): EntityCache {
+  const { store, clock, capacity, refreshMs } = options;
+  const owned = new Set<string>();
+  const shelves = new Map<string, Shelf>();
+
+  const shelfOf = (type: string): Shelf => {
+    let shelf = shelves.get(type);
+    if (!shelf) shelves.set(type, (shelf = { young: new Map(), old: new Map(), shared: true }));
+    return shelf;
+  };
+
+  function lookUp(shelf: Shelf, id: string): Entity | undefined {
+    let entity = shelf.young.get(id);
+    if (entity) return entity;
+    entity = shelf.old.get(id);
+    if (entity) {
+      shelf.old.delete(id);
+      shelf.young.set(id, entity);
+    }
+    return entity;
+  }
+
+  /** Two generations: when the young one is full the old one goes, but for what is in use or not stored yet. */
+  function rotate(shelf: Shelf): void {
+    if (shelf.young.size * 2 <= capacity) return;
+    const kept = new Map<string, Entity>();
+    for (const [id, entity] of shelf.old) {
+      if (entity.pins > 0 || entity.dirty > 0) kept.set(id, entity);
+    }
+    shelf.old = shelf.young;
+    shelf.young = kept;
+  }
+
+  function needsLoad(entity: Entity, shared: boolean, now: number): boolean {
+    return entity.version === neverLoaded || (shared && now - entity.refreshedAt > refreshMs);
+  }
+
+  async function fetch(wanted: readonly Entity[], plans: readonly EntityPlan[], now: number): Promise<void> {
+    const requests: LoadRequest[] = wanted.map((entity, k) => ({ type: plans[k].type, id: entity.id, version: Math.max(0, entity.version) }));
+    try {
+      const answers = await store.load(requests, owned);
+      for (let k = 0; k < wanted.length; k++) adopt(wanted[k], plans[k], answers[k], now);
+    } finally {
+      for (const entity of wanted) entity.loading = undefined;
+    }
+  }
+
+  function adopt(entity: Entity, plan: EntityPlan, answer: LoadedEntity, now: number): void {
+    for (const { partition, offset, bytes } of answer.subStates) {
+      const held = entity.subStates.findIndex((state) => state.partition === partition);
+      if (held >= 0 && entity.subStates[held].offset >= offset) continue;
+      const state = decodeSubState(bytes, plan, partition, offset);
+      if (held >= 0) entity.subStates[held] = state;
+      else entity.subStates.push(state);
+    }
+    entity.version = answer.version;
+    entity.refreshedAt = now;
+  }
+
+  function forget(partition: string): void {
+    for (const shelf of shelves.values()) {
+      for (const generation of [shelf.young, shelf.old]) {
+        for (const entity of generation.values()) {
+          const held = entity.subStates.findIndex((state) => state.partition === partition);
+          if (held >= 0) entity.subStates.splice(held, 1);
+          entity.version = neverLoaded;
+        }
+      }
+    }
+  }
+
+  return {
+    async load(plans, ids, count) {
+      const now = clock.monotonic();
+      const entities: (Entity | undefined)[][] = [];
+      const wanted: Entity[] = [];
+      const wantedPlans: EntityPlan[] = [];
+      const pending = new Set<Promise<void>>();
+      const pinned: Entity[] = [];
+      let hits = 0;
+      for (let k = 0; k < plans.length; k++) {
+        const shelf = shelfOf(plans[k].type);
+        rotate(shelf);
+        const row: (Entity | undefined)[] = new Array(count);
+        for (let i = 0; i < count; i++) {
+          const id = ids[k][i];
+          if (id === '') continue;
+          let entity = lookUp(shelf, id);
+          if (!entity) {
+            entity = { id, subStates: [], version: neverLoaded, refreshedAt: 0, pins: 0, dirty: 0, loading: undefined };
+            shelf.young.set(id, entity);
+          }
+          row[i] = entity;
+          entity.pins++;
+          pinned.push(entity);
+          if (entity.loading) pending.add(entity.loading);
+          else if (needsLoad(entity, shelf.shared, now)) {
+            wanted.push(entity);
+            wantedPlans.push(plans[k]);
+            entity.loading = placeholder;
+          } else hits++;
+        }
+        entities.push(row);
+      }
+      const release = () => {
+        for (const entity of pinned) entity.pins--;
+      };
+      options.onLookups(hits, wanted.length);
+      try {
+        if (wanted.length > 0) {
+          const loading = fetch(wanted, wantedPlans, now);
+          for (const entity of wanted) entity.loading = loading;
+          pending.delete(placeholder);
+          pending.add(loading);
+        }
+        if (pending.size > 0) await Promise.all(pending);
+      } catch (error) {
+        release();
+        throw error;
+      }
+      return { entities, release };
+    },
+    own(partition) {
+      forget(partition);
+      owned.add(partition);
+    },
+    disown(partition) {
+      forget(partition);
+      owned.delete(partition);
+    },
+    setShared(type, shared) {
+      shelfOf(type).shared = shared;
+    },
+    ownSubState(entity, plan, partition) {
+      const { subStates } = entity;
+      for (let k = 0; k < subStates.length; k++) if (subStates[k].partition === partition) return subStates[k];
+      const state = emptySubState(plan, partition);
+      subStates.push(state);
+      return state;
+    },
+    size() {
+      let entities = 0;
+      for (const { young, old } of shelves.values()) entities += young.size + old.size;
+      return entities;
+    },
+  };
+}
+
+/** Marks an entity as wanted by the very load that is being put together. */
+const placeholder: Promise<void> = Promise.resolve();

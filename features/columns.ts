@@ -1,0 +1,47 @@
+/**
+ * A batch of decoded transactions as columns: row i of every column belongs to the i-th valid record of the batch, in source
+ * order. Columns rather than an object per event keep the inner loops free of allocation.
+ */
+export interface TransactionBatch {
+  /** Number of rows. */
+  readonly count: number;
+  /** Transaction ids; never empty. */
+  readonly ids: string[];
+  /** Event times, milliseconds since the Unix epoch; integers. */
+  readonly times: Float64Array;
+  /** Event kinds, e.g. "authorization". */
+  readonly kinds: string[];
+  /** Source offsets; strictly ascending, below 2^53. */
+  readonly offsets: Float64Array;
+  /** Row's index in the raw batch that it was decoded from (rejected records leave gaps). */
+  readonly rawIndexes: Int32Array;
+  /**
+   * Per field of the layout (same order): for money, number and flag fields the fixed-point integer (money in minor units,
+   * flag 0 or 1), NaN where an optional field is missing; for text fields an empty array.
+   */
+  readonly numbers: Float64Array[];
+  /** Per field of the layout (same order): the value of text fields, '' where missing; for other types an empty array. */
+  readonly texts: string[][];
+  /** Per entity of the layout (same order): the entity's id, '' where the event carries none. */
+  readonly entityIds: string[][];
+}
+
+export type FieldType = 'money' | 'number' | 'flag' | 'text';
+
+export interface FieldLayout {
+  readonly name: string;
+  readonly type: FieldType;
+  /** Decimal digits behind the point that the stored integer keeps: value = stored / 10^scale. 0 for flag and text. */
+  readonly scale: number;
+  readonly optional: boolean;
+}
+
+export interface EntityLayout {
+  readonly name: string;
+}
+
+/** What columns a job's events have; derived from the config's `event` section. */
+export interface EventLayout {
+  readonly fields: readonly FieldLayout[];
+  readonly entities: readonly EntityLayout[];
+}

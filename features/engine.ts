@@ -1,0 +1,227 @@
+import type { Clock } from '../runtime/clock.ts';
+import { createEntityCache, type Entity, type Loaded, neverLoaded } from './cache.ts';
+import { createSubStateWriter } from './codec.ts';
+import type { TransactionBatch } from './columns.ts';
+import { createEvaluator, type Moment } from './evaluate.ts';
+import { textHash } from './hash.ts';
+import type { EntityPlan, FeatureSet } from './plan.ts';
+import type { FeatureRows } from './rows.ts';
+import type { StateStore, SubStateChange } from './store.ts';
+import { insertEvent, type SubState } from './sub-state.ts';
+
+export interface FeatureEngineOptions {
+  readonly set: FeatureSet;
+  readonly store: StateStore;
+  readonly clock: Clock;
+  readonly cacheEntities: number;
+  readonly refreshMs: number;
+  /** Name of the entity that the source is keyed by: no other partition has events of it. */
+  readonly keyEntity: string | undefined;
+  readonly onLookups: (hits: number, misses: number) => void;
+}
+
+/** The velocity features of one process: entity states in memory, applied and evaluated batch by batch. */
+export interface FeatureEngine {
+  /** The partition is owned from now on. @param partitions how many the stream has: owning all spares reading others' states. */
+  gain(partition: string, partitions: number): void;
+  /** The partition is lost, or its memory is not to be trusted any more. */
+  lose(partition: string): void;
+  /** Brings the batch's entities into memory. The answer goes to apply() or replay(), once. */
+  load(batch: TransactionBatch): Promise<Loaded>;
+  /**
+   * Applies event by event, each before its own features are evaluated, and writes the features to `out`.
+   * @returns how many events were too late to be applied.
+   */
+  apply(batch: TransactionBatch, loaded: Loaded, partition: string, out: FeatureRows): number;
+  /** Applies without evaluating, for recovery; sub-states that reach beyond an event leave it out. */
+  replay(batch: TransactionBatch, loaded: Loaded, partition: string): void;
+  /** The partition's sub-states changed since the last call, encoded; call it only when all that is applied is published. */
+  takeChanges(partition: string): TakenChanges;
+  /** Entities in memory. */
+  entities(): number;
+}
+
+export interface TakenChanges {
+  readonly changes: readonly SubStateChange[];
+  /** To be called once the changes are stored, or will never be: until then their entities stay in memory. */
+  settle(): void;
+}
+
+interface Change {
+  readonly plan: EntityPlan;
+  readonly entity: Entity;
+  readonly state: SubState;
+}
+
+export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngine {
+  const { set, store, clock } = options;
+  const plans = set.entities;
+  const evaluators = plans.map(createEvaluator);
+  const cache = createEntityCache({ store, clock, capacity: options.cacheEntities, refreshMs: options.refreshMs, onLookups: options.onLookups });
+  const changed = new Map<string, Change[]>();
+  const columns = createBatchColumns(set);
+  const facts = plans.map((plan) => new Float64Array(1 + plan.numbers.length + plan.hashes.length));
+  let row = 0;
+  const moment: Moment = { time: 0, own: undefined, isStale: false, hashOf: (field) => columns.hashes[field][row] };
+
+  function share(partitions: number): void {
+    for (const plan of plans) cache.setShared(plan.type, changed.size < partitions && plan.type !== options.keyEntity);
+  }
+
+  function fillFacts(k: number, batch: TransactionBatch): Float64Array {
+    const { predicates, numbers, hashes } = plans[k];
+    const out = facts[k];
+    let mask = 0;
+    for (let bit = 0; bit < predicates.length; bit++) mask |= columns.masks[predicates[bit]][row] << bit;
+    out[0] = mask;
+    for (let n = 0; n < numbers.length; n++) {
+      const value = batch.numbers[numbers[n]][row];
+      out[1 + n] = Number.isNaN(value) ? 0 : value;
+    }
+    for (let n = 0; n < hashes.length; n++) out[1 + numbers.length + n] = columns.hashes[hashes[n]][row];
+    return out;
+  }
+
+  /** @returns whether the own sub-state holds the event now. */
+  function update(k: number, entity: Entity, state: SubState, batch: TransactionBatch, changes: Change[]): boolean {
+    const offset = batch.offsets[row];
+    if (offset < state.offset) return true;
+    const inserted = insertEvent(state, plans[k], batch.times[row], fillFacts(k, batch));
+    if (!inserted) return false;
+    state.offset = offset + 1;
+    if (!state.dirty) {
+      state.dirty = true;
+      entity.dirty++;
+      changes.push({ plan: plans[k], entity, state });
+    }
+    return true;
+  }
+
+  return {
+    gain(partition, partitions) {
+      cache.own(partition);
+      changed.set(partition, []);
+      share(partitions);
+    },
+    lose(partition) {
+      for (const { entity } of changed.get(partition) ?? []) entity.dirty--;
+      changed.delete(partition);
+      cache.disown(partition);
+      share(Number.POSITIVE_INFINITY);
+    },
+    load: (batch) =>
+      cache.load(
+        plans,
+        plans.map((plan) => batch.entityIds[plan.entity]),
+        batch.count,
+      ),
+    apply(batch, loaded, partition, out) {
+      columns.fill(batch);
+      resize(out, batch.count);
+      const changes = changed.get(partition)!;
+      let late = 0;
+      for (row = 0; row < batch.count; row++) {
+        const base = row * out.width;
+        eventFeatures(set, batch, row, out, base);
+        moment.time = batch.times[row];
+        let isLate = false;
+        for (let k = 0; k < plans.length; k++) {
+          const entity = loaded.entities[k][row];
+          if (!entity) {
+            evaluators[k].evaluateNone(out.values, out.states, base);
+            continue;
+          }
+          const state = cache.ownSubState(entity, plans[k], partition);
+          const holds = update(k, entity, state, batch, changes);
+          isLate ||= !holds;
+          moment.own = holds ? state : undefined;
+          moment.isStale = entity.version === neverLoaded;
+          evaluators[k].evaluate(entity.subStates, moment, out.values, out.states, base);
+        }
+        if (isLate) late++;
+      }
+      loaded.release();
+      return late;
+    },
+    replay(batch, loaded, partition) {
+      columns.fill(batch);
+      const changes = changed.get(partition)!;
+      for (row = 0; row < batch.count; row++) {
+        for (let k = 0; k < plans.length; k++) {
+          const entity = loaded.entities[k][row];
+          if (entity) update(k, entity, cache.ownSubState(entity, plans[k], partition), batch, changes);
+        }
+      }
+      loaded.release();
+    },
+    takeChanges(partition) {
+      const taken = changed.get(partition) ?? [];
+      if (taken.length > 0) changed.set(partition, []);
+      const writer = createSubStateWriter();
+      const changes = taken.map(({ plan, entity, state }) => {
+        state.dirty = false;
+        return { type: plan.type, id: entity.id, offset: state.offset, bytes: writer.encode(state, plan) };
+      });
+      return {
+        changes,
+        settle() {
+          for (const { entity } of taken) entity.dirty--;
+        },
+      };
+    },
+    entities: () => cache.size(),
+  };
+}
+
+/** Values of the whole batch that several entities share: predicates and text hashes. */
+function createBatchColumns(set: FeatureSet) {
+  const masks = set.predicates.map(() => new Uint8Array(0));
+  const hashes: Float64Array[] = set.layout.fields.map(() => new Float64Array(0));
+  return {
+    masks,
+    hashes,
+    fill(batch: TransactionBatch): void {
+      for (let k = 0; k < masks.length; k++) {
+        if (masks[k].length < batch.count) masks[k] = new Uint8Array(batch.count * 2);
+        set.predicates[k].fill(batch, masks[k]);
+      }
+      for (const field of set.hashedFields) {
+        if (hashes[field].length < batch.count) hashes[field] = new Float64Array(batch.count * 2);
+        const texts = batch.texts[field];
+        for (let i = 0; i < batch.count; i++) hashes[field][i] = texts[i] === '' ? 0 : textHash(texts[i]);
+      }
+    },
+  };
+}
+
+function resize(out: FeatureRows, count: number): void {
+  out.count = count;
+  if (out.values.length < count * out.width) {
+    out.values = new Float64Array(count * out.width);
+    out.states = new Uint8Array(count * out.width);
+  } else {
+    out.states.fill(0, 0, count * out.width);
+  }
+}
+
+const dayMs = 86_400_000;
+
+function eventFeatures(set: FeatureSet, batch: TransactionBatch, row: number, out: FeatureRows, base: number): void {
+  for (const feature of set.eventFeatures) {
+    const at = base + feature.column;
+    if (feature.source === 'field') {
+      const value = batch.numbers[feature.field][row];
+      const missing = Number.isNaN(value);
+      out.values[at] = missing ? 0 : value / feature.divisor;
+      if (missing) out.states[at] = 1;
+    } else {
+      out.values[at] = eventCalendar(feature.source, batch.times[row]);
+    }
+  }
+}
+
+/** 1 or 0 by the UTC calendar; the night is 00:00 to 06:59, the weekend Saturday and Sunday. 1970-01-01 was a Thursday. */
+function eventCalendar(source: 'is-weekend' | 'is-night', time: number): number {
+  if (source === 'is-night') return Math.floor(time / 3_600_000) % 24 <= 6 ? 1 : 0;
+  return (Math.floor(time / dayMs) + 3) % 7 >= 5 ? 1 : 0;
+}

@@ -1,0 +1,118 @@
+import type { Clock } from '../runtime/clock.ts';
+import type { FeatureEngine } from './engine.ts';
+import type { StateStore } from './store.ts';
+
+export interface FlusherOptions {
+  readonly engine: FeatureEngine;
+  readonly store: StateStore;
+  readonly partition: string;
+  readonly clock: Clock;
+  /** Least time between the beginnings of two flushes; what changes meanwhile is written once. Milliseconds. */
+  readonly intervalMs: number;
+  readonly onFlushed: (fence: number, seconds: number) => void;
+  /** A flush failed and will be repeated. */
+  readonly onTrouble: (error: unknown) => void;
+  /** Resolves after the given time; how long to wait before a failed flush is repeated. */
+  readonly wait: (ms: number) => Promise<void>;
+}
+
+/**
+ * Writes one partition's changed sub-states behind the pipeline's back: never anything that is not published yet, and one flush
+ * at a time.
+ */
+export interface Flusher {
+  /** Events are about to be applied that are not published yet: no flush may begin. */
+  applying(): void;
+  /** All that is applied is published through the position. Waits only while the store refuses earlier changes. */
+  published(position: number): Promise<void>;
+  /** Writes what is left, with one try: what the store does not take now, the next owner re-applies from the log. */
+  drain(): Promise<void>;
+  /** Gives up what is not written, e.g. because the partition belongs to somebody else now. */
+  abandon(): void;
+}
+
+const firstRetryMs = 50;
+const longestRetryMs = 5000;
+
+export function createFlusher(options: FlusherOptions): Flusher {
+  const { engine, store, partition, clock, intervalMs } = options;
+  let position = 0;
+  let fence = Number.NaN;
+  let isPublished = true;
+  let isAbandoned = false;
+  let isDraining = false;
+  let hasTrouble = false;
+  let startedAt = Number.NEGATIVE_INFINITY;
+  let flushing: Promise<void> | undefined;
+  let timer: NodeJS.Timeout | undefined;
+
+  /** Everything changed so far, until the store has it; a repeated write of the same changes is harmless. */
+  async function flush(): Promise<void> {
+    startedAt = clock.monotonic();
+    const target = position;
+    const { changes, settle } = engine.takeChanges(partition);
+    try {
+      for (let retryMs = firstRetryMs; !isAbandoned; retryMs = Math.min(retryMs * 2, longestRetryMs)) {
+        try {
+          await store.flush(partition, changes, target);
+          hasTrouble = false;
+          fence = target;
+          options.onFlushed(fence, (clock.monotonic() - startedAt) / 1000);
+          return;
+        } catch (error) {
+          hasTrouble = true;
+          options.onTrouble(error);
+          if (isDraining) return;
+          await options.wait(retryMs);
+        }
+      }
+    } finally {
+      settle();
+    }
+  }
+
+  function begin(): Promise<void> {
+    clearTimeout(timer);
+    timer = undefined;
+    flushing ??= flush().finally(() => {
+      flushing = undefined;
+      schedule();
+    });
+    return flushing;
+  }
+
+  /** So that the last changes of a stream that falls silent are written too. */
+  function schedule(): void {
+    if (timer !== undefined || isAbandoned || fence === position) return;
+    const dueMs = Math.max(0, startedAt + intervalMs - clock.monotonic());
+    timer = setTimeout(() => {
+      timer = undefined;
+      if (isPublished && !isAbandoned && fence !== position) void begin();
+    }, dueMs);
+  }
+
+  return {
+    applying() {
+      isPublished = false;
+    },
+    async published(through) {
+      position = through;
+      isPublished = true;
+      if (hasTrouble && flushing) await flushing;
+      if (flushing) return;
+      if (clock.monotonic() - startedAt >= intervalMs) void begin();
+      else schedule();
+    },
+    async drain() {
+      isDraining = true;
+      if (flushing) await flushing;
+      if (fence !== position && !isAbandoned && !hasTrouble) await begin();
+      isAbandoned = true;
+      clearTimeout(timer);
+    },
+    abandon() {
+      isAbandoned = true;
+      clearTimeout(timer);
+    },
+  };
+}

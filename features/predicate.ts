@@ -1,0 +1,73 @@
+import { compileExpression } from '../runtime/expression.ts';
+import type { EventLayout, TransactionBatch } from './columns.ts';
+
+/** A boolean of an event, computed for a whole batch at once. */
+export interface Predicate {
+  /** Canonical text: equal text, equal meaning. */
+  readonly text: string;
+  /** Writes 1 or 0 for each of the batch's rows. */
+  fill(batch: TransactionBatch, out: Uint8Array): void;
+}
+
+/** A flag field that is set. */
+export function flagPredicate(layout: EventLayout, field: number): Predicate {
+  return {
+    text: layout.fields[field].name,
+    fill(batch, out) {
+      const column = batch.numbers[field];
+      for (let i = 0; i < batch.count; i++) out[i] = column[i] === 1 ? 1 : 0;
+    },
+  };
+}
+
+/** An optional number field that has a value. */
+export function presentPredicate(layout: EventLayout, field: number): Predicate {
+  return {
+    text: `present(${layout.fields[field].name})`,
+    fill(batch, out) {
+      const column = batch.numbers[field];
+      for (let i = 0; i < batch.count; i++) out[i] = Number.isNaN(column[i]) ? 0 : 1;
+    },
+  };
+}
+
+export function bothPredicate(left: Predicate, right: Predicate): Predicate {
+  let scratch = new Uint8Array(0);
+  return {
+    text: `${left.text} and ${right.text}`,
+    fill(batch, out) {
+      if (scratch.length < batch.count) scratch = new Uint8Array(batch.count * 2);
+      left.fill(batch, out);
+      right.fill(batch, scratch);
+      for (let i = 0; i < batch.count; i++) out[i] &= scratch[i];
+    },
+  };
+}
+
+/** The names that filter expressions may use: the event's fields and `kind`. */
+export function filterNames(layout: EventLayout): string[] {
+  return [...layout.fields.map((field) => field.name), 'kind'];
+}
+
+/**
+ * A filter expression over event fields (numbers in major units, flags 0 or 1, texts) and `kind`. A comparison with a missing
+ * field is false.
+ * @throws WeirError CONFIG when the expression is not valid.
+ */
+export function filterPredicate(layout: EventLayout, source: string): Predicate {
+  const expression = compileExpression(source, filterNames(layout));
+  const divisors = layout.fields.map((field) => 10 ** field.scale);
+  let batch: TransactionBatch;
+  let row = 0;
+  const read = (index: number): number | string => {
+    if (index === layout.fields.length) return batch.kinds[row];
+    return layout.fields[index].type === 'text' ? batch.texts[index][row] : batch.numbers[index][row] / divisors[index];
+  };
+  return {
+    text: `(${source.trim()})`,
+    fill(of, out) {
+      batch = of;
+      for (row = 0; row < of.count; row++) out[row] = expression.evaluate(read) === true ? 1 : 0;
+    },
+  };
+}

@@ -1,0 +1,26 @@
+/** Feature values of a batch, row-major: value of feature f for row i at [i * width + f]. */
+export interface FeatureRows {
+  count: number;
+  readonly width: number;
+  values: Float64Array;
+  /** Same shape; an index into `featureStates`, 0 for fresh. */
+  states: Uint8Array;
+}
+
+/**
+ * What a value is worth, worst last where several apply. fresh: exact; absent: no event in the window, the value is the
+ * aggregate's documented default; stale: other partitions' part is older than the bound; approximate: beyond exact arithmetic;
+ * saturated: at its cap; incomplete: events in the window were no longer (or not yet) in the state.
+ */
+export const featureStates = ['fresh', 'absent', 'stale', 'approximate', 'saturated', 'incomplete'] as const;
+export type FeatureState = (typeof featureStates)[number];
+
+/** What identifies a job's features to models, policies and subscribers; made by features/definition.ts. */
+export interface FeatureIdentity {
+  /** Full names in column order, e.g. "card.count.1h". */
+  readonly names: readonly string[];
+  /** Same order: the canonical definition, everything that the value depends on; equal text means equal values. */
+  readonly definitions: readonly string[];
+  /** sha256 in hex over the lines "name definition". */
+  readonly hash: string;
+}

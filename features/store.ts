@@ -1,0 +1,60 @@
+/**
+ * The state store port: where sub-states live outside the process. Two adapters: redis/store.ts and embedded/store.ts; both pass
+ * test/contract/state-store.ts.
+ *
+ * A sub-state is what one source partition's log says of one entity. It is written whole by the partition's owner with the log
+ * offset it reaches, and a write counts only if its offset is greater than the stored one: writing twice and writing late
+ * are harmless.
+ */
+export interface StateStore {
+  /**
+   * The sub-states of the given entities, one answer per request, in the order of the requests. An entity that the store does
+   * not know has no sub-states and version 0.
+   * @param owned partitions whose sub-states the caller holds already and wants left out where a request's version is not 0.
+   */
+  load(requests: readonly LoadRequest[], owned: ReadonlySet<string>): Promise<LoadedEntity[]>;
+
+  /**
+   * Stores the changes of one partition, each only if its offset is greater than the stored one, and then advances the
+   * partition's fence in every slot group, never backwards. After it resolves, everything through `fence` is stored.
+   * When it rejects, some changes may be stored and the fence may have advanced in some groups, each rightly.
+   */
+  flush(partition: string, changes: readonly SubStateChange[], fence: number): Promise<void>;
+
+  /**
+   * The offset (exclusive) through which every sub-state of the partition is stored: the lowest over the slot groups; undefined
+   * when any group has none (a new partition, or lost data).
+   */
+  fence(partition: string): Promise<number | undefined>;
+
+  close(): Promise<void>;
+}
+
+export interface LoadRequest {
+  /** Entity type, e.g. "card". */
+  readonly type: string;
+  readonly id: string;
+  /** The version seen at the last load, 0 for never: an unchanged entity answers the same version and no sub-states. */
+  readonly version: number;
+}
+
+export interface LoadedEntity {
+  readonly version: number;
+  readonly subStates: readonly StoredSubState[];
+}
+
+export interface StoredSubState {
+  /** "stream:partition" */
+  readonly partition: string;
+  /** The log offset (exclusive) that the sub-state reaches. */
+  readonly offset: number;
+  /** Encoded by features/codec.ts. */
+  readonly bytes: Uint8Array;
+}
+
+export interface SubStateChange {
+  readonly type: string;
+  readonly id: string;
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}

@@ -1,0 +1,72 @@
+import { Argument, Command } from 'commander';
+import { describeError, WeirError } from '../../runtime/errors.ts';
+import type { Service } from './service.ts';
+import { startKafka, startRedis } from './start.ts';
+
+/** `npm run services`: real services for as long as the command runs. */
+
+type Kind = 'redis' | 'kafka';
+
+const EXAMPLES = `
+Each service gets a free port and a data folder of its own; both go when the command ends (Ctrl-C or SIGTERM).
+Redis and Kafka are looked for in this order: an address in WEIR_TEST_REDIS_URL or WEIR_TEST_KAFKA_BROKERS, programs
+on this machine (redis-server; Java 17 with Maven), a Docker engine, Debian packages when they may be installed.
+
+Examples:
+  npm run services                    Redis and Kafka
+  npm run services -- redis           Redis alone
+  npm run services -- kafka --json    Kafka alone; one JSON line instead of export lines`;
+
+async function main(): Promise<void> {
+  const command = new Command('services')
+    .description('Starts Redis and Kafka without Docker and prints the environment to use.')
+    .addArgument(new Argument('[services...]', 'what to start; both when nothing is named').choices(['redis', 'kafka']))
+    .option('--json', 'print one JSON line')
+    .addHelpText('after', EXAMPLES)
+    .parse();
+  const kinds = command.args.length > 0 ? (command.args as Kind[]) : (['redis', 'kafka'] as const);
+  const started = await Promise.all([...new Set(kinds)].map(start));
+  const env = Object.assign({}, ...started.map(({ env }) => env)) as Record<string, string>;
+  // From here a signal ends the services in order; before, it ends this process and they go with it.
+  const told = signalled();
+  print(env, command.opts<{ json?: boolean }>().json === true);
+  await told;
+  await Promise.all(started.map(({ service }) => service.stop()));
+}
+
+async function start(kind: Kind): Promise<{ service: Service; env: Record<string, string> }> {
+  if (kind === 'redis') {
+    const redis = await startRedis();
+    return { service: redis, env: { REDIS_URL: redis.url } };
+  }
+  const kafka = await startKafka();
+  return { service: kafka, env: { KAFKA_BROKERS: kafka.brokers.join(',') } };
+}
+
+function signalled(): Promise<void> {
+  return new Promise((resolve) => {
+    // A signal handler alone does not keep the process up when the services are somebody else's.
+    const awake = setInterval(() => {}, 1 << 30);
+    const end = () => {
+      clearInterval(awake);
+      resolve();
+    };
+    process.once('SIGINT', end).once('SIGTERM', end);
+  });
+}
+
+function print(env: Record<string, string>, json: boolean): void {
+  if (json) {
+    console.log(JSON.stringify(env));
+    return;
+  }
+  for (const [name, value] of Object.entries(env)) console.log(`export ${name}=${value}`);
+  console.error('Ready. Ctrl-C ends the services and removes their data.');
+}
+
+try {
+  await main();
+} catch (error) {
+  console.error(`services: ${error instanceof WeirError ? error.message : describeError(error)}`);
+  process.exit(1);
+}

@@ -1,0 +1,208 @@
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Kafka, logLevel } from 'kafkajs';
+import { WeirError } from '../../runtime/errors.ts';
+import { haveKafkaJars, KAFKA_VERSION, kafkaClasspath } from './kafka-jars.ts';
+import { containerEnv, jvmOptions, type KafkaPorts, nodeSettings, prepareNode } from './kafka-node.ts';
+import { chooseWay, freePorts, javaVersion, type Needs, run, succeeds } from './machine.ts';
+import { dockerRunner, programRunner } from './runners.ts';
+import { givenService, type Runner, type Service, startService } from './service.ts';
+
+/**
+ * Real Redis and Kafka for tests, benchmarks and trials. Each is looked for in this order: an address in the
+ * environment (only for callers that ask for nothing special), programs on this machine, a Docker engine, Debian
+ * packages when they may be installed; else the error says what to install.
+ */
+
+export interface RedisOptions {
+  port?: number;
+  /** Data folder; kept by `stop`. Default: an own one, removed by `stop`. */
+  dir?: string;
+  /** Further arguments of redis-server; they win over the default ones. */
+  args?: readonly string[];
+}
+
+export interface RedisService extends Service {
+  readonly url: string;
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface KafkaOptions {
+  port?: number;
+  /** Data folder; kept by `stop`. Default: an own one, removed by `stop`. */
+  dir?: string;
+  /** Further settings of server.properties; they win over the default ones. A PLAINTEXT listener must stay. */
+  settings?: Readonly<Record<string, string>>;
+}
+
+export interface KafkaService extends Service {
+  /** host:port */
+  readonly brokers: readonly string[];
+  /** The distribution's own console consumer, run to its end; gives what it printed. */
+  consoleConsumer(args: readonly string[]): Promise<string>;
+  /** Java class path of the broker and its tools; empty when neither is on this machine. */
+  readonly classpath: string;
+}
+
+const REDIS_READY_MS = 30_000;
+const KAFKA_READY_MS = 90_000;
+const REDIS_IMAGE = 'redis:7';
+const CONSOLE_CONSUMER = 'org.apache.kafka.tools.consumer.ConsoleConsumer';
+
+const redisNeeds: Needs = {
+  name: 'Redis',
+  code: 'STORE',
+  present: () => succeeds('redis-server', ['--version']),
+  debianPackages: ['redis-server'],
+  install: 'install redis-server 6.2 or later',
+};
+
+const kafkaNeeds: Needs = {
+  name: 'Kafka',
+  code: 'BROKER',
+  present: async () => (await javaVersion()) >= 17 && (haveKafkaJars() || (await succeeds('mvn', ['--version']))),
+  debianPackages: ['openjdk-17-jre-headless', 'maven'],
+  install: 'install Java 17 or later and Maven',
+};
+
+/** An empty Redis that never evicts and keeps nothing on disk: `restart` brings it back empty. */
+export async function startRedis(options: RedisOptions = {}): Promise<RedisService> {
+  const given = process.env.WEIR_TEST_REDIS_URL;
+  if (given && Object.keys(options).length === 0) return givenRedis(given);
+  const way = await chooseWay(redisNeeds);
+  const port = options.port ?? (await freePorts(1))[0];
+  const { folder, log, ownFolder } = makeFolder('redis', options.dir);
+  const args = ['--maxmemory-policy', 'noeviction', '--save', '', '--appendonly', 'no', '--port', String(port)];
+  const local = ['--bind', '127.0.0.1', '--dir', folder];
+  const more = options.args ?? [];
+  const runner =
+    way === 'program'
+      ? programRunner('redis-server', [...args, ...local, ...more], { log, ownFolder })
+      : dockerRunner(
+          { image: REDIS_IMAGE, ports: new Map([[port, port]]), env: {}, args: ['redis-server', ...args, ...more] },
+          { log, ownFolder },
+        );
+  const service = await startService(
+    {
+      name: 'Redis',
+      code: 'STORE',
+      log,
+      deadlineMs: REDIS_READY_MS,
+      // Told from its own words, since a ping would need the caller's TLS and password.
+      ready: async (output) => output.includes('Ready to accept connections'),
+    },
+    runner,
+  );
+  return Object.assign(service, { url: `redis://127.0.0.1:${port}`, host: '127.0.0.1', port });
+}
+
+/** One Kafka node (broker and controller) without topics, reachable without TLS or password on the loopback interface. */
+export async function startKafka(options: KafkaOptions = {}): Promise<KafkaService> {
+  const given = process.env.WEIR_TEST_KAFKA_BROKERS;
+  if (given && Object.keys(options).length === 0) return givenKafka(given.split(','));
+  const way = await chooseWay(kafkaNeeds);
+  const [freePort, controller] = await freePorts(2);
+  const ports = { broker: options.port ?? freePort, controller };
+  const brokers = [`127.0.0.1:${ports.broker}`];
+  const files = makeFolder('kafka', options.dir);
+  const { runner, classpath, consoleConsumer } = await (way === 'program' ? localKafka : dockerKafka)(
+    ports,
+    options,
+    files,
+  );
+  const service = await startService(
+    {
+      name: 'Kafka',
+      code: 'BROKER',
+      log: files.log,
+      deadlineMs: KAFKA_READY_MS,
+      ready: () => brokerAnswers(brokers),
+    },
+    runner,
+  );
+  return Object.assign(service, {
+    brokers,
+    classpath,
+    consoleConsumer: (args: readonly string[]) => consoleConsumer(['--bootstrap-server', brokers[0], ...args]),
+  });
+}
+
+interface KafkaParts {
+  runner: Runner;
+  classpath: string;
+  consoleConsumer(args: readonly string[]): Promise<string>;
+}
+
+interface Files {
+  folder: string;
+  log: string;
+  /** The folder again when it is to be removed with the service. */
+  ownFolder?: string;
+}
+
+async function localKafka(ports: KafkaPorts, options: KafkaOptions, files: Files): Promise<KafkaParts> {
+  const classpath = await kafkaClasspath();
+  const settings = { ...nodeSettings(ports, '127.0.0.1'), ...options.settings };
+  const args = await prepareNode(files.folder, classpath, settings).catch((error: unknown) => {
+    if (files.ownFolder) rmSync(files.ownFolder, { recursive: true, force: true });
+    throw new WeirError('BROKER', 'Kafka refuses the settings it was given', { cause: error });
+  });
+  const runner = programRunner('java', args, files);
+  return { runner, classpath, consoleConsumer: (args) => javaConsumer(classpath, args) };
+}
+
+async function dockerKafka(ports: KafkaPorts, options: KafkaOptions, files: Files): Promise<KafkaParts> {
+  const env = containerEnv({ ...nodeSettings(ports, '0.0.0.0'), ...options.settings });
+  const published = new Map([[ports.broker, ports.broker]]);
+  const runner = dockerRunner({ image: `apache/kafka:${KAFKA_VERSION}`, ports: published, env, args: [] }, files);
+  const consumer = ['exec', runner.name, '/opt/kafka/bin/kafka-console-consumer.sh'];
+  return { runner, classpath: '', consoleConsumer: (args) => run('docker', [...consumer, ...args]) };
+}
+
+function javaConsumer(classpath: string, args: readonly string[]): Promise<string> {
+  return run('java', [...jvmOptions(), '-cp', classpath, CONSOLE_CONSUMER, ...args]);
+}
+
+function givenRedis(url: string): RedisService {
+  const { hostname, port } = new URL(url);
+  return Object.assign(givenService('Redis', 'WEIR_TEST_REDIS_URL'), {
+    url,
+    host: hostname,
+    port: Number(port || 6379),
+  });
+}
+
+function givenKafka(brokers: string[]): KafkaService {
+  return Object.assign(givenService('Kafka', 'WEIR_TEST_KAFKA_BROKERS'), {
+    brokers,
+    classpath: '',
+    consoleConsumer: async (args: readonly string[]) =>
+      javaConsumer(await kafkaClasspath(), ['--bootstrap-server', brokers.join(','), ...args]),
+  });
+}
+
+/** True when the broker answers and has registered with the controller. */
+async function brokerAnswers(brokers: string[]): Promise<boolean> {
+  const kafka = new Kafka({
+    brokers,
+    logLevel: logLevel.NOTHING,
+    connectionTimeout: 1000,
+    requestTimeout: 2000,
+    retry: { retries: 0 },
+  });
+  const admin = kafka.admin();
+  try {
+    await admin.connect();
+    return (await admin.describeCluster()).brokers.length > 0;
+  } finally {
+    await admin.disconnect();
+  }
+}
+
+function makeFolder(name: string, dir: string | undefined): Files {
+  if (dir) mkdirSync(dir, { recursive: true });
+  const folder = dir ?? mkdtempSync(join(tmpdir(), `weir-${name}-`));
+  return { folder, log: join(folder, `${name}.log`), ownFolder: dir ? undefined : folder };
+}

@@ -1,0 +1,230 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { Redis } from 'ioredis';
+import { Kafka, logLevel } from 'kafkajs';
+import { type KafkaService, type RedisService, startKafka, startRedis } from '../../infra/services/start.ts';
+
+const CLI = fileURLToPath(new URL('../../infra/services/cli.ts', import.meta.url));
+// A service that the environment names cannot be killed or restarted: these tests are about our own.
+const { WEIR_TEST_REDIS_URL: _redis, WEIR_TEST_KAFKA_BROKERS: _kafka, ...ENV } = process.env;
+
+beforeAll(() => {
+  delete process.env.WEIR_TEST_REDIS_URL;
+  delete process.env.WEIR_TEST_KAFKA_BROKERS;
+});
+
+describe('startRedis', () => {
+  let service: RedisService;
+  beforeAll(async () => {
+    service = await startRedis();
+  });
+  afterAll(() => service.stop());
+
+  async function withClient<T>(work: (client: Redis) => Promise<T>): Promise<T> {
+    const client = new Redis(service.url);
+    try {
+      return await work(client);
+    } finally {
+      client.disconnect();
+    }
+  }
+
+  it('gives a Redis that stores, never evicts, and comes back empty on the same port', async () => {
+    await withClient(async (client) => {
+      await client.set('card', '42');
+      expect(await client.get('card')).toBe('42');
+      expect(await client.config('GET', 'maxmemory-policy')).toEqual(['maxmemory-policy', 'noeviction']);
+    });
+    const before = service.pid;
+    await service.kill();
+    await expectGone([before]);
+    await service.restart();
+    expect(service.pid).not.toBe(before);
+    await withClient(async (client) => expect(await client.get('card')).toBeNull());
+  });
+
+  it('passes arguments on', async () => {
+    const locked = await startRedis({ args: ['--requirepass', 'open sesame', '--maxmemory-policy', 'allkeys-lru'] });
+    const client = new Redis(locked.url, { password: 'open sesame' });
+    try {
+      expect(await client.config('GET', 'maxmemory-policy')).toEqual(['maxmemory-policy', 'allkeys-lru']);
+    } finally {
+      client.disconnect();
+      await locked.stop();
+    }
+  });
+
+  it('says what Redis said when it cannot start, and leaves nothing behind', async () => {
+    await expect(startRedis({ port: service.port })).rejects.toThrow(
+      /ended while starting[\s\S]*Address already in use/,
+    );
+    const setting = `no-such-setting-${randomUUID()}`;
+    await expect(startRedis({ args: [`--${setting}`, '1'] })).rejects.toThrow(setting);
+    expect(redisLogs().filter((log) => log.includes(setting))).toEqual([]);
+  });
+});
+
+describe('startKafka', () => {
+  let service: KafkaService;
+  beforeAll(async () => {
+    service = await startKafka();
+  });
+  afterAll(() => service.stop());
+
+  const OLD = Date.UTC(2018, 3, 1);
+
+  function client(): Kafka {
+    return new Kafka({ brokers: [...service.brokers], logLevel: logLevel.NOTHING });
+  }
+
+  async function publish(values: string[], transactional: boolean): Promise<void> {
+    const settings = transactional
+      ? { transactionalId: 'services-test', maxInFlightRequests: 1, idempotent: true }
+      : {};
+    const producer = client().producer(settings);
+    await producer.connect();
+    const messages = values.map((value) => ({ value, timestamp: String(OLD) }));
+    const target = transactional ? await producer.transaction() : producer;
+    await target.send({ topic: 'transactions', messages });
+    if ('commit' in target) await target.commit();
+    await producer.disconnect();
+  }
+
+  function consume(count: number): Promise<string> {
+    const isolation = ['--isolation-level', 'read_committed'];
+    const end = ['--from-beginning', '--max-messages', String(count), '--timeout-ms', '60000'];
+    return service.consoleConsumer(['--topic', 'transactions', ...isolation, ...end]);
+  }
+
+  it('keeps records with old event times, transactions included, over a kill', async () => {
+    const admin = client().admin();
+    await admin.connect();
+    await admin.createTopics({ topics: [{ topic: 'transactions', numPartitions: 1 }], waitForLeaders: true });
+    await admin.disconnect();
+    await publish(['one'], false);
+    await publish(['two', 'three'], true);
+    expect(await consume(3)).toBe('one\ntwo\nthree\n');
+
+    const before = { pid: service.pid, brokers: service.brokers };
+    await service.kill();
+    await expectGone([before.pid]);
+    await service.restart();
+    expect(service.brokers).toEqual(before.brokers);
+    expect(service.pid).not.toBe(before.pid);
+    await publish(['four'], true);
+    expect(await consume(4)).toBe('one\ntwo\nthree\nfour\n');
+  });
+});
+
+describe('an address in the environment', () => {
+  afterEach(() => {
+    delete process.env.WEIR_TEST_REDIS_URL;
+    delete process.env.WEIR_TEST_KAFKA_BROKERS;
+  });
+
+  it('is taken as it is, and its owner keeps it', async () => {
+    process.env.WEIR_TEST_REDIS_URL = 'redis://cache.test:6390/2';
+    process.env.WEIR_TEST_KAFKA_BROKERS = 'one.test:9092,two.test:9092';
+    const redis = await startRedis();
+    const kafka = await startKafka();
+    expect(redis).toMatchObject({ url: 'redis://cache.test:6390/2', host: 'cache.test', port: 6390, pid: -1 });
+    expect(kafka).toMatchObject({ brokers: ['one.test:9092', 'two.test:9092'], pid: -1 });
+    await redis.kill();
+    await kafka.stop();
+    await expect(redis.restart()).rejects.toThrow(/WEIR_TEST_REDIS_URL/);
+    await expect(kafka.restart()).rejects.toThrow(/WEIR_TEST_KAFKA_BROKERS/);
+  });
+});
+
+describe('the services command', () => {
+  let folder: string;
+  let command: ChildProcess | undefined;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'weir-test-services-'));
+  });
+  afterEach(() => {
+    command?.kill('SIGKILL');
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  /** The command, and its first lines of output. */
+  async function services(args: string[], lines: number): Promise<string[]> {
+    command = spawn(process.execPath, [CLI, ...args], {
+      env: { ...ENV, TMPDIR: folder },
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    const printed: string[] = [];
+    for await (const line of createInterface({ input: command.stdout! })) {
+      printed.push(line);
+      if (printed.length === lines) break;
+    }
+    return printed;
+  }
+
+  it('prints the environment of both and ends both on SIGTERM', async () => {
+    const printed = await services([], 2);
+    expect(printed[0]).toMatch(/^export REDIS_URL=redis:\/\/127\.0\.0\.1:\d+$/);
+    expect(printed[1]).toMatch(/^export KAFKA_BROKERS=127\.0\.0\.1:\d+$/);
+    const children = childrenOf(command!.pid!);
+    expect(children).toHaveLength(2);
+    expect(readdirSync(folder)).toHaveLength(2);
+    command!.kill('SIGTERM');
+    expect(await once(command!, 'exit')).toEqual([0, null]);
+    await expectGone(children);
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  it('prints one JSON line, and nothing outlives it when it is killed', async () => {
+    const [line] = await services(['redis', '--json'], 1);
+    expect(JSON.parse(line)).toEqual({ REDIS_URL: expect.stringMatching(/^redis:/) });
+    const children = childrenOf(command!.pid!);
+    expect(children).toHaveLength(1);
+    command!.kill('SIGKILL');
+    await expectGone(children);
+    await until(() => readdirSync(folder).length === 0);
+  });
+
+  it('refuses a service that it does not know', async () => {
+    expect(await services(['postgres'], 1)).toEqual([]);
+    if (command!.exitCode === null) await once(command!, 'exit');
+    expect(command!.exitCode).toBe(1);
+  });
+});
+
+/** What every Redis that has a folder has said: other tests may be running theirs. */
+function redisLogs(): string[] {
+  const folders = readdirSync(tmpdir()).filter((entry) => entry.startsWith('weir-redis-'));
+  const logs = folders.map((folder) => join(tmpdir(), folder, 'redis.log'));
+  return logs.filter((log) => existsSync(log)).map((log) => readFileSync(log, 'utf8'));
+}
+
+function childrenOf(pid: number): number[] {
+  const printed = execFileSync('ps', ['-A', '-o', 'pid=,ppid='], { encoding: 'utf8' });
+  const rows = printed.trim().split('\n');
+  return rows
+    .map((row) => row.trim().split(/\s+/).map(Number))
+    .flatMap(([child, parent]) => (parent === pid ? [child] : []));
+}
+
+/** A zombie has ended: that nobody has collected its exit code yet is not our matter. */
+function lives(pid: number): boolean {
+  const printed = execFileSync('ps', ['-A', '-o', 'pid=,stat='], { encoding: 'utf8' });
+  return new RegExp(`^\\s*${pid}\\s+[^Z\\s]`, 'm').test(printed);
+}
+
+async function expectGone(pids: number[]): Promise<void> {
+  await until(() => !pids.some(lives));
+}
+
+/** Waits for the condition; jest's own timeout ends a wait for what never comes. */
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await delay(20);
+}

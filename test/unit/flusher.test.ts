@@ -1,0 +1,132 @@
+import { describe, expect, it } from '@jest/globals';
+import type { FeatureEngine } from '../../features/engine.ts';
+import { createFlusher } from '../../features/flusher.ts';
+import type { StateStore } from '../../features/store.ts';
+
+/** A store whose flushes end when the test says so. */
+function heldStore() {
+  const flushes: { fence: number; ids: string[]; resolve: () => void; reject: (error: Error) => void }[] = [];
+  const store: Pick<StateStore, 'flush'> = {
+    flush: (_partition, changes, fence) =>
+      new Promise<void>((resolve, reject) => {
+        flushes.push({ fence, ids: changes.map((change) => change.id), resolve, reject });
+      }),
+  };
+  return { store: store as StateStore, flushes };
+}
+
+/** Hands out the ids put into `dirty`, as an engine would. */
+function fakeEngine(dirty: string[]) {
+  let unsettled = 0;
+  const engine: Pick<FeatureEngine, 'takeChanges'> = {
+    takeChanges: () => {
+      const changes = dirty.splice(0).map((id) => ({ type: 'card', id, offset: 1, bytes: new Uint8Array(0) }));
+      unsettled += changes.length;
+      return { changes, settle: () => (unsettled -= changes.length) };
+    },
+  };
+  return { engine: engine as FeatureEngine, unsettled: () => unsettled };
+}
+
+function setUp(intervalMs = 0) {
+  let now = 0;
+  const dirty: string[] = [];
+  const { store, flushes } = heldStore();
+  const { engine, unsettled } = fakeEngine(dirty);
+  const fences: number[] = [];
+  const troubles: unknown[] = [];
+  const flusher = createFlusher({
+    engine,
+    store,
+    partition: 't:0',
+    clock: { now: () => now, monotonic: () => now },
+    intervalMs,
+    onFlushed: (fence) => fences.push(fence),
+    onTrouble: (error) => troubles.push(error),
+    wait: async () => {},
+  });
+  return { flusher, dirty, flushes, fences, troubles, unsettled, tick: (ms: number) => (now += ms) };
+}
+
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+describe('flusher', () => {
+  it('begins no flush between applying and published', async () => {
+    const { flusher, dirty, flushes, fences } = setUp();
+    flusher.applying();
+    dirty.push('a');
+    await settled();
+    expect(flushes).toHaveLength(0);
+    await flusher.published(10);
+    expect(flushes.map(({ fence, ids }) => ({ fence, ids }))).toEqual([{ fence: 10, ids: ['a'] }]);
+
+    // While that flush is under way a second batch is applied: what the store gets must not move.
+    flusher.applying();
+    dirty.push('b');
+    flushes[0].resolve();
+    await settled();
+    expect(fences).toEqual([10]);
+    expect(flushes).toHaveLength(1);
+    await flusher.published(20);
+    expect(flushes[1]).toMatchObject({ fence: 20, ids: ['b'] });
+    flushes[1].resolve();
+    await flusher.drain();
+  });
+
+  it('writes what changes within the interval once', async () => {
+    const { flusher, dirty, flushes, tick } = setUp(1000);
+    await flusher.published(1);
+    flushes[0].resolve();
+    await settled();
+    for (let position = 2; position < 6; position++) {
+      flusher.applying();
+      dirty.push(`id-${position}`);
+      await flusher.published(position);
+    }
+    expect(flushes).toHaveLength(1);
+    tick(1000);
+    await flusher.published(6);
+    expect(flushes[1]).toMatchObject({ fence: 6, ids: ['id-2', 'id-3', 'id-4', 'id-5'] });
+    flushes[1].resolve();
+    await flusher.drain();
+  });
+
+  it('repeats a failed flush with the same changes before anything newer, and keeps their entities meanwhile', async () => {
+    const { flusher, dirty, flushes, fences, troubles, unsettled } = setUp();
+    dirty.push('a');
+    await flusher.published(10);
+    flushes[0].reject(new Error('away'));
+    await settled();
+    expect(troubles).toHaveLength(1);
+    expect(flushes[1]).toMatchObject({ fence: 10, ids: ['a'] });
+    expect(unsettled()).toBe(1);
+    let isThrough = false;
+    const published = flusher.published(20).then(() => {
+      isThrough = true;
+    });
+    await settled();
+    expect(isThrough).toBe(false);
+    flushes[1].resolve();
+    await published;
+    expect(fences).toEqual([10]);
+    expect(unsettled()).toBe(0);
+    flushes[2].resolve();
+    await flusher.drain();
+    expect(fences).toEqual([10, 20]);
+  });
+
+  it('drains the last changes, and gives up after one try', async () => {
+    const { flusher, dirty, flushes, fences } = setUp(1000);
+    await flusher.published(1);
+    flushes[0].resolve();
+    await settled();
+    dirty.push('z');
+    await flusher.published(2);
+    const drained = flusher.drain();
+    await settled();
+    flushes[1].reject(new Error('away'));
+    await drained;
+    expect(fences).toEqual([1]);
+    expect(flushes).toHaveLength(2);
+  });
+});

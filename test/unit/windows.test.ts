@@ -1,0 +1,226 @@
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { createSubStateWriter, decodeSubState } from '../../features/codec.ts';
+import type { EventLayout, TransactionBatch } from '../../features/columns.ts';
+import { compileFeatures } from '../../features/definition.ts';
+import { createEvaluator } from '../../features/evaluate.ts';
+import { textHash } from '../../features/hash.ts';
+import type { FeatureSet } from '../../features/plan.ts';
+import { featureStates } from '../../features/rows.ts';
+import { emptySubState, insertEvent, type SubState } from '../../features/sub-state.ts';
+
+const second = 1000;
+const day = 86_400_000;
+const layout: EventLayout = {
+  fields: [
+    { name: 'amount', type: 'money', scale: 2, optional: false },
+    { name: 'tip', type: 'money', scale: 2, optional: true },
+    { name: 'fraud', type: 'flag', scale: 0, optional: false },
+    { name: 'device', type: 'text', scale: 0, optional: true },
+  ],
+  entities: [{ name: 'card' }],
+};
+const aggregates = ['count', 'sum(amount)', 'mean(amount)', 'min(amount)', 'max(amount)', 'stddev(amount)', 'mean(tip)', 'ratio(fraud)', 'time-since-last', 'is-new(device)'];
+const groups = [
+  { entity: 'card', windows: ['1s', '10s', '1m'], aggregates, current: 'include' as const },
+  { entity: 'card', windows: ['10s'], aggregates, current: 'exclude' as const },
+  { entity: 'card', windows: ['10s', '30s'], delay: '20s', aggregates, current: 'include' as const },
+  { entity: 'card', windows: ['10s', '30s'], where: 'fraud', aggregates, current: 'include' as const },
+  { entity: 'card', windows: ['10s', '30s'], where: 'big', aggregates: ['count', 'sum(amount)', 'min(amount)'], current: 'include' as const },
+];
+const filters = { big: 'amount >= 5 and kind == "authorization"' };
+
+interface Event {
+  time: number;
+  amount: number;
+  tip: number;
+  fraud: number;
+  device: string;
+}
+
+function compile(allowedLatenessMs: number): FeatureSet {
+  const { set, faults } = compileFeatures(groups, filters, layout, allowedLatenessMs);
+  expect(faults).toEqual([]);
+  return set!;
+}
+
+function columnsOf(events: readonly Event[]): TransactionBatch {
+  return {
+    count: events.length,
+    ids: events.map((_, i) => String(i)),
+    times: Float64Array.from(events, (event) => event.time),
+    kinds: events.map(() => 'authorization'),
+    offsets: Float64Array.from(events, (_, i) => i),
+    rawIndexes: Int32Array.from(events, (_, i) => i),
+    numbers: [
+      Float64Array.from(events, (event) => event.amount),
+      Float64Array.from(events, (event) => event.tip),
+      Float64Array.from(events, (event) => event.fraud),
+      new Float64Array(0),
+    ],
+    texts: [[], [], [], events.map((event) => event.device)],
+    entityIds: [events.map(() => 'c')],
+  };
+}
+
+/** Each feature by its definition, over the plain list of the events applied so far. */
+function bruteForce(name: string, applied: readonly Event[], current: Event): number {
+  const [, aggregate, ...rest] = name.split('.');
+  const parse = (text: string) => Number.parseInt(text, 10) * (text.endsWith('m') ? 60 : 1) * second;
+  const width = parse(rest.find((piece) => /^\d+[sm]$/.test(piece))!);
+  const delay = parse(rest.find((piece) => piece.startsWith('delay-'))?.slice(6) ?? '0s');
+  const skipsCurrent = rest.includes('exclude-current') || aggregate === 'time-since-last' || aggregate === 'is-new';
+  const where = aggregate === 'ratio' ? (rest.slice(1).find((piece) => piece === 'fraud' || piece === 'big') ?? '') : (rest.find((piece) => piece === 'fraud' || piece === 'big') ?? '');
+  let events = applied.filter((event) => event.time > current.time - delay - width && event.time <= current.time - delay);
+  if (skipsCurrent) events = events.filter((event) => event !== current);
+  if (where === 'fraud') events = events.filter((event) => event.fraud === 1);
+  if (where === 'big') events = events.filter((event) => event.amount >= 500);
+  const field = rest[0] === 'tip' ? 'tip' : 'amount';
+  const values = events.map((event) => event[field]).filter((value) => !Number.isNaN(value));
+  const sum = values.reduce((a, b) => a + b, 0);
+  switch (aggregate) {
+    case 'count':
+      return events.length;
+    case 'sum':
+      return sum / 100;
+    case 'mean':
+      return values.length === 0 ? 0 : sum / (values.length * 100);
+    case 'min':
+      return values.length === 0 ? 0 : Math.min(...values) / 100;
+    case 'max':
+      return values.length === 0 ? 0 : Math.max(...values) / 100;
+    case 'stddev': {
+      const n = BigInt(values.length);
+      const squares = values.reduce((a, b) => a + BigInt(b) * BigInt(b), 0n);
+      return values.length === 0 ? 0 : Math.sqrt(Number(n * squares - BigInt(sum) * BigInt(sum))) / values.length / 100;
+    }
+    case 'ratio':
+      return events.length === 0 ? 0 : events.filter((event) => event.fraud === 1).length / events.length;
+    case 'time-since-last':
+      return (events.length === 0 ? width : current.time - Math.max(...events.map((event) => event.time))) / 1000;
+    case 'is-new':
+      return current.device !== '' && !events.some((event) => event.device === current.device) ? 1 : 0;
+    default:
+      throw new Error(`no such aggregate ${aggregate}`);
+  }
+}
+
+interface Step {
+  event: Event;
+  partition: number;
+  reload: boolean;
+}
+
+/** Runs the events through sub-states, one per partition, and compares every feature after every event. */
+function check(steps: readonly Step[], set: FeatureSet, isExact: (state: string) => boolean) {
+  const plan = set.entities[0];
+  const evaluator = createEvaluator(plan);
+  const batch = columnsOf(steps.map((step) => step.event));
+  const masks = set.predicates.map((predicate) => {
+    const out = new Uint8Array(batch.count);
+    predicate.fill(batch, out);
+    return out;
+  });
+  const subStates: SubState[] = [];
+  const applied: Event[] = [];
+  const values = new Float64Array(set.names.length);
+  const states = new Uint8Array(set.names.length);
+  for (const [row, { event, partition, reload }] of steps.entries()) {
+    let at = subStates.findIndex((state) => state.partition === String(partition));
+    if (at < 0) at = subStates.push(emptySubState(plan, String(partition))) - 1;
+    if (reload) subStates[at] = decodeSubState(createSubStateWriter().encode(subStates[at], plan), plan, String(partition), subStates[at].offset);
+    const mask = plan.predicates.reduce((bits, predicate, bit) => bits | (masks[predicate][row] << bit), 0);
+    const facts = [mask, ...plan.numbers.map((field) => batch.numbers[field][row] || 0), ...plan.hashes.map(() => (event.device === '' ? 0 : textHash(event.device)))];
+    const inserted = insertEvent(subStates[at], plan, event.time, Float64Array.from(facts));
+    if (inserted) applied.push(event);
+    const moment = {
+      time: event.time,
+      own: inserted ? subStates[at] : undefined,
+      isStale: false,
+      hashOf: () => (event.device === '' ? 0 : textHash(event.device)),
+    };
+    evaluator.evaluate(subStates, moment, values, states, 0);
+    for (const [column, name] of set.names.entries()) {
+      if (!isExact(featureStates[states[column]])) continue;
+      const wanted = bruteForce(name, applied, event);
+      if (!Object.is(values[column] + 0, wanted + 0)) {
+        throw new Error(`row ${row}, ${name}: got ${values[column]} (${featureStates[states[column]]}), brute force says ${wanted}`);
+      }
+    }
+  }
+}
+
+const amounts = fc.oneof(fc.integer({ min: 0, max: 1000 }), fc.integer({ min: 0, max: 10 ** 12 }), fc.constant(0));
+const stepArbitrary = fc.record({
+  event: fc.record({
+    gap: fc.oneof({ weight: 8, arbitrary: fc.integer({ min: 0, max: 12 }) }, { weight: 1, arbitrary: fc.integer({ min: -40, max: -1 }) }),
+    amount: amounts,
+    tip: fc.oneof(fc.constant(Number.NaN), fc.integer({ min: 0, max: 500 })),
+    fraud: fc.integer({ min: 0, max: 1 }),
+    device: fc.constantFrom('', 'a', 'b', 'c'),
+  }),
+  partition: fc.integer({ min: 0, max: 2 }),
+  reload: fc.boolean(),
+});
+
+/** Gaps in units of 500 ms, so that times fall on window edges and tie. */
+function timeline(raw: readonly { event: { gap: number; amount: number; tip: number; fraud: number; device: string }; partition: number; reload: boolean }[], partitions: number): Step[] {
+  let time = 1_700_000_000_000;
+  return raw.map(({ event: { gap, ...fields }, partition, reload }) => {
+    const at = time + gap * 500;
+    time = Math.max(time, at);
+    return { event: { time: at, ...fields }, partition: partition % partitions, reload };
+  });
+}
+
+describe('window arithmetic', () => {
+  it('equals brute force on one partition, with ties, late events, drops and reloads', () => {
+    const set = compile(60 * second);
+    fc.assert(
+      fc.property(fc.array(stepArbitrary, { minLength: 1, maxLength: 120 }), (raw) => check(timeline(raw, 1), set, (state) => state === 'fresh' || state === 'absent')),
+      { numRuns: 300 },
+    );
+  });
+
+  it('equals brute force over the whole log when the log is split over partitions', () => {
+    const set = compile(60 * second);
+    fc.assert(
+      fc.property(fc.array(stepArbitrary, { minLength: 1, maxLength: 120 }), (raw) => check(timeline(raw, 3), set, (state) => state === 'fresh' || state === 'absent')),
+      { numRuns: 300 },
+    );
+  });
+
+  it('marks nothing incomplete while events are late by no more than the allowed lateness', () => {
+    const set = compile(60 * second);
+    fc.assert(
+      fc.property(fc.array(stepArbitrary, { minLength: 1, maxLength: 120 }), (raw) =>
+        check(timeline(raw, 3), set, (state) => {
+          expect(state).not.toBe('incomplete');
+          return true;
+        }),
+      ),
+      { numRuns: 100 },
+    );
+  });
+
+  it('keeps sums of squares exact beyond 2^53', () => {
+    const set = compile(0);
+    const steps = Array.from({ length: 40 }, (_, index) => ({
+      event: { time: 1_700_000_000_000 + index * 100, amount: 10 ** 12 - index, tip: Number.NaN, fraud: 0, device: '' },
+      partition: 0,
+      reload: index % 7 === 0,
+    }));
+    check(steps, set, () => true);
+  });
+
+  it('does not apply an event older than the retention, and says so', () => {
+    const set = compile(0);
+    const plan = set.entities[0];
+    const state = emptySubState(plan, '0');
+    const facts = new Float64Array(1 + plan.numbers.length + plan.hashes.length);
+    expect(insertEvent(state, plan, day, facts)).toBe(true);
+    expect(insertEvent(state, plan, day - plan.retentionMs, facts)).toBe(false);
+    expect(insertEvent(state, plan, day - plan.retentionMs + 1, facts)).toBe(true);
+    expect(state.last - state.head).toBe(2);
+  });
+});
