@@ -75,7 +75,7 @@ async function simulateToFile(flags: Flags, signal: AbortSignal): Promise<void> 
   const out = flags.out ?? '-';
   const format = choice(flags, 'format', ['jsonl', 'csv']) ?? (/\.csv(\.gz)?$/.test(out) ? 'csv' : 'jsonl');
   const simulation = simulationOptions(flags, defaultEvents);
-  const told = { events: 0, frauds: 0, last: 0 };
+  const told = { events: 0, frauds: 0, last: simulation.start ?? defaultStart };
   announce(simulation);
   await writeLines(formatted(simulateTransactions(simulation), format, told, signal), out);
   const share = ((100 * told.frauds) / Math.max(1, told.events)).toFixed(2);

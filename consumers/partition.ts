@@ -1,8 +1,8 @@
 import type { FeatureEngine } from '../features/engine.ts';
 import type { Flusher } from '../features/flusher.ts';
-import type { FeatureRows } from '../features/rows.ts';
+import { newRows } from '../features/rows.ts';
 import { WeirError } from '../runtime/errors.ts';
-import type { Scorer } from '../scoring/scorer.ts';
+import type { ScoredBatch, Scorer } from '../scoring/scorer.ts';
 import type { Decoder } from './decode/decoder.ts';
 import { type Ownership, type Output, type OutputEvent, partitionName, type RawBatch } from './ports.ts';
 
@@ -28,6 +28,7 @@ export interface PartitionObserver {
   recovering(from: number, to: number, isTruncated: boolean): void;
   recovered(events: number): void;
   published(batch: PublishedBatch): void;
+  flushed(fence: number, seconds: number): void;
 }
 
 export type Stage = 'read' | 'decode' | 'load' | 'apply' | 'score' | 'publish';
@@ -35,8 +36,7 @@ export type Stage = 'read' | 'decode' | 'load' | 'apply' | 'score' | 'publish';
 export interface PublishedBatch {
   readonly raw: RawBatch;
   readonly decoded: ReturnType<Decoder['decode']>;
-  readonly scored: ReturnType<Scorer['decide']> extends Promise<infer S> ? S : never;
-  readonly rows: FeatureRows;
+  readonly scored: ScoredBatch;
   readonly late: number;
 }
 
@@ -101,7 +101,7 @@ function upTo(raw: RawBatch, position: number): RawBatch {
 
 async function processBatch(parts: PartitionParts, raw: RawBatch): Promise<void> {
   const { ownership, output, decoder, engine, scorer, flusher, observer } = parts;
-  const rows = scorer.newRows();
+  const rows = newRows(scorer.width);
   const decoded = observer.stage('decode', () => decoder.decode(raw, ownership));
   const loaded = await observer.stage('load', () => engine.load(decoded.batch));
   flusher.applying();
@@ -112,5 +112,5 @@ async function processBatch(parts: PartitionParts, raw: RawBatch): Promise<void>
     throw new WeirError('FENCED', `partition ${partitionName(ownership)} was given to another process while a batch was under way`);
   }
   await observer.stage('publish', () => output.publish({ events, deadLetters: decoded.deadLetters }, raw.next));
-  observer.published({ raw, decoded, scored, rows, late });
+  observer.published({ raw, decoded, scored, late });
 }

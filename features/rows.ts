@@ -7,6 +7,11 @@ export interface FeatureRows {
   states: Uint8Array;
 }
 
+/** Rows that grow with the first batch that is written to them. */
+export function newRows(width: number): FeatureRows {
+  return { count: 0, width, values: new Float64Array(0), states: new Uint8Array(0) };
+}
+
 /**
  * What a value is worth, worst last where several apply. fresh: exact; absent: no event in the window, the value is the
  * aggregate's documented default; stale: other partitions' part is older than the bound; approximate: beyond exact arithmetic;

@@ -31,20 +31,20 @@ function planFraud(
 export const testCards: Episode = (time, world) => {
   const { random } = world;
   const terminal = chooseTerminal(world.market.online, random);
-  const isCareful = chance(0.45, random);
+  const isCareful = chance(0.3, random);
   const cardsPerDevice = isCareful ? between(1, 4, random) : between(12, 40, random);
   const meanGap = isCareful ? 9 * minute : uniform(8_000, 50_000, random);
   let device = newDevice(world);
   let hits = 0;
   let at = time;
-  for (let i = between(14, 36, random); i > 0; i--) {
+  for (let i = between(12, 26, random); i > 0; i--) {
     if (i % cardsPerDevice === 0) device = newDevice(world);
     const customer = world.population.drawEvenly(at);
     const card = oneOf(customer.cards, random);
     const cents = chance(0.3, random) ? price(terminal, 0.3, random) : between(50, 499, random);
     const isDeclined = chance(0.72, random);
     planFraud('card_testing', { time: at, customer, card, terminal, device, cents, isDeclined }, world);
-    if (!isDeclined && hits++ < 4) emptyCard(customer, card, at + random.exponential(20 * hour), world);
+    if (!isDeclined && hits++ < 3) emptyCard(customer, card, at + random.exponential(20 * hour), world);
     at += 2_000 + random.exponential(meanGap);
   }
 };
@@ -72,8 +72,8 @@ export const takeAccountOver: Episode = (time, world) => {
   const customer = world.population.draw(time);
   const card = oneOf(customer.cards, random);
   const device = newDevice(world);
-  const growth = uniform(1.1, 1.8, random);
-  let amount = logNormal(3_000, 0.6, random);
+  const growth = uniform(1.15, 2, random);
+  let amount = logNormal(4_000, 0.6, random);
   let at = time;
   for (let left = between(3, 8, random); left > 0; left--) {
     const terminal = takeoverShop(customer, world);
@@ -85,7 +85,7 @@ export const takeAccountOver: Episode = (time, world) => {
       world,
     );
     amount *= growth;
-    at += minute + random.exponential(45 * minute);
+    at += minute + random.exponential(30 * minute);
   }
 };
 
@@ -101,12 +101,12 @@ export const bustOut: Episode = (time, world) => {
   const customer = youngest(5, time, world);
   const card = customer.cards[0];
   const count = between(8, 17, random);
-  const meanGap = (uniform(1, 2, random) * day) / count;
+  const meanGap = (uniform(0.6, 1.8, random) * day) / count;
   let at = time;
   for (let done = 1; done <= count; done++) {
     const terminal = chance(0.7, random) ? valuableShop(customer.city, world) : oneOf(customer.favourites, random);
     const device = terminal.city < 0 ? { id: customer.devices[0], ip: customer.homeIp } : undefined;
-    const cents = price(terminal, customer.spendLevel * uniform(1.5, 4, random), random);
+    const cents = price(terminal, customer.spendLevel * uniform(2.5, 7, random), random);
     const isDeclined = chance((0.5 * done) / count, random);
     planFraud(
       'bust_out',
@@ -131,13 +131,13 @@ export const useLostCard: Episode = (time, world) => {
   const { random, market } = world;
   const customer = world.population.draw(time);
   const card = customer.cards[0];
-  const taps = between(3, 6, random);
+  const taps = between(4, 8, random);
   const large = chance(0.7, random) ? between(1, 3, random) : 0;
   let at = whenShopsAreOpen(time, random);
   for (let done = 1; done <= taps + large; done++) {
     const isTap = done <= taps;
     const terminal = chooseTerminal(market.inCity[customer.city], random);
-    const cents = isTap ? between(600, 4_990, random) : Math.round(logNormal(18_000, 0.6, random));
+    const cents = isTap ? between(1_500, 4_990, random) : Math.round(logNormal(26_000, 0.6, random));
     const isDeclined = chance(isTap ? 0.06 : 0.35, random);
     const entry = isTap ? 'contactless' : chance(0.7, random) ? 'chip' : 'magstripe';
     const endsCard = done === taps + large;
@@ -146,7 +146,7 @@ export const useLostCard: Episode = (time, world) => {
       { time: at, customer, card, terminal, device: undefined, cents, isDeclined, entry, endsCard },
       world,
     );
-    at += minute + random.exponential(22 * minute);
+    at += minute + random.exponential(11 * minute);
   }
 };
 
@@ -217,7 +217,7 @@ function useCopy(customer: Customer, card: Card, skimmer: Skimmer, time: number,
         card,
         terminal,
         device: isOnline ? device : undefined,
-        cents: Math.round(logNormal(12_000, 0.8, random)),
+        cents: Math.round(logNormal(15_000, 0.8, random)),
         entry: isOnline ? 'online' : 'magstripe',
         isDeclined: chance(0.28, random),
         endsCard: left === 1,

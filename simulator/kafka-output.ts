@@ -83,9 +83,10 @@ async function sendPaced(
 }
 
 function toMessage(transaction: SimulatedTransaction, { key, eventTime, clock }: KafkaOutputOptions): Message {
-  if (eventTime === 'live') transaction.ts = clock.now();
-  // The record carries the event's time too, so that a broker's retention and time index follow it.
-  return { key: transaction[key].id, value: jsonLine(transaction), timestamp: String(transaction.ts) };
+  // The record's own time is the time of sending in either mode: a broker deletes or refuses records by it.
+  const now = clock.now();
+  if (eventTime === 'live') transaction.ts = now;
+  return { key: transaction[key].id, value: jsonLine(transaction), timestamp: String(now) };
 }
 
 async function ensureTopic(kafka: Kafka, { topic, partitions, brokers }: KafkaOutputOptions): Promise<void> {

@@ -43,7 +43,7 @@ export function createIds(seed: number): (prefix: string) => string {
   return (prefix) => {
     const serial = serials.get(prefix) ?? 0;
     serials.set(prefix, serial + 1);
-    let z = (serial + Math.imul(seed, 0x9e3779b1)) | 0;
+    let z = (serial + Math.imul(seed, 0x9e3779b1) + Math.imul(prefix.charCodeAt(0), 0x7feb352d)) | 0;
     z = Math.imul(z ^ (z >>> 16), 0x85ebca6b);
     z = Math.imul(z ^ (z >>> 13), 0xc2b2ae35);
     return prefix + ((z ^ (z >>> 16)) >>> 0).toString(16).padStart(8, '0');

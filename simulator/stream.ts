@@ -31,8 +31,9 @@ const followUpsPerArrival = 0.22;
  * days and weeks need event time to pass, and bigger streams come from bigger banks.
  */
 export function customersFor(events: number): number {
-  const days = Math.max(16, 20 * (events / 50_000) ** 0.35);
-  return Math.round(Math.min(50_000, Math.max(40, events / (transactionsPerCustomerDay * days))));
+  const size = Math.min(events, 1e9);
+  const days = Math.max(16, 20 * (size / 50_000) ** 0.35);
+  return Math.round(Math.min(50_000, Math.max(40, size / (transactionsPerCustomerDay * days))));
 }
 
 /**
@@ -133,11 +134,11 @@ function createFraudCalendar(installSkimmer: Episode, random: Random): { dueAfte
     count: 0,
   });
   const kinds = [
-    { begin: testCards, ...stretch(0.25, 33) },
+    { begin: testCards, ...stretch(0.25, 25) },
     { begin: takeAccountOver, ...stretch(0.2, 5.5) },
-    { begin: installSkimmer, ...stretch(0.25, 26) },
+    { begin: installSkimmer, ...stretch(0.25, 22) },
     { begin: bustOut, ...stretch(0.15, 12.5) },
-    { begin: useLostCard, ...stretch(0.15, 6) },
+    { begin: useLostCard, ...stretch(0.15, 7.4) },
   ];
   for (const kind of kinds) kind.next = Math.floor(random.next() * Math.min(kind.every, 3000));
   let arrivals = 0;
@@ -156,4 +157,4 @@ function createFraudCalendar(installSkimmer: Episode, random: Random): { dueAfte
 }
 
 /** Fraudulent transactions per arrival. */
-const fraudRate = 0.012;
+const fraudRate = 0.0125;

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { WeirError } from '../../runtime/errors.ts';
 import { cacheFolder, oneAtATime, run } from './machine.ts';
 
 export const KAFKA_VERSION = '4.3.1';
@@ -38,6 +39,10 @@ async function fetchJars(folder: string): Promise<void> {
   try {
     await run('mvn', ['-B', '-q', '-f', POM, 'dependency:copy-dependencies', `-DoutputDirectory=${partial}`]);
     renameSync(partial, folder);
+  } catch (cause) {
+    const message =
+      'Kafka cannot be fetched from Maven Central: check the network, or name a mirror in ~/.m2/settings.xml';
+    throw new WeirError('BROKER', message, { cause });
   } finally {
     rmSync(partial, { recursive: true, force: true });
   }

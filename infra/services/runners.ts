@@ -60,6 +60,11 @@ export function dockerRunner(
   };
 }
 
+/** Pulls the image unless it is there, so that the wait for the service to answer is not spent on a download. */
+export async function fetchImage(image: string): Promise<void> {
+  if (!(await succeeds('docker', ['image', 'inspect', image]))) await run('docker', ['pull', image]);
+}
+
 function removeFolder(folder: string | undefined): void {
   if (folder) rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
 }

@@ -6,7 +6,7 @@ import { WeirError } from '../../runtime/errors.ts';
 import { haveKafkaJars, KAFKA_VERSION, kafkaClasspath } from './kafka-jars.ts';
 import { containerEnv, jvmOptions, type KafkaPorts, nodeSettings, prepareNode } from './kafka-node.ts';
 import { chooseWay, freePorts, javaVersion, type Needs, run, succeeds } from './machine.ts';
-import { dockerRunner, programRunner } from './runners.ts';
+import { dockerRunner, fetchImage, programRunner } from './runners.ts';
 import { givenService, type Runner, type Service, startService } from './service.ts';
 
 /**
@@ -49,6 +49,7 @@ export interface KafkaService extends Service {
 const REDIS_READY_MS = 30_000;
 const KAFKA_READY_MS = 90_000;
 const REDIS_IMAGE = 'redis:7';
+const KAFKA_IMAGE = `apache/kafka:${KAFKA_VERSION}`;
 const CONSOLE_CONSUMER = 'org.apache.kafka.tools.consumer.ConsoleConsumer';
 
 const redisNeeds: Needs = {
@@ -72,6 +73,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServi
   const given = process.env.WEIR_TEST_REDIS_URL;
   if (given && Object.keys(options).length === 0) return givenRedis(given);
   const way = await chooseWay(redisNeeds);
+  if (way === 'docker') await fetchImage(REDIS_IMAGE);
   const port = options.port ?? (await freePorts(1))[0];
   const { folder, log, ownFolder } = makeFolder('redis', options.dir);
   const args = ['--maxmemory-policy', 'noeviction', '--save', '', '--appendonly', 'no', '--port', String(port)];
@@ -103,15 +105,16 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaServi
   const given = process.env.WEIR_TEST_KAFKA_BROKERS;
   if (given && Object.keys(options).length === 0) return givenKafka(given.split(','));
   const way = await chooseWay(kafkaNeeds);
+  if (way === 'docker') await fetchImage(KAFKA_IMAGE);
   const [freePort, controller] = await freePorts(2);
   const ports = { broker: options.port ?? freePort, controller };
   const brokers = [`127.0.0.1:${ports.broker}`];
   const files = makeFolder('kafka', options.dir);
-  const { runner, classpath, consoleConsumer } = await (way === 'program' ? localKafka : dockerKafka)(
-    ports,
-    options,
-    files,
-  );
+  const prepare = way === 'program' ? localKafka : dockerKafka;
+  const { runner, classpath, consoleConsumer } = await prepare(ports, options, files).catch((error: unknown) => {
+    if (files.ownFolder) rmSync(files.ownFolder, { recursive: true, force: true });
+    throw error;
+  });
   const service = await startService(
     {
       name: 'Kafka',
@@ -146,7 +149,6 @@ async function localKafka(ports: KafkaPorts, options: KafkaOptions, files: Files
   const classpath = await kafkaClasspath();
   const settings = { ...nodeSettings(ports, '127.0.0.1'), ...options.settings };
   const args = await prepareNode(files.folder, classpath, settings).catch((error: unknown) => {
-    if (files.ownFolder) rmSync(files.ownFolder, { recursive: true, force: true });
     throw new WeirError('BROKER', 'Kafka refuses the settings it was given', { cause: error });
   });
   const runner = programRunner('java', args, files);
@@ -156,7 +158,7 @@ async function localKafka(ports: KafkaPorts, options: KafkaOptions, files: Files
 async function dockerKafka(ports: KafkaPorts, options: KafkaOptions, files: Files): Promise<KafkaParts> {
   const env = containerEnv({ ...nodeSettings(ports, '0.0.0.0'), ...options.settings });
   const published = new Map([[ports.broker, ports.broker]]);
-  const runner = dockerRunner({ image: `apache/kafka:${KAFKA_VERSION}`, ports: published, env, args: [] }, files);
+  const runner = dockerRunner({ image: KAFKA_IMAGE, ports: published, env, args: [] }, files);
   const consumer = ['exec', runner.name, '/opt/kafka/bin/kafka-console-consumer.sh'];
   return { runner, classpath: '', consoleConsumer: (args) => run('docker', [...consumer, ...args]) };
 }

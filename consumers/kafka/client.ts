@@ -1,0 +1,140 @@
+import { readFileSync } from 'node:fs';
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type ConnectionOptions, connect as connectTls } from 'node:tls';
+import { type Admin, type ISocketFactoryArgs, Kafka, logLevel, type SASLOptions } from 'kafkajs';
+import type { Clock } from '../../runtime/clock.ts';
+import { describeError, type ErrorCode, WeirError } from '../../runtime/errors.ts';
+import type { KafkaConnection } from './config.ts';
+import { brokerFault, isRefusal, missingTopic, protocolType } from './faults.ts';
+
+/** The part of a logger that the adapters use. */
+export interface KafkaLog {
+  debug(details: object, message: string): void;
+  warn(details: object, message: string): void;
+}
+
+const keepAliveMs = 60_000;
+const connectMs = 3_000;
+const requestMs = 30_000;
+
+/** All settings are given: the client's own defaults change with NODE_ENV. */
+export const retrySettings = { initialRetryTime: 100, maxRetryTime: 2_000, multiplier: 2, factor: 0.2, retries: 5 };
+
+export function createClient(connection: KafkaConnection, log?: KafkaLog): Kafka {
+  return new Kafka({
+    brokers: [...connection.brokers],
+    clientId: connection.client_id,
+    ssl: tlsOptions(connection),
+    sasl: connection.sasl as SASLOptions | undefined,
+    connectionTimeout: connectMs,
+    requestTimeout: requestMs,
+    retry: retrySettings,
+    socketFactory: openSocket,
+    // The client repeats what it then throws; its own words are for finding faults in it.
+    logLevel: log === undefined ? logLevel.NOTHING : logLevel.WARN,
+    logCreator:
+      () =>
+      ({ namespace, log: entry }) => {
+        log?.debug({ kafka: namespace, error: entry.error }, entry.message);
+      },
+  });
+}
+
+/** As the client's own, and without Nagle's delay: requests are small and somebody waits for each. */
+function openSocket({ host, port, ssl, onConnect }: ISocketFactoryArgs): Socket {
+  const socket = ssl
+    ? connectTls({ host, port, ...(isIP(host) ? {} : { servername: host }), ...ssl }, onConnect)
+    : connectTcp({ host, port }, onConnect);
+  socket.setKeepAlive(true, keepAliveMs);
+  socket.setNoDelay(true);
+  return socket;
+}
+
+function tlsOptions({ tls }: KafkaConnection): ConnectionOptions | boolean {
+  if (tls === undefined || typeof tls === 'boolean') return tls === true;
+  return {
+    ca: readPem(tls.ca, 'tls.ca'),
+    cert: readPem(tls.cert, 'tls.cert'),
+    key: readPem(tls.key, 'tls.key'),
+    ...(tls.servername === undefined ? {} : { servername: tls.servername }),
+    rejectUnauthorized: tls.reject_unauthorized,
+  };
+}
+
+function readPem(path: string | undefined, key: string): Buffer | undefined {
+  if (path === undefined) return undefined;
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new WeirError('CONFIG', `${key}: ${path} cannot be read: ${describeError(error)}`);
+  }
+}
+
+/** How many partitions each topic has. */
+export type PartitionCounts = ReadonlyMap<string, number>;
+
+/**
+ * Connects and looks the topics up, again and again until `connect_timeout_ms` is over.
+ * @throws WeirError BROKER when the cluster does not answer in time or refuses; `missing` when a topic does not exist.
+ */
+export async function connectAdmin(
+  client: Kafka,
+  connection: KafkaConnection,
+  topics: readonly string[],
+  missing: ErrorCode,
+  clock: Clock,
+  signal?: AbortSignal,
+): Promise<{ admin: Admin; partitions: PartitionCounts }> {
+  const { brokers, connect_timeout_ms } = connection;
+  const deadline = clock.monotonic() + connect_timeout_ms;
+  for (let waitMs = 100; ; waitMs = Math.min(waitMs * 2, 2_000)) {
+    const admin = client.admin({ retry: { ...retrySettings, retries: 1 } });
+    try {
+      await admin.connect();
+      return { admin, partitions: await countPartitions(admin, topics, brokers, missing) };
+    } catch (error) {
+      await admin.disconnect().catch(() => undefined);
+      if (error instanceof WeirError) throw error;
+      if (isRefusal(error)) throw brokerFault(error, 'connecting', brokers);
+      const left = deadline - clock.monotonic();
+      if (left <= 0 || signal?.aborted) throw unreachable(error, connection);
+      await delay(Math.min(waitMs, left), undefined, { signal }).catch(() => undefined);
+    }
+  }
+}
+
+function unreachable(error: unknown, { brokers, connect_timeout_ms }: KafkaConnection): WeirError {
+  return new WeirError(
+    'BROKER',
+    `Kafka at ${brokers.join(',')} cannot be reached (tried for ${connect_timeout_ms / 1000} s): ` +
+      `check brokers, tls and sasl, and that the broker runs; ${describeError(error)}`,
+  );
+}
+
+async function countPartitions(
+  admin: Admin,
+  topics: readonly string[],
+  brokers: readonly string[],
+  missing: ErrorCode,
+): Promise<PartitionCounts> {
+  const counts = new Map<string, number>();
+  for (const topic of topics) {
+    try {
+      const { topics: found } = await admin.fetchTopicMetadata({ topics: [topic] });
+      counts.set(topic, found[0].partitions.length);
+    } catch (error) {
+      if (protocolType(error) === 'UNKNOWN_TOPIC_OR_PARTITION') throw missingTopic(topic, brokers, missing);
+      throw error;
+    }
+  }
+  return counts;
+}
+
+/** The group's committed offset of one partition; undefined when it has none. */
+export async function committedOffset(admin: Admin, group: string, topic: string, partition: number): Promise<number | undefined> {
+  const [{ partitions }] = await admin.fetchOffsets({ groupId: group, topics: [topic] });
+  const offset = Number(partitions.find((entry) => entry.partition === partition)?.offset ?? -1);
+  // Negative: none, or the client's mark for "begin at the earliest" after the log was cut.
+  return offset >= 0 ? offset : undefined;
+}

@@ -1,0 +1,115 @@
+import { z } from 'zod';
+
+const topicName = z
+  .string()
+  .regex(/^[a-zA-Z0-9._-]{1,249}$/, 'a topic name has 1 to 249 letters, digits, dots, underscores or hyphens');
+
+const milliseconds = (least: number, most: number) => z.int().min(least).max(most);
+
+const tls = z.union([
+  z.boolean(),
+  z.strictObject({
+    ca: z.string().optional().meta({ description: 'PEM file of the authorities to trust; default: those of Node.js' }),
+    cert: z.string().optional().meta({ description: 'PEM file of the client certificate, for mutual TLS' }),
+    key: z.string().optional().meta({ description: "PEM file of the client certificate's private key" }),
+    servername: z.string().optional().meta({ description: 'Name to expect in the certificate; default: the host' }),
+    reject_unauthorized: z
+      .boolean()
+      .default(true)
+      .meta({ description: 'False accepts any certificate: for trials only' }),
+  }),
+]);
+
+const sasl = z.strictObject({
+  mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']).meta({ description: 'How the password is proven' }),
+  username: z.string().min(1).meta({ description: 'User name' }),
+  password: z.string().min(1).meta({ description: 'Password; better as ${KAFKA_PASSWORD} than in the file' }),
+});
+
+const brokers = z
+  .array(z.string().regex(/^.+:\d{1,5}$/, 'a broker is host:port'))
+  .min(1)
+  .meta({ description: 'Brokers to ask first, host:port; the others are learnt from them' });
+
+const tlsKey = tls.optional().meta({ description: 'TLS: true, or files and options' });
+const saslKey = sasl.optional().meta({ description: 'SASL login; absent: none' });
+
+export const kafkaSourceConfig = z.strictObject({
+  brokers,
+  topic: topicName.meta({ description: 'Topic to read; it must exist' }),
+  group: z.string().min(1).meta({ description: 'Consumer group: its members share the partitions' }),
+  start: z
+    .enum(['earliest', 'latest'])
+    .default('earliest')
+    .meta({ description: 'Where a partition begins that the group has no position for' }),
+  client_id: z.string().min(1).default('weir').meta({ description: "Name in the brokers' logs and quotas" }),
+  tls: tlsKey,
+  sasl: saslKey,
+  connect_timeout_ms: milliseconds(100, 600_000)
+    .default(30_000)
+    .meta({ description: 'How long to try at the start before giving up' }),
+  session_timeout_ms: milliseconds(1_000, 1_800_000)
+    .default(10_000)
+    .meta({ description: 'After this silence the group gives the partitions of a process to others' }),
+  heartbeat_interval_ms: milliseconds(50, 600_000)
+    .default(1_000)
+    .meta({ description: 'How often the group is told that the process lives; well below session_timeout_ms' }),
+  max_wait_ms: milliseconds(1, 10_000)
+    .default(100)
+    .meta({ description: 'How long a broker may hold a fetch that has nothing to give' }),
+  max_bytes_per_partition: z
+    .int()
+    .min(1_024)
+    .default(1_048_576)
+    .meta({ description: 'Most bytes of one partition in one fetch' }),
+  prefetch_records: z
+    .int()
+    .min(1)
+    .default(10_000)
+    .meta({ description: 'Records of one partition held in memory before fetching pauses' }),
+  prefetch_bytes: z
+    .int()
+    .min(1_024)
+    .default(8_388_608)
+    .meta({ description: 'Bytes of one partition held in memory before fetching pauses' }),
+});
+
+export const kafkaSinkConfig = z.strictObject({
+  topic: topicName.meta({ description: 'Topic of the risk events; it must exist' }),
+  dead_letters: topicName.meta({ description: 'Topic of the records that could not be scored; it must exist' }),
+  brokers: brokers.optional().meta({ description: "Brokers, host:port; default: the Kafka source's" }),
+  client_id: z.string().min(1).optional().meta({ description: "Name in the brokers' logs and quotas; default: the source's, or weir" }),
+  tls: tls.optional().meta({ description: "TLS: true, or files and options; default: the source's when brokers are absent" }),
+  sasl: sasl.optional().meta({ description: "SASL login; default: the source's when brokers are absent" }),
+  connect_timeout_ms: milliseconds(100, 600_000)
+    .default(30_000)
+    .meta({ description: 'How long to try to reach the brokers before giving up' }),
+  compression: z.enum(['none', 'gzip', 'zstd']).default('none').meta({ description: 'Compression of what is sent' }),
+  transaction_timeout_ms: milliseconds(1_000, 900_000)
+    .default(60_000)
+    .meta({ description: 'After this the broker aborts the transaction of a process that has stopped answering' }),
+});
+
+export type KafkaSourceConfig = z.output<typeof kafkaSourceConfig>;
+export type KafkaSinkConfig = z.output<typeof kafkaSinkConfig>;
+
+/** What it takes to reach a cluster. */
+export interface KafkaConnection {
+  readonly brokers: readonly string[];
+  readonly client_id: string;
+  readonly tls?: z.output<typeof tls>;
+  readonly sasl?: z.output<typeof sasl>;
+  readonly connect_timeout_ms: number;
+}
+
+/** The sink's cluster: its own settings, or the source's where it names no brokers. Undefined when neither names any. */
+export function sinkConnection(sink: KafkaSinkConfig, source?: KafkaSourceConfig): KafkaConnection | undefined {
+  const { connect_timeout_ms } = sink;
+  const client_id = sink.client_id ?? source?.client_id ?? 'weir';
+  if (sink.brokers !== undefined) {
+    return { brokers: sink.brokers, client_id, tls: sink.tls, sasl: sink.sasl, connect_timeout_ms };
+  }
+  if (source === undefined) return undefined;
+  const { brokers, tls, sasl } = source;
+  return { brokers, client_id, tls: sink.tls ?? tls, sasl: sink.sasl ?? sasl, connect_timeout_ms };
+}

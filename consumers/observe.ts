@@ -1,0 +1,81 @@
+import type { Clock } from '../runtime/clock.ts';
+import type { Logger } from '../runtime/log.ts';
+import type { Metrics } from '../runtime/metrics.ts';
+import { decisionNames } from '../scoring/policy.ts';
+import type { PartitionObserver, Stage } from './partition.ts';
+import type { Ownership } from './ports.ts';
+import type { SummarizedBatch } from './summary.ts';
+
+export interface ObserveOptions {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  readonly onBatch: (batch: SummarizedBatch) => void;
+}
+
+/** Turns what happens to a partition into metrics, logs and the run's summary. */
+export function observePartition(ownership: Ownership, { clock, log, metrics, onBatch }: ObserveOptions): PartitionObserver {
+  const of = metrics.partition(ownership.stream, ownership.partition);
+  let readAt = 0;
+  let position = 0;
+  const decisionCounts = new Array<number>(decisionNames.length).fill(0);
+
+  function stage<T>(name: Stage, work: () => T): T {
+    const startedAt = clock.monotonic();
+    const done = () => {
+      const now = clock.monotonic();
+      if (name === 'read') readAt = now;
+      else metrics.stage(name, (now - startedAt) / 1000);
+    };
+    const result = work();
+    if (result instanceof Promise) {
+      return result.then((value) => {
+        done();
+        return value;
+      }) as T;
+    }
+    done();
+    return result;
+  }
+
+  return {
+    stage,
+    recovering(from, to, isTruncated) {
+      log.info({ from, to }, `recovering state: re-applying the log from offset ${from} to ${to}, publishing nothing`);
+      if (isTruncated) log.warn({ from }, 'the log no longer reaches back to the fence; windows that reach further back miss what is gone');
+    },
+    recovered: (events) => metrics.recovered(events),
+    flushed(fence, seconds) {
+      metrics.stage('flush', seconds);
+      of.fenceLag(Math.max(0, position - fence));
+    },
+    published({ raw, decoded, scored, late }) {
+      const { batch, deadLetters } = decoded;
+      position = raw.next;
+      const latencyMs = clock.monotonic() - readAt;
+      of.consumed(raw.values.length);
+      if (Number.isFinite(raw.end)) of.lag(Math.max(0, raw.end - raw.next));
+      metrics.batch(batch.count, latencyMs / 1000);
+      metrics.late(late);
+      decisionCounts.fill(0);
+      for (let row = 0; row < batch.count; row++) decisionCounts[scored.decisions[row]]++;
+      metrics.decided(decisionNames, decisionCounts);
+      for (const { reason } of deadLetters) metrics.deadLetter(reason);
+      const now = clock.now();
+      for (const timestamp of raw.timestamps) if (!Number.isNaN(timestamp)) metrics.eventToPublished((now - timestamp) / 1000);
+      onBatch({
+        batch,
+        records: raw.values.length,
+        deadLetters: deadLetters.length,
+        late,
+        probabilities: scored.probabilities,
+        decisions: scored.decisions,
+        events: scored.events,
+        latencyMs,
+      });
+      for (const letter of deadLetters.slice(0, 1)) {
+        log.warn({ offset: letter.offset, reason: letter.reason, count: deadLetters.length }, `dead letter: ${letter.message}`);
+      }
+    },
+  };
+}

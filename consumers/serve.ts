@@ -1,0 +1,101 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { FeatureEngine } from '../features/engine.ts';
+import { createFlusher } from '../features/flusher.ts';
+import type { StateStore } from '../features/store.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { describeError, type ErrorCode, WeirError } from '../runtime/errors.ts';
+import type { Readiness } from '../runtime/http.ts';
+import type { Logger } from '../runtime/log.ts';
+import type { Scorer } from '../scoring/scorer.ts';
+import type { JobConfig } from './config.ts';
+import { createDecoder } from './decode/decoder.ts';
+import { type PartitionObserver, runPartition } from './partition.ts';
+import { type Ownership, partitionName, type Sink } from './ports.ts';
+
+export interface ServeParts {
+  readonly config: JobConfig;
+  readonly ownership: Ownership;
+  readonly engine: FeatureEngine;
+  readonly store: StateStore;
+  readonly scorer: Scorer;
+  readonly sink: Sink;
+  readonly observer: PartitionObserver;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly readiness: Readiness;
+}
+
+/** Causes that end by themselves or by somebody's hand outside: the partition waits and begins again from what is committed. */
+const passing: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['BROKER', 'STORE', 'INPUT']);
+const firstWaitMs = 200;
+const longestWaitMs = 10_000;
+
+/**
+ * Keeps one partition served: whenever a broker or store fails, everything held in memory for the partition is dropped and the loop
+ * begins again from the committed position, as a new owner would. Faults that a person must mend are thrown.
+ */
+export async function servePartition(parts: ServeParts, untilEnd: boolean, signal: AbortSignal): Promise<void> {
+  const { ownership, log, readiness } = parts;
+  const component = `partition ${partitionName(ownership)}`;
+  for (let waitMs = firstWaitMs; ; waitMs = Math.min(waitMs * 2, longestWaitMs)) {
+    const progress = { batches: 0 };
+    try {
+      await serveOnce(parts, untilEnd, signal, progress);
+      return;
+    } catch (error) {
+      const code = error instanceof WeirError ? error.code : 'INTERNAL';
+      if (code === 'FENCED' || ownership.revoked.aborted) {
+        log.info({ error: describeError(error) }, 'the partition belongs to another process now');
+        return;
+      }
+      if (!passing.has(code) || signal.aborted) throw error;
+      if (progress.batches > 0) waitMs = firstWaitMs;
+      readiness.setReady(component, false, describeError(error));
+      log.warn({ error: describeError(error), retry_in_ms: waitMs }, 'the partition pauses; nothing is lost, it goes on from the committed position');
+      await sleep(waitMs, undefined, { signal }).catch(() => undefined);
+      if (signal.aborted) return;
+    }
+  }
+}
+
+async function serveOnce(parts: ServeParts, untilEnd: boolean, signal: AbortSignal, progress: { batches: number }): Promise<void> {
+  const { config, ownership, engine, store, scorer, sink, observer, clock, log, readiness } = parts;
+  const name = partitionName(ownership);
+  const output = await sink.open(ownership);
+  engine.gain(name, ownership.partitions);
+  const flusher = createFlusher({
+    engine,
+    store,
+    partition: name,
+    clock,
+    intervalMs: config.state.flush_interval_ms,
+    onFlushed: (fence, seconds) => {
+      observer.flushed(fence, seconds);
+      readiness.setReady('store', true, '');
+    },
+    onTrouble: (error) => {
+      readiness.setReady('store', false, describeError(error));
+      log.warn({ error: describeError(error) }, 'state cannot be stored; scoring waits, the write is repeated');
+    },
+    wait: (ms) => sleep(ms, undefined, { signal }).catch(() => undefined),
+  });
+  const counted: PartitionObserver = {
+    ...observer,
+    published: (batch) => {
+      progress.batches++;
+      readiness.setReady(`partition ${name}`, true, '');
+      observer.published(batch);
+    },
+  };
+  try {
+    const decoder = createDecoder(config.event, ownership.format);
+    const start = 'kafka' in config.source && config.source.kafka ? config.source.kafka.start : 'earliest';
+    readiness.setReady(`partition ${name}`, true, '');
+    await runPartition({ ownership, output, decoder, engine, scorer, flusher, observer: counted, start, fence: () => store.fence(name) }, untilEnd, signal);
+    await flusher.drain();
+  } finally {
+    flusher.abandon();
+    engine.lose(name);
+    await output.close().catch((error: unknown) => log.warn({ error: describeError(error) }, 'closing the output failed'));
+  }
+}
