@@ -12,7 +12,14 @@ export function report(name: string, unit: string, values: readonly number[]): R
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
   const median = sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-  const result = { name, unit, median: round(median), min: round(sorted[0]), max: round(sorted[sorted.length - 1]), runs: sorted.length };
+  const result = {
+    name,
+    unit,
+    median: round(median),
+    min: round(sorted[0]),
+    max: round(sorted[sorted.length - 1]),
+    runs: sorted.length,
+  };
   process.stdout.write(`${JSON.stringify(result)}\n`);
   return result;
 }

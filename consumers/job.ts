@@ -55,9 +55,14 @@ export async function runJob(config: JobConfig, options: JobOptions): Promise<Jo
     const store = await opened(openStore(config, set, options));
     const sink = await opened(openSink(config, options));
     const source = await opened(openSource(config, options));
-    return await runPartitions({ config, set, store, scorer, source, sink }, options, createSummary(decisionNames, labelField(config, layout.fields)));
+    return await runPartitions(
+      { config, set, store, scorer, source, sink },
+      options,
+      createSummary(decisionNames, labelField(config, layout.fields)),
+    );
   } finally {
-    for (const close of closers) await close().catch((error: unknown) => options.log.warn({ error: describeError(error) }, 'closing failed'));
+    for (const close of closers)
+      await close().catch((error: unknown) => options.log.warn({ error: describeError(error) }, 'closing failed'));
   }
 }
 
@@ -65,7 +70,11 @@ function labelField(config: JobConfig, fields: readonly { name: string }[]): num
   return config.event.label === undefined ? -1 : fields.findIndex(({ name }) => name === config.event.label);
 }
 
-async function runPartitions(parts: JobParts, options: JobOptions, summary: ReturnType<typeof createSummary>): Promise<JobSummary> {
+async function runPartitions(
+  parts: JobParts,
+  options: JobOptions,
+  summary: ReturnType<typeof createSummary>,
+): Promise<JobSummary> {
   const { config, set, store } = parts;
   const { clock, log, metrics, readiness } = options;
   const engine = createFeatureEngine({
@@ -96,7 +105,11 @@ async function runPartitions(parts: JobParts, options: JobOptions, summary: Retu
     };
     metrics.ownedPartitions(1);
     try {
-      await servePartition({ ...parts, ownership, engine, observer, clock, readiness, log: partitionLog }, options.untilEnd, stopping.signal);
+      await servePartition(
+        { ...parts, ownership, engine, observer, clock, readiness, log: partitionLog },
+        options.untilEnd,
+        stopping.signal,
+      );
     } catch (error) {
       fatal ??= error;
       partitionLog.error({ error: describeError(error) }, `partition ${name} stopped`);

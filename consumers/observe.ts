@@ -14,7 +14,10 @@ export interface ObserveOptions {
 }
 
 /** Turns what happens to a partition into metrics, logs and the run's summary. */
-export function observePartition(ownership: Ownership, { clock, log, metrics, onBatch }: ObserveOptions): PartitionObserver {
+export function observePartition(
+  ownership: Ownership,
+  { clock, log, metrics, onBatch }: ObserveOptions,
+): PartitionObserver {
   const of = metrics.partition(ownership.stream, ownership.partition);
   let readAt = 0;
   let position = 0;
@@ -42,7 +45,11 @@ export function observePartition(ownership: Ownership, { clock, log, metrics, on
     stage,
     recovering(from, to, isTruncated) {
       log.info({ from, to }, `recovering state: re-applying the log from offset ${from} to ${to}, publishing nothing`);
-      if (isTruncated) log.warn({ from }, 'the log no longer reaches back to the fence; windows that reach further back miss what is gone');
+      if (isTruncated)
+        log.warn(
+          { from },
+          'the log no longer reaches back to the fence; windows that reach further back miss what is gone',
+        );
     },
     recovered: (events) => metrics.recovered(events),
     flushed(fence, seconds) {
@@ -62,7 +69,8 @@ export function observePartition(ownership: Ownership, { clock, log, metrics, on
       metrics.decided(decisionNames, decisionCounts);
       for (const { reason } of deadLetters) metrics.deadLetter(reason);
       const now = clock.now();
-      for (const timestamp of raw.timestamps) if (!Number.isNaN(timestamp)) metrics.eventToPublished((now - timestamp) / 1000);
+      for (const timestamp of raw.timestamps)
+        if (!Number.isNaN(timestamp)) metrics.eventToPublished((now - timestamp) / 1000);
       onBatch({
         batch,
         records: raw.values.length,
@@ -74,7 +82,10 @@ export function observePartition(ownership: Ownership, { clock, log, metrics, on
         latencyMs,
       });
       for (const letter of deadLetters.slice(0, 1)) {
-        log.warn({ offset: letter.offset, reason: letter.reason, count: deadLetters.length }, `dead letter: ${letter.message}`);
+        log.warn(
+          { offset: letter.offset, reason: letter.reason, count: deadLetters.length },
+          `dead letter: ${letter.message}`,
+        );
       }
     },
   };

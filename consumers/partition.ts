@@ -4,7 +4,7 @@ import { newRows } from '../features/rows.ts';
 import { WeirError } from '../runtime/errors.ts';
 import type { ScoredBatch, Scorer } from '../scoring/scorer.ts';
 import type { Decoder } from './decode/decoder.ts';
-import { type Ownership, type Output, type OutputEvent, partitionName, type RawBatch } from './ports.ts';
+import { type Output, type OutputEvent, type Ownership, partitionName, type RawBatch } from './ports.ts';
 
 /** What one partition's loop is made of. */
 export interface PartitionParts {
@@ -69,7 +69,12 @@ export async function runPartition(parts: PartitionParts, untilEnd: boolean, sig
  * Applies the log from the fence to the committed position, state only. Sub-states that were stored beyond the fence leave out
  * what they have, so any number of repetitions ends in the same state.
  */
-async function recover(parts: PartitionParts, range: { earliest: number }, position: number, signal: AbortSignal): Promise<void> {
+async function recover(
+  parts: PartitionParts,
+  range: { earliest: number },
+  position: number,
+  signal: AbortSignal,
+): Promise<void> {
   const { ownership, decoder, engine, observer } = parts;
   const fence = (await parts.fence()) ?? 0;
   let at = Math.max(fence, range.earliest);
@@ -107,9 +112,15 @@ async function processBatch(parts: PartitionParts, raw: RawBatch): Promise<void>
   flusher.applying();
   const late = observer.stage('apply', () => engine.apply(decoded.batch, loaded, partitionName(ownership), rows));
   const scored = await observer.stage('score', () => scorer.decide(decoded.batch, rows, ownership));
-  const events: OutputEvent[] = scored.events.map((event, row) => ({ ...event, key: raw.keys[decoded.batch.rawIndexes[row]] }));
+  const events: OutputEvent[] = scored.events.map((event, row) => ({
+    ...event,
+    key: raw.keys[decoded.batch.rawIndexes[row]],
+  }));
   if (ownership.revoked.aborted) {
-    throw new WeirError('FENCED', `partition ${partitionName(ownership)} was given to another process while a batch was under way`);
+    throw new WeirError(
+      'FENCED',
+      `partition ${partitionName(ownership)} was given to another process while a batch was under way`,
+    );
   }
   await observer.stage('publish', () => output.publish({ events, deadLetters: decoded.deadLetters }, raw.next));
   observer.published({ raw, decoded, scored, late });

@@ -51,14 +51,22 @@ export async function servePartition(parts: ServeParts, untilEnd: boolean, signa
       if (!passing.has(code) || signal.aborted) throw error;
       if (progress.batches > 0) waitMs = firstWaitMs;
       readiness.setReady(component, false, describeError(error));
-      log.warn({ error: describeError(error), retry_in_ms: waitMs }, 'the partition pauses; nothing is lost, it goes on from the committed position');
+      log.warn(
+        { error: describeError(error), retry_in_ms: waitMs },
+        'the partition pauses; nothing is lost, it goes on from the committed position',
+      );
       await sleep(waitMs, undefined, { signal }).catch(() => undefined);
       if (signal.aborted) return;
     }
   }
 }
 
-async function serveOnce(parts: ServeParts, untilEnd: boolean, signal: AbortSignal, progress: { batches: number }): Promise<void> {
+async function serveOnce(
+  parts: ServeParts,
+  untilEnd: boolean,
+  signal: AbortSignal,
+  progress: { batches: number },
+): Promise<void> {
   const { config, ownership, engine, store, scorer, sink, observer, clock, log, readiness } = parts;
   const name = partitionName(ownership);
   const output = await sink.open(ownership);
@@ -91,11 +99,17 @@ async function serveOnce(parts: ServeParts, untilEnd: boolean, signal: AbortSign
     const decoder = createDecoder(config.event, ownership.format);
     const start = 'kafka' in config.source && config.source.kafka ? config.source.kafka.start : 'earliest';
     readiness.setReady(`partition ${name}`, true, '');
-    await runPartition({ ownership, output, decoder, engine, scorer, flusher, observer: counted, start, fence: () => store.fence(name) }, untilEnd, signal);
+    await runPartition(
+      { ownership, output, decoder, engine, scorer, flusher, observer: counted, start, fence: () => store.fence(name) },
+      untilEnd,
+      signal,
+    );
     await flusher.drain();
   } finally {
     flusher.abandon();
     engine.lose(name);
-    await output.close().catch((error: unknown) => log.warn({ error: describeError(error) }, 'closing the output failed'));
+    await output
+      .close()
+      .catch((error: unknown) => log.warn({ error: describeError(error) }, 'closing the output failed'));
   }
 }

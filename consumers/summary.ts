@@ -13,7 +13,9 @@ export interface JobSummary {
   readonly latencyMs: { readonly p50: number; readonly p99: number; readonly p999: number };
   readonly decisions: Readonly<Record<string, number>>;
   /** Against the labels, where the job names a label: an alert is any decision but approve. */
-  readonly alerts: { readonly truePositives: number; readonly falsePositives: number; readonly falseNegatives: number } | undefined;
+  readonly alerts:
+    | { readonly truePositives: number; readonly falsePositives: number; readonly falseNegatives: number }
+    | undefined;
   readonly riskiest: readonly RiskyTransaction[];
   /** Events too late to be applied to the state. */
   readonly late: number;
@@ -58,7 +60,10 @@ export function createSummary(decisionNames: readonly string[], labelField: numb
   let [events, published, deadLetters, late] = [0, 0, 0, 0];
   let [truePositives, falsePositives, falseNegatives] = [0, 0, 0];
 
-  function keepRiskiest({ batch, probabilities, decisions: decided, events: encoded }: SummarizedBatch, row: number): void {
+  function keepRiskiest(
+    { batch, probabilities, decisions: decided, events: encoded }: SummarizedBatch,
+    row: number,
+  ): void {
     const probability = probabilities[row];
     if (riskiest.length === riskiestKept && probability <= riskiest[riskiestKept - 1].probability) return;
     const data = Buffer.from(encoded[row].data);

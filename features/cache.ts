@@ -68,7 +68,10 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
 
   const shelfOf = (type: string): Shelf => {
     let shelf = shelves.get(type);
-    if (!shelf) shelves.set(type, (shelf = { young: new Map(), old: new Map(), shared: true }));
+    if (!shelf) {
+      shelf = { young: new Map(), old: new Map(), shared: true };
+      shelves.set(type, shelf);
+    }
     return shelf;
   };
 
@@ -99,7 +102,11 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
   }
 
   async function fetch(wanted: readonly Entity[], plans: readonly EntityPlan[], now: number): Promise<void> {
-    const requests: LoadRequest[] = wanted.map((entity, k) => ({ type: plans[k].type, id: entity.id, version: Math.max(0, entity.version) }));
+    const requests: LoadRequest[] = wanted.map((entity, k) => ({
+      type: plans[k].type,
+      id: entity.id,
+      version: Math.max(0, entity.version),
+    }));
     try {
       const answers = await store.load(requests, owned);
       for (let k = 0; k < wanted.length; k++) adopt(wanted[k], plans[k], answers[k], now);

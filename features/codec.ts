@@ -38,7 +38,9 @@ export function createSubStateWriter(chunkBytes = 1 << 18): SubStateWriter {
 
 function sizeBound(state: SubState, plan: EntityPlan): number {
   const events = state.last - state.head;
-  return 40 + events * (8 + plan.numbers.length * 8 + plan.hashes.length * 6) + plan.predicates.length * ((events >> 3) + 1);
+  return (
+    40 + events * (8 + plan.numbers.length * 8 + plan.hashes.length * 6) + plan.predicates.length * ((events >> 3) + 1)
+  );
 }
 
 function write(out: Buffer, start: number, state: SubState, plan: EntityPlan): number {
@@ -60,7 +62,8 @@ function write(out: Buffer, start: number, state: SubState, plan: EntityPlan): n
       at = writeVarint(out, at, rows[row] - before);
       before = rows[row];
     }
-    for (let bit = 0; bit < plan.predicates.length; bit++) at = writeBits(out, at, rows, first + 1, end, stride, 1 << bit);
+    for (let bit = 0; bit < plan.predicates.length; bit++)
+      at = writeBits(out, at, rows, first + 1, end, stride, 1 << bit);
     let column = 2;
     for (let k = 0; k < plan.numbers.length; k++, column++) {
       for (let row = first + column; row < end; row += stride) {
@@ -91,7 +94,15 @@ function writeVarint(out: Buffer, at: number, value: number): number {
   return at;
 }
 
-function writeBits(out: Buffer, at: number, rows: number[], from: number, end: number, stride: number, bit: number): number {
+function writeBits(
+  out: Buffer,
+  at: number,
+  rows: number[],
+  from: number,
+  end: number,
+  stride: number,
+  bit: number,
+): number {
   let byte = 0;
   let filled = 0;
   for (let row = from; row < end; row += stride) {
@@ -114,10 +125,16 @@ export function decodeSubState(bytes: Uint8Array, plan: EntityPlan, partition: s
   const input = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const body = input.length - 4;
   if (body < 3 || crc32(input.subarray(0, body)) !== input.readUInt32LE(body)) {
-    throw new WeirError('STORE', `a stored state of the entity type ${plan.type} (partition ${partition}) is damaged: its checksum does not match`);
+    throw new WeirError(
+      'STORE',
+      `a stored state of the entity type ${plan.type} (partition ${partition}) is damaged: its checksum does not match`,
+    );
   }
   if (input[0] !== codecVersion) {
-    throw new WeirError('STORE', `a stored state has the format version ${input[0]}; this program reads version ${codecVersion}`);
+    throw new WeirError(
+      'STORE',
+      `a stored state has the format version ${input[0]}; this program reads version ${codecVersion}`,
+    );
   }
   const reader: Reader = { input, at: 2 };
   const state = emptySubState(plan, partition);

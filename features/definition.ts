@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { describeError } from '../runtime/errors.ts';
 import { closest } from '../runtime/closest.ts';
+import { describeError } from '../runtime/errors.ts';
 import type { EventLayout } from './columns.ts';
 import type { FeatureGroupConfig, FeaturesConfig, FiltersConfig } from './config.ts';
 import { parseDuration } from './duration.ts';
@@ -24,7 +24,12 @@ const aggregateNames = ['count', 'sum', 'mean', 'min', 'max', 'stddev', 'ratio',
 type AggregateName = (typeof aggregateNames)[number];
 
 /** Compiles the `features` and `filters` sections; every fault is returned, with its path below the config's root. */
-export function compileFeatures(groups: FeaturesConfig, filters: FiltersConfig, layout: EventLayout, allowedLatenessMs: number): CompiledFeatures {
+export function compileFeatures(
+  groups: FeaturesConfig,
+  filters: FiltersConfig,
+  layout: EventLayout,
+  allowedLatenessMs: number,
+): CompiledFeatures {
   const compiler = createCompiler(filters, layout, allowedLatenessMs);
   for (const [index, group] of groups.entries()) compiler.group(group, ['features', index]);
   return compiler.finish();
@@ -50,7 +55,10 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
     const fits = layout.fields.filter((field) => (field.type === 'text') === text).map((field) => field.name);
     const index = layout.fields.findIndex((field) => field.name === name);
     if (fits.includes(name)) return index;
-    fault(path, index < 0 ? `there is no field ${name}${closest(name, fits)}` : `the field ${name} is ${text ? 'not ' : ''}text`);
+    fault(
+      path,
+      index < 0 ? `there is no field ${name}${closest(name, fits)}` : `the field ${name} is ${text ? 'not ' : ''}text`,
+    );
     return -1;
   };
 
@@ -89,13 +97,17 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
     const entity = known.indexOf(group.entity!);
     if (entity < 0) fault([...path, 'entity'], `there is no entity ${group.entity}${closest(group.entity!, known)}`);
     for (const key of ['windows', 'aggregates'] as const) {
-      if (group[key] === undefined) fault(path, `${key} is missing: a list such as ${key === 'windows' ? '[1h, 24h]' : '[count]'}`);
+      if (group[key] === undefined)
+        fault(path, `${key} is missing: a list such as ${key === 'windows' ? '[1h, 24h]' : '[count]'}`);
     }
     const where = group.where === undefined ? undefined : predicates.named(group.where, [...path, 'where']);
     const windows = windowsOf(group, path);
-    if (entity < 0) return;
+    if (entity < 0 || (where !== undefined && where < 0)) return;
     let builder = builders.get(group.entity!);
-    if (!builder) builders.set(group.entity!, (builder = createPlanBuilder(entity, group.entity!, allowedLatenessMs)));
+    if (!builder) {
+      builder = createPlanBuilder(entity, group.entity!, allowedLatenessMs);
+      builders.set(group.entity!, builder);
+    }
     for (const [index, text] of (group.aggregates ?? []).entries()) {
       const aggregate = parseAggregate(text, [...path, 'aggregates', index]);
       if (!aggregate) continue;
@@ -121,7 +133,12 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
     const argument = match[2] ?? '';
     const wantsArgument = name !== 'count' && name !== 'time-since-last';
     if (wantsArgument !== (argument !== '')) {
-      fault(at, wantsArgument ? `${name} needs an argument, such as ${name}(${name === 'ratio' ? 'filter' : 'field'})` : `${name} takes no argument`);
+      fault(
+        at,
+        wantsArgument
+          ? `${name} needs an argument, such as ${name}(${name === 'ratio' ? 'filter' : 'field'})`
+          : `${name} takes no argument`,
+      );
       return undefined;
     }
     const before = faults.length;
@@ -130,13 +147,23 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
     return faults.length > before ? undefined : { name, argument, field, part, at };
   }
 
-  function define(builder: PlanBuilder, group: FeatureGroupConfig, aggregate: Aggregate, where: number | undefined, width: string, window: Window) {
+  function define(
+    builder: PlanBuilder,
+    group: FeatureGroupConfig,
+    aggregate: Aggregate,
+    where: number | undefined,
+    width: string,
+    window: Window,
+  ) {
     const { name, argument, field, part, at } = aggregate;
     const scale = field < 0 ? 0 : layout.fields[field].scale;
     const suffix = `${width}${group.delay === undefined ? '' : `.delay-${group.delay}`}${window.excludeCurrent ? '.exclude-current' : ''}`;
-    const full = [group.entity, name, argument, group.where, suffix].filter((piece) => piece !== undefined && piece !== '').join('.');
+    const full = [group.entity, name, argument, group.where, suffix]
+      .filter((piece) => piece !== undefined && piece !== '')
+      .join('.');
     const counted = where === undefined ? 'every event' : predicates.list[where].text;
-    const subject = field < 0 ? (part < 0 ? '' : ` of ${predicates.list[part].text}`) : ` of ${argument} with ${scale} decimals`;
+    const subject =
+      field < 0 ? (part < 0 ? '' : ` of ${predicates.list[part].text}`) : ` of ${argument} with ${scale} decimals`;
     const definition =
       `${name}${subject} over ${counted} of the ${group.entity} within ${window.widthMs} ms` +
       ` ending ${window.delayMs} ms before the event, current event ${group.current}d`;
@@ -145,19 +172,32 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
     const optional = field >= 0 && name !== 'is-new' && layout.fields[field].optional;
     const population = optional ? predicates.both(where, predicates.present(field)) : where;
     const bit = population === undefined ? 0 : builder.bit(population);
-    const span = builder.span(name === 'time-since-last' || name === 'is-new' ? { ...window, excludeCurrent: true } : window);
+    const span = builder.span(
+      name === 'time-since-last' || name === 'is-new' ? { ...window, excludeCurrent: true } : window,
+    );
     const divisor = 10 ** scale;
     const common = { column: index, span };
     if (name === 'time-since-last') return builder.add({ ...common, op: name, scan: builder.lastTime(span, bit) });
     if (name === 'is-new') return builder.add({ ...common, op: name, scan: builder.seen(span, field, bit) });
     const count = builder.count(span, bit);
     if (name === 'count') builder.add({ ...common, op: name, count });
-    else if (name === 'sum' || name === 'mean') builder.add({ ...common, op: name, sum: builder.sum(span, field, bit), count, divisor });
-    else if (name === 'min' || name === 'max') builder.add({ ...common, op: 'extreme', scan: builder.extreme(span, name, field, bit), count, divisor });
-    else if (name === 'ratio') builder.add({ ...common, op: name, part: builder.count(span, builder.bit(predicates.both(where, part))), count });
+    else if (name === 'sum' || name === 'mean')
+      builder.add({ ...common, op: name, sum: builder.sum(span, field, bit), count, divisor });
+    else if (name === 'min' || name === 'max')
+      builder.add({ ...common, op: 'extreme', scan: builder.extreme(span, name, field, bit), count, divisor });
+    else if (name === 'ratio')
+      builder.add({ ...common, op: name, part: builder.count(span, builder.bit(predicates.both(where, part))), count });
     else {
       const squareHigh = builder.square(span, field, bit);
-      builder.add({ ...common, op: name, sum: builder.sum(span, field, bit), squareHigh, squareLow: squareHigh + 1, count, divisor });
+      builder.add({
+        ...common,
+        op: name,
+        sum: builder.sum(span, field, bit),
+        squareHigh,
+        squareLow: squareHigh + 1,
+        count,
+        divisor,
+      });
     }
   }
 
@@ -171,7 +211,10 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
       const entities = [...builders.values()].map((builder) => builder.build());
       for (const plan of entities) {
         if (plan.predicates.length > maxPredicates) {
-          fault(['features'], `the entity ${plan.type} uses ${plan.predicates.length} different filters; at most ${maxPredicates} are possible`);
+          fault(
+            ['features'],
+            `the entity ${plan.type} uses ${plan.predicates.length} different filters; at most ${maxPredicates} are possible`,
+          );
         }
       }
       if (faults.length > 0) return { set: undefined, faults };
@@ -225,13 +268,17 @@ function createPredicates(filters: FiltersConfig, layout: EventLayout, faults: D
       const flag = layout.fields.findIndex((field) => field.name === name && field.type === 'flag');
       if (flag >= 0) return add(flagPredicate(layout, flag));
       if (!(name in filters)) {
-        const known = [...Object.keys(filters), ...layout.fields.filter((field) => field.type === 'flag').map((field) => field.name)];
+        const known = [
+          ...Object.keys(filters),
+          ...layout.fields.filter((field) => field.type === 'flag').map((field) => field.name),
+        ];
         faults.push({ path, message: `there is no filter or flag field ${name}${closest(name, known)}` });
       }
       return -1;
     },
     present: (field: number): number => add(presentPredicate(layout, field)),
-    both: (left: number | undefined, right: number): number => (left === undefined || left === right ? right : add(bothPredicate(list[left], list[right]))),
+    both: (left: number | undefined, right: number): number =>
+      left === undefined || left === right ? right : add(bothPredicate(list[left], list[right])),
   };
 }
 

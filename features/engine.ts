@@ -57,7 +57,13 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   const { set, store, clock } = options;
   const plans = set.entities;
   const evaluators = plans.map(createEvaluator);
-  const cache = createEntityCache({ store, clock, capacity: options.cacheEntities, refreshMs: options.refreshMs, onLookups: options.onLookups });
+  const cache = createEntityCache({
+    store,
+    clock,
+    capacity: options.cacheEntities,
+    refreshMs: options.refreshMs,
+    onLookups: options.onLookups,
+  });
   const changed = new Map<string, Change[]>();
   const columns = createBatchColumns(set);
   const facts = plans.map((plan) => new Float64Array(1 + plan.numbers.length + plan.hashes.length));

@@ -22,7 +22,13 @@ export interface Moment {
 
 export interface Evaluator {
   /** Writes the values and states of the plan's features into the row that begins at `base`. */
-  evaluate(subStates: readonly SubState[], moment: Moment, values: Float64Array, states: Uint8Array, base: number): void;
+  evaluate(
+    subStates: readonly SubState[],
+    moment: Moment,
+    values: Float64Array,
+    states: Uint8Array,
+    base: number,
+  ): void;
   /** What an event without this entity gets. */
   evaluateNone(values: Float64Array, states: Uint8Array, base: number): void;
 }
@@ -88,7 +94,13 @@ export function createEvaluator(plan: EntityPlan): Evaluator {
     }
   }
 
-  function finish(feature: WindowFeature, moment: Moment, values: Float64Array, states: Uint8Array, base: number): void {
+  function finish(
+    feature: WindowFeature,
+    moment: Moment,
+    values: Float64Array,
+    states: Uint8Array,
+    base: number,
+  ): void {
     const at = base + feature.column;
     states[at] = spanStates[feature.span];
     let hasData = true;
@@ -107,7 +119,10 @@ export function createEvaluator(plan: EntityPlan): Evaluator {
     if (!hasData && states[at] === fresh && feature.op !== 'sum') states[at] = absent;
   }
 
-  function aggregate(feature: Exclude<WindowFeature, { op: 'count' | 'time-since-last' | 'is-new' }>, count: number): number {
+  function aggregate(
+    feature: Exclude<WindowFeature, { op: 'count' | 'time-since-last' | 'is-new' }>,
+    count: number,
+  ): number {
     if (feature.op === 'sum') return sums[feature.sum] / feature.divisor;
     if (feature.op === 'mean') return sums[feature.sum] / (count * feature.divisor);
     if (feature.op === 'ratio') return sums[feature.part] / count;

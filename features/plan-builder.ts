@@ -23,7 +23,13 @@ export interface PlanBuilder {
   build(): EntityPlan;
 }
 
-type Wanted<T> = Omit<T, 'at'> & { readonly column: { readonly kind: 'rows' | 'count' | 'sum' | 'square' | 'low' | 'number' | 'hash'; readonly field: number; readonly bit: number } };
+type Wanted<T> = Omit<T, 'at'> & {
+  readonly column: {
+    readonly kind: 'rows' | 'count' | 'sum' | 'square' | 'low' | 'number' | 'hash';
+    readonly field: number;
+    readonly bit: number;
+  };
+};
 
 /** Up to this many predicates an entity's mask holds: they are bits of a 32-bit integer. */
 export const maxPredicates = 31;
@@ -47,7 +53,8 @@ export function createPlanBuilder(entity: number, type: string, allowedLatenessM
     if (!list.includes(field)) list.push(field);
   };
   const reading = (span: number, kind: 'rows' | 'count' | 'sum' | 'square' | 'low', field: number, bit: number) => {
-    if (kind === 'count' || kind === 'sum' || kind === 'square') cumulatives.set(`${kind} ${field} ${bit}`, { kind, field, bit });
+    if (kind === 'count' || kind === 'sum' || kind === 'square')
+      cumulatives.set(`${kind} ${field} ${bit}`, { kind, field, bit });
     if (field >= 0) retain(numbers, field);
     return unique(readings, { key: `${span} ${kind} ${field} ${bit}`, span, column: { kind, field, bit } });
   };
@@ -73,13 +80,34 @@ export function createPlanBuilder(entity: number, type: string, allowedLatenessM
     },
     extreme(span, kind, field, bit) {
       retain(numbers, field);
-      return unique(scans, { key: `${span} ${kind} ${field} ${bit}`, span, kind, bit, field: -1, column: { kind: 'number', field, bit } });
+      return unique(scans, {
+        key: `${span} ${kind} ${field} ${bit}`,
+        span,
+        kind,
+        bit,
+        field: -1,
+        column: { kind: 'number', field, bit },
+      });
     },
     lastTime: (span, bit) =>
-      unique(scans, { key: `${span} last ${bit}`, span, kind: 'last-time', bit, field: -1, column: { kind: 'rows', field: -1, bit } }),
+      unique(scans, {
+        key: `${span} last ${bit}`,
+        span,
+        kind: 'last-time',
+        bit,
+        field: -1,
+        column: { kind: 'rows', field: -1, bit },
+      }),
     seen(span, field, bit) {
       retain(hashes, field);
-      return unique(scans, { key: `${span} seen ${field} ${bit}`, span, kind: 'seen', bit, field, column: { kind: 'hash', field, bit } });
+      return unique(scans, {
+        key: `${span} seen ${field} ${bit}`,
+        span,
+        kind: 'seen',
+        bit,
+        field,
+        column: { kind: 'hash', field, bit },
+      });
     },
     add: (feature) => features.push(feature),
     build() {
@@ -97,7 +125,9 @@ export function createPlanBuilder(entity: number, type: string, allowedLatenessM
         if (kind === 'low') return columns.get(`square ${field} ${bit}`)!.at + 1;
         return columns.get(`${kind} ${field} ${bit}`)!.at;
       };
-      const bounds = [...new Set(spans.flatMap((span) => [span.delayMs, span.delayMs + span.widthMs]))].sort((a, b) => a - b);
+      const bounds = [...new Set(spans.flatMap((span) => [span.delayMs, span.delayMs + span.widthMs]))].sort(
+        (a, b) => a - b,
+      );
       return {
         entity,
         type,

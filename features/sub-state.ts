@@ -105,7 +105,12 @@ function insertRow(state: SubState, plan: EntityPlan, row: number, time: number,
 }
 
 /** Sets a row's cumulative column(s) to the row's before it plus what the row's own facts add. */
-function accumulate(rows: number[], before: number, at: number, { kind, at: column, numberAt, bit }: EntityPlan['cumulatives'][number]): void {
+function accumulate(
+  rows: number[],
+  before: number,
+  at: number,
+  { kind, at: column, numberAt, bit }: EntityPlan['cumulatives'][number],
+): void {
   const counts = bit === 0 || (rows[at + 1] & bit) !== 0;
   if (kind === 'count') rows[at + column] = rows[before + column] + (counts ? 1 : 0);
   else if (kind === 'sum') rows[at + column] = rows[before + column] + (counts ? rows[at + numberAt] : 0);

@@ -132,7 +132,12 @@ async function countPartitions(
 }
 
 /** The group's committed offset of one partition; undefined when it has none. */
-export async function committedOffset(admin: Admin, group: string, topic: string, partition: number): Promise<number | undefined> {
+export async function committedOffset(
+  admin: Admin,
+  group: string,
+  topic: string,
+  partition: number,
+): Promise<number | undefined> {
   const [{ partitions }] = await admin.fetchOffsets({ groupId: group, topics: [topic] });
   const offset = Number(partitions.find((entry) => entry.partition === partition)?.offset ?? -1);
   // Negative: none, or the client's mark for "begin at the earliest" after the log was cut.

@@ -23,7 +23,7 @@ const tls = z.union([
 const sasl = z.strictObject({
   mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']).meta({ description: 'How the password is proven' }),
   username: z.string().min(1).meta({ description: 'User name' }),
-  password: z.string().min(1).meta({ description: 'Password; better as ${KAFKA_PASSWORD} than in the file' }),
+  password: z.string().min(1).meta({ description: 'Password; better from the environment than in the file' }),
 });
 
 const brokers = z
@@ -78,8 +78,14 @@ export const kafkaSinkConfig = z.strictObject({
   topic: topicName.meta({ description: 'Topic of the risk events; it must exist' }),
   dead_letters: topicName.meta({ description: 'Topic of the records that could not be scored; it must exist' }),
   brokers: brokers.optional().meta({ description: "Brokers, host:port; default: the Kafka source's" }),
-  client_id: z.string().min(1).optional().meta({ description: "Name in the brokers' logs and quotas; default: the source's, or weir" }),
-  tls: tls.optional().meta({ description: "TLS: true, or files and options; default: the source's when brokers are absent" }),
+  client_id: z
+    .string()
+    .min(1)
+    .optional()
+    .meta({ description: "Name in the brokers' logs and quotas; default: the source's, or weir" }),
+  tls: tls
+    .optional()
+    .meta({ description: "TLS: true, or files and options; default: the source's when brokers are absent" }),
   sasl: sasl.optional().meta({ description: "SASL login; default: the source's when brokers are absent" }),
   connect_timeout_ms: milliseconds(100, 600_000)
     .default(30_000)

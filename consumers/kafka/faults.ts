@@ -45,7 +45,12 @@ export function isRefusal(error: unknown): boolean {
 }
 
 /** The WeirError for anything that went wrong with a cluster; what is one already stays as it is. */
-export function brokerFault(error: unknown, doing: string, brokers: readonly string[], code: ErrorCode = 'BROKER'): WeirError {
+export function brokerFault(
+  error: unknown,
+  doing: string,
+  brokers: readonly string[],
+  code: ErrorCode = 'BROKER',
+): WeirError {
   if (error instanceof WeirError) return error;
   const cluster = brokers.join(',');
   const type = protocolType(error);

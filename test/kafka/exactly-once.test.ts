@@ -5,7 +5,13 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import { type KafkaService, type RedisService, startKafka, startRedis } from '../../infra/services/start.ts';
-import { bruteForceFeatures, differences, type HandbookRow, handbookHeader, readHandbook } from '../support/handbook.ts';
+import {
+  bruteForceFeatures,
+  differences,
+  type HandbookRow,
+  handbookHeader,
+  readHandbook,
+} from '../support/handbook.ts';
 import { type TestKafka, testKafka } from '../support/kafka.ts';
 import { runWeir, startWeir } from '../support/weir-process.ts';
 
@@ -45,7 +51,14 @@ async function makeJob(name: string): Promise<string[]> {
     `${name}.in`,
     rows.map(({ transaction_id, ts_ms, customer_id, terminal_id, amountMinor, fraud }) => ({
       key: customer_id,
-      value: JSON.stringify({ transaction_id, ts_ms, customer_id, terminal_id, amount: (amountMinor / 100).toFixed(2), fraud }),
+      value: JSON.stringify({
+        transaction_id,
+        ts_ms,
+        customer_id,
+        terminal_id,
+        amount: (amountMinor / 100).toFixed(2),
+        fraud,
+      }),
     })),
   );
   const settings = {
@@ -62,7 +75,10 @@ async function makeJob(name: string): Promise<string[]> {
 const environment = () => ({ KAFKA_BROKERS: kafkaService.brokers.join(','), REDIS_URL: redis.url });
 
 async function published(topic: string) {
-  return (await kafka.readCommitted(topic)).map((record) => ({ ...record, data: JSON.parse(record.value) as Published }));
+  return (await kafka.readCommitted(topic)).map((record) => ({
+    ...record,
+    data: JSON.parse(record.value) as Published,
+  }));
 }
 
 /** Every transaction once, in input order per partition, with customer features equal to brute force. */
@@ -70,10 +86,14 @@ function expectExactlyOnce(records: Awaited<ReturnType<typeof published>>) {
   const ids = records.map(({ data }) => data.transaction_id);
   expect(new Set(ids).size).toBe(ids.length);
   expect(ids.length).toBe(rows.length);
-  const faults = records.flatMap(({ data }) => differences(data.transaction_id, data.features, wanted.get(data.transaction_id)!, 'customer.'));
+  const faults = records.flatMap(({ data }) =>
+    differences(data.transaction_id, data.features, wanted.get(data.transaction_id)!, 'customer.'),
+  );
   expect(faults.slice(0, 5)).toEqual([]);
   for (let partition = 0; partition < partitions; partition++) {
-    const offsets = records.filter((record) => record.partition === partition).map(({ data }) => data.source_position.offset);
+    const offsets = records
+      .filter((record) => record.partition === partition)
+      .map(({ data }) => data.source_position.offset);
     expect(offsets).toEqual([...offsets].sort((a, b) => a - b));
   }
 }
@@ -92,9 +112,14 @@ describe('the Handbook job, exactly once', () => {
       { HANDBOOK_CSV: input },
     );
     expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
-    const events = readFileSync(output, 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line).data as Published);
+    const events = readFileSync(output, 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line).data as Published);
     expect(events.map((event) => event.transaction_id)).toEqual(rows.map((row) => row.transaction_id));
-    const faults = events.flatMap((event) => differences(event.transaction_id, event.features, wanted.get(event.transaction_id)!));
+    const faults = events.flatMap((event) =>
+      differences(event.transaction_id, event.features, wanted.get(event.transaction_id)!),
+    );
     expect(faults.slice(0, 5)).toEqual([]);
     expect(readFileSync(join(folder, 'dead.jsonl'), 'utf8')).toBe('');
   }, 300_000);
@@ -110,12 +135,28 @@ describe('the Handbook job, exactly once', () => {
     const ajv = new Ajv2020({ strict: false });
     (addFormats as unknown as (ajv: Ajv2020) => void)(ajv);
     const validate = ajv.compile(JSON.parse(readFileSync('docs/schemas/risk-event.schema.json', 'utf8')));
-    for (const { data } of records) if (!validate(data)) throw new Error(`${data.transaction_id}: ${ajv.errorsText(validate.errors)}`);
-    expect(records[0].headers).toMatchObject({ ce_specversion: '1.0', ce_type: 'weir.risk.scored.v1', 'content-type': 'application/json' });
+    for (const { data } of records)
+      if (!validate(data)) throw new Error(`${data.transaction_id}: ${ajv.errorsText(validate.errors)}`);
+    expect(records[0].headers).toMatchObject({
+      ce_specversion: '1.0',
+      ce_type: 'weir.risk.scored.v1',
+      'content-type': 'application/json',
+    });
 
     const bootstrap = ['--bootstrap-server', kafkaService.brokers[0], '--topic', 'whole.scored', '--from-beginning'];
-    const printed = await kafkaService.consoleConsumer([...bootstrap, '--max-messages', '100', '--isolation-level', 'read_committed']);
-    expect(printed.trim().split('\n').filter((line) => line.startsWith('{"')).length).toBe(100);
+    const printed = await kafkaService.consoleConsumer([
+      ...bootstrap,
+      '--max-messages',
+      '100',
+      '--isolation-level',
+      'read_committed',
+    ]);
+    expect(
+      printed
+        .trim()
+        .split('\n')
+        .filter((line) => line.startsWith('{"')).length,
+    ).toBe(100);
   }, 300_000);
 
   it('publishes each transaction once, with the same features, through three kill -9', async () => {
@@ -123,7 +164,12 @@ describe('the Handbook job, exactly once', () => {
     for (const share of [0.15, 0.4, 0.7]) {
       const weir = startWeir(args, environment());
       const isThere = kafka.waitForCommitted('killed.scored', Math.floor(rows.length * share));
-      await Promise.race([isThere, weir.ended().then((code) => Promise.reject(new Error(`weir ended with ${code} before it was killed: ${weir.stderr()}`)))]);
+      await Promise.race([
+        isThere,
+        weir
+          .ended()
+          .then((code) => Promise.reject(new Error(`weir ended with ${code} before it was killed: ${weir.stderr()}`))),
+      ]);
       weir.kill('SIGKILL');
       expect(await weir.ended()).toBe('SIGKILL');
     }

@@ -18,7 +18,8 @@ export const handbookHeader = 'transaction_id,ts_ms,iso,customer_id,terminal_id,
 
 /** The data set is not part of the project: HANDBOOK_CSV names it, else it is looked for beside the checkout. */
 export function handbookPath(): string {
-  const path = process.env.HANDBOOK_CSV ?? new URL('../../../shared/data/handbook-raw.csv.gz', import.meta.url).pathname;
+  const path =
+    process.env.HANDBOOK_CSV ?? new URL('../../../shared/data/handbook-raw.csv.gz', import.meta.url).pathname;
   if (existsSync(path)) return path;
   throw new Error(
     `the Handbook transactions are not at ${path}: set HANDBOOK_CSV to a CSV (or .csv.gz) with the columns ${handbookHeader}, sorted by time`,
@@ -94,7 +95,10 @@ export function bruteForceFeatures(rows: readonly HandbookRow[]): Map<string, Re
 
 function listOf(lists: Map<string, HandbookRow[]>, key: string): HandbookRow[] {
   let list = lists.get(key);
-  if (!list) lists.set(key, (list = []));
+  if (!list) {
+    list = [];
+    lists.set(key, list);
+  }
   return list;
 }
 
@@ -106,7 +110,12 @@ function tail(events: readonly HandbookRow[], after: number): HandbookRow[] {
 }
 
 /** Compares a risk event's features with brute force; answers a sentence per difference. */
-export function differences(id: string, got: Record<string, number>, wanted: Record<string, number>, prefix = ''): string[] {
+export function differences(
+  id: string,
+  got: Record<string, number>,
+  wanted: Record<string, number>,
+  prefix = '',
+): string[] {
   return Object.entries(wanted)
     .filter(([name, value]) => name.startsWith(prefix) && got[name] !== value)
     .map(([name, value]) => `transaction ${id}: ${name} is ${got[name]}, brute force says ${value}`);

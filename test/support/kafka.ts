@@ -1,4 +1,4 @@
-import { Kafka, logLevel } from 'kafkajs';
+import { type EachBatchPayload, Kafka, type KafkaMessage, logLevel } from 'kafkajs';
 
 export interface TopicRecord {
   readonly partition: number;
@@ -16,6 +16,8 @@ export interface TestKafka {
   readCommitted(topic: string): Promise<TopicRecord[]>;
   /** Waits until a read_committed consumer has seen at least so many records of the topic. */
   waitForCommitted(topic: string, count: number): Promise<void>;
+  /** How many records a read_committed consumer sees, and when the first and the last were created, ms since the epoch. */
+  times(topic: string): Promise<{ count: number; first: number; last: number }>;
   close(): Promise<void>;
 }
 
@@ -24,48 +26,56 @@ export function testKafka(brokers: readonly string[]): TestKafka {
   const admin = kafka.admin();
   const connected = admin.connect();
   let groups = 0;
-  let stopPolling = () => {};
 
-  /** Reads from the beginning until `done` says so of what was read so far. */
-  async function consume(topic: string, isDone: (records: TopicRecord[]) => Promise<boolean> | boolean): Promise<TopicRecord[]> {
+  /** Hands every record of the topic, from the beginning, to `see` until that answers true. */
+  async function scan(topic: string, see: (partition: number, message: KafkaMessage) => boolean): Promise<void> {
     await connected;
-    const groupId = `test-reader-${process.pid}-${Date.now()}-${groups++}`;
+    const groupId = `test-reader-${process.pid}-${performance.timeOrigin}-${groups++}`;
     const consumer = kafka.consumer({ groupId, readUncommitted: false, maxWaitTimeInMs: 50 });
     await consumer.connect();
     await consumer.subscribe({ topic, fromBeginning: true });
-    const records: TopicRecord[] = [];
+    let isDone = false;
     await new Promise<void>((resolve, reject) => {
-      const poll = setInterval(() => {
-        Promise.resolve(isDone(records)).then((done) => done && resolve(), reject);
-      }, 100);
-      consumer
-        .run({
-          autoCommit: false,
-          eachBatch: async ({ batch }) => {
-            for (const { key, value, offset, headers } of batch.messages) {
-              records.push({
-                partition: batch.partition,
-                offset: Number(offset),
-                key: key === null ? null : key.toString(),
-                value: value === null ? '' : value.toString(),
-                headers: Object.fromEntries(Object.entries(headers ?? {}).map(([name, text]) => [name, String(text)])),
-              });
-            }
-          },
-        })
-        .catch(reject);
       consumer.on(consumer.events.CRASH, ({ payload }) => reject(payload.error));
-      stopPolling = () => clearInterval(poll);
-    }).finally(() => stopPolling());
+      const eachBatch = async ({ batch }: EachBatchPayload) => {
+        for (const message of batch.messages) isDone ||= see(batch.partition, message);
+        if (isDone) resolve();
+      };
+      consumer.run({ autoCommit: false, eachBatch }).catch(reject);
+    });
     await consumer.disconnect();
     await admin.deleteGroups([groupId]).catch(() => undefined);
-    return records.sort((a, b) => a.partition - b.partition || a.offset - b.offset);
+  }
+
+  /** Every record that is committed now, but for the markers that this function puts behind them to know when to stop. */
+  async function scanCommitted(topic: string, see: (partition: number, message: KafkaMessage) => void): Promise<void> {
+    await connected;
+    const metadata = await admin.fetchTopicMetadata({ topics: [topic] });
+    const partitions = metadata.topics[0].partitions.map(({ partitionId }) => partitionId);
+    const marker = `end-${groups++}`;
+    const producer = kafka.producer();
+    await producer.connect();
+    await producer.send({
+      topic,
+      messages: partitions.map((partition) => ({ partition, key: marker, value: marker })),
+    });
+    await producer.disconnect();
+    let ended = 0;
+    await scan(topic, (partition, message) => {
+      const key = message.key?.toString();
+      if (key === marker) ended++;
+      else if (!key?.startsWith('end-')) see(partition, message);
+      return ended === partitions.length;
+    });
   }
 
   return {
     async createTopic(topic, partitions) {
       await connected;
-      await admin.createTopics({ topics: [{ topic, numPartitions: partitions, replicationFactor: 1 }], waitForLeaders: true });
+      await admin.createTopics({
+        topics: [{ topic, numPartitions: partitions, replicationFactor: 1 }],
+        waitForLeaders: true,
+      });
     },
     async produce(topic, records) {
       const producer = kafka.producer();
@@ -76,20 +86,30 @@ export function testKafka(brokers: readonly string[]): TestKafka {
       await producer.disconnect();
     },
     async readCommitted(topic) {
-      // A marker record per partition, behind everything committed so far, says when to stop.
-      await connected;
-      const metadata = await admin.fetchTopicMetadata({ topics: [topic] });
-      const partitions = metadata.topics[0].partitions.map(({ partitionId }) => partitionId);
-      const marker = `end-${Date.now()}-${groups++}`;
-      const producer = kafka.producer();
-      await producer.connect();
-      await producer.send({ topic, messages: partitions.map((partition) => ({ partition, key: marker, value: marker })) });
-      await producer.disconnect();
-      const records = await consume(topic, (seen) => seen.filter(({ key }) => key === marker).length === partitions.length);
-      return records.filter(({ key }) => key === null || !key.startsWith('end-'));
+      const records: TopicRecord[] = [];
+      await scanCommitted(topic, (partition, { key, value, offset, headers }) => {
+        records.push({
+          partition,
+          offset: Number(offset),
+          key: key === null ? null : key.toString(),
+          value: value === null ? '' : value.toString(),
+          headers: Object.fromEntries(Object.entries(headers ?? {}).map(([name, text]) => [name, String(text)])),
+        });
+      });
+      return records.sort((a, b) => a.partition - b.partition || a.offset - b.offset);
     },
     async waitForCommitted(topic, count) {
-      await consume(topic, (seen) => seen.length >= count);
+      let seen = 0;
+      await scan(topic, () => ++seen >= count);
+    },
+    async times(topic) {
+      const times = { count: 0, first: Number.POSITIVE_INFINITY, last: Number.NEGATIVE_INFINITY };
+      await scanCommitted(topic, (_partition, { timestamp }) => {
+        times.count++;
+        times.first = Math.min(times.first, Number(timestamp));
+        times.last = Math.max(times.last, Number(timestamp));
+      });
+      return times;
     },
     async close() {
       await connected;

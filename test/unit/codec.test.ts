@@ -15,7 +15,14 @@ const layout: EventLayout = {
   entities: [{ name: 'card' }],
 };
 const { set } = compileFeatures(
-  [{ entity: 'card', windows: ['1h', '1d'], aggregates: ['count', 'stddev(amount)', 'ratio(fraud)', 'is-new(device)'], current: 'include' }],
+  [
+    {
+      entity: 'card',
+      windows: ['1h', '1d'],
+      aggregates: ['count', 'stddev(amount)', 'ratio(fraud)', 'is-new(device)'],
+      current: 'include',
+    },
+  ],
   {},
   layout,
   0,
@@ -24,7 +31,8 @@ const plan = set!.entities[0];
 
 function sample(events: readonly { time: number; mask: number; amount: number; hash: number }[]) {
   const state = emptySubState(plan, 'transactions:3');
-  for (const { time, mask, amount, hash } of events) insertEvent(state, plan, time, Float64Array.of(mask, amount, hash));
+  for (const { time, mask, amount, hash } of events)
+    insertEvent(state, plan, time, Float64Array.of(mask, amount, hash));
   state.offset = 77;
   return state;
 }
@@ -55,7 +63,8 @@ describe('sub-state codec', () => {
         expect(Buffer.from(createSubStateWriter().encode(read, plan))).toEqual(Buffer.from(bytes));
         expect(read.last).toBe(state.last - state.head);
         for (let row = 1; row <= read.last; row++) {
-          for (let k = 0; k < 4; k++) expect(read.rows[row * plan.stride + k]).toBe(state.rows[(state.head + row) * plan.stride + k]);
+          for (let k = 0; k < 4; k++)
+            expect(read.rows[row * plan.stride + k]).toBe(state.rows[(state.head + row) * plan.stride + k]);
         }
       }),
     );
@@ -64,7 +73,9 @@ describe('sub-state codec', () => {
   it('still reads what version 1 wrote', () => {
     const bytes = Buffer.from(readFileSync(goldenFile, 'utf8').trim(), 'hex');
     expect(decodeSubState(bytes, plan, 'transactions:3', 77)).toEqual({ ...sample(events) });
-    expect(Buffer.from(createSubStateWriter().encode(sample(events), plan)).toString('hex')).toBe(bytes.toString('hex'));
+    expect(Buffer.from(createSubStateWriter().encode(sample(events), plan)).toString('hex')).toBe(
+      bytes.toString('hex'),
+    );
   });
 
   it('finds out every altered byte and every truncation', () => {

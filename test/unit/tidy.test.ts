@@ -17,7 +17,9 @@ const sources = folders.flatMap((folder) => filesBelow(folder, '.ts'));
 const all = [...sources, ...['test', 'bench'].flatMap((folder) => filesBelow(folder, '.ts'))];
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
 const importsOf = (path: string) =>
-  [...read(path).matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)].map((match) => relative(root, resolve(root, dirname(path), match[1])));
+  [...read(path).matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)].map((match) =>
+    relative(root, resolve(root, dirname(path), match[1])),
+  );
 
 /** Who may import whom: each folder only those behind it in its row. */
 const allowed: Record<string, readonly string[]> = {
@@ -60,28 +62,38 @@ describe('the tree', () => {
 
   it('keeps clock, chance and I/O out of pure files', () => {
     for (const path of pure) expect({ path, exists: existsSync(join(root, path)) }).toEqual({ path, exists: true });
-    const banned = /Date\.now|new Date\(\)|performance\.now|Math\.random|setTimeout|from 'node:(fs|net|http|child_process|timers)/;
+    const banned =
+      /Date\.now|new Date\(\)|performance\.now|Math\.random|setTimeout|from 'node:(fs|net|http|child_process|timers)/;
     expect(pure.filter((path) => banned.test(read(path)))).toEqual([]);
   });
 
   it('reads the clock and throws dice only where they are made into arguments', () => {
     const at = ['runtime/clock.ts'];
-    expect(sources.filter((path) => !path.startsWith('infra/') && !at.includes(path) && /Date\.now\(|Math\.random\(/.test(read(path)))).toEqual([]);
+    expect(
+      sources.filter(
+        (path) => !path.startsWith('infra/') && !at.includes(path) && /Date\.now\(|Math\.random\(/.test(read(path)),
+      ),
+    ).toEqual([]);
   });
 
   it('has no file that nothing imports', () => {
     const entries = /^(cli\/(weir|schemas)\.ts|infra\/(build|services\/cli)\.ts|bench\/bench\.ts)$|\.test\.ts$/;
     const imported = new Set(all.flatMap(importsOf));
     const named = ['package.json', ...filesBelow('infra', '.ts')].map(read).join('\n');
-    const dead = all.filter((path) => !entries.test(path) && !imported.has(path) && !named.includes(path.split('/').at(-1)!));
+    const dead = all.filter(
+      (path) => !entries.test(path) && !imported.has(path) && !named.includes(path.split('/').at(-1)!),
+    );
     expect(dead).toEqual([]);
   });
 
   it('names only paths that exist in its documents', () => {
     const documents = ['README.md', 'SPEC.md', ...filesBelow('docs', '.md')];
-    const pattern = /(?<![\w./-])((?:bench|cli|consumers|docs|examples|features|infra|runtime|scoring|simulator|test)\/[\w./-]*[\w/])/g;
+    const pattern =
+      /(?<![\w./-])((?:bench|cli|consumers|docs|examples|features|infra|runtime|scoring|simulator|test)\/[\w./-]*[\w/])/g;
     const faults = documents.flatMap((path) =>
-      [...read(path).matchAll(pattern)].filter(([, named]) => !existsSync(join(root, named))).map(([, named]) => `${path} names ${named}`),
+      [...read(path).matchAll(pattern)]
+        .filter(([, named]) => !existsSync(join(root, named)))
+        .map(([, named]) => `${path} names ${named}`),
     );
     expect(faults).toEqual([]);
   });

@@ -20,13 +20,30 @@ const layout: EventLayout = {
   ],
   entities: [{ name: 'card' }],
 };
-const aggregates = ['count', 'sum(amount)', 'mean(amount)', 'min(amount)', 'max(amount)', 'stddev(amount)', 'mean(tip)', 'ratio(fraud)', 'time-since-last', 'is-new(device)'];
+const aggregates = [
+  'count',
+  'sum(amount)',
+  'mean(amount)',
+  'min(amount)',
+  'max(amount)',
+  'stddev(amount)',
+  'mean(tip)',
+  'ratio(fraud)',
+  'time-since-last',
+  'is-new(device)',
+];
 const groups = [
   { entity: 'card', windows: ['1s', '10s', '1m'], aggregates, current: 'include' as const },
   { entity: 'card', windows: ['10s'], aggregates, current: 'exclude' as const },
   { entity: 'card', windows: ['10s', '30s'], delay: '20s', aggregates, current: 'include' as const },
   { entity: 'card', windows: ['10s', '30s'], where: 'fraud', aggregates, current: 'include' as const },
-  { entity: 'card', windows: ['10s', '30s'], where: 'big', aggregates: ['count', 'sum(amount)', 'min(amount)'], current: 'include' as const },
+  {
+    entity: 'card',
+    windows: ['10s', '30s'],
+    where: 'big',
+    aggregates: ['count', 'sum(amount)', 'min(amount)'],
+    current: 'include' as const,
+  },
 ];
 const filters = { big: 'amount >= 5 and kind == "authorization"' };
 
@@ -70,8 +87,13 @@ function bruteForce(name: string, applied: readonly Event[], current: Event): nu
   const width = parse(rest.find((piece) => /^\d+[sm]$/.test(piece))!);
   const delay = parse(rest.find((piece) => piece.startsWith('delay-'))?.slice(6) ?? '0s');
   const skipsCurrent = rest.includes('exclude-current') || aggregate === 'time-since-last' || aggregate === 'is-new';
-  const where = aggregate === 'ratio' ? (rest.slice(1).find((piece) => piece === 'fraud' || piece === 'big') ?? '') : (rest.find((piece) => piece === 'fraud' || piece === 'big') ?? '');
-  let events = applied.filter((event) => event.time > current.time - delay - width && event.time <= current.time - delay);
+  const where =
+    aggregate === 'ratio'
+      ? (rest.slice(1).find((piece) => piece === 'fraud' || piece === 'big') ?? '')
+      : (rest.find((piece) => piece === 'fraud' || piece === 'big') ?? '');
+  let events = applied.filter(
+    (event) => event.time > current.time - delay - width && event.time <= current.time - delay,
+  );
   if (skipsCurrent) events = events.filter((event) => event !== current);
   if (where === 'fraud') events = events.filter((event) => event.fraud === 1);
   if (where === 'big') events = events.filter((event) => event.amount >= 500);
@@ -128,9 +150,19 @@ function check(steps: readonly Step[], set: FeatureSet, isExact: (state: string)
   for (const [row, { event, partition, reload }] of steps.entries()) {
     let at = subStates.findIndex((state) => state.partition === String(partition));
     if (at < 0) at = subStates.push(emptySubState(plan, String(partition))) - 1;
-    if (reload) subStates[at] = decodeSubState(createSubStateWriter().encode(subStates[at], plan), plan, String(partition), subStates[at].offset);
+    if (reload)
+      subStates[at] = decodeSubState(
+        createSubStateWriter().encode(subStates[at], plan),
+        plan,
+        String(partition),
+        subStates[at].offset,
+      );
     const mask = plan.predicates.reduce((bits, predicate, bit) => bits | (masks[predicate][row] << bit), 0);
-    const facts = [mask, ...plan.numbers.map((field) => batch.numbers[field][row] || 0), ...plan.hashes.map(() => (event.device === '' ? 0 : textHash(event.device)))];
+    const facts = [
+      mask,
+      ...plan.numbers.map((field) => batch.numbers[field][row] || 0),
+      ...plan.hashes.map(() => (event.device === '' ? 0 : textHash(event.device))),
+    ];
     const inserted = insertEvent(subStates[at], plan, event.time, Float64Array.from(facts));
     if (inserted) applied.push(event);
     const moment = {
@@ -144,7 +176,9 @@ function check(steps: readonly Step[], set: FeatureSet, isExact: (state: string)
       if (!isExact(featureStates[states[column]])) continue;
       const wanted = bruteForce(name, applied, event);
       if (!Object.is(values[column] + 0, wanted + 0)) {
-        throw new Error(`row ${row}, ${name}: got ${values[column]} (${featureStates[states[column]]}), brute force says ${wanted}`);
+        throw new Error(
+          `row ${row}, ${name}: got ${values[column]} (${featureStates[states[column]]}), brute force says ${wanted}`,
+        );
       }
     }
   }
@@ -153,7 +187,10 @@ function check(steps: readonly Step[], set: FeatureSet, isExact: (state: string)
 const amounts = fc.oneof(fc.integer({ min: 0, max: 1000 }), fc.integer({ min: 0, max: 10 ** 12 }), fc.constant(0));
 const stepArbitrary = fc.record({
   event: fc.record({
-    gap: fc.oneof({ weight: 8, arbitrary: fc.integer({ min: 0, max: 12 }) }, { weight: 1, arbitrary: fc.integer({ min: -40, max: -1 }) }),
+    gap: fc.oneof(
+      { weight: 8, arbitrary: fc.integer({ min: 0, max: 12 }) },
+      { weight: 1, arbitrary: fc.integer({ min: -40, max: -1 }) },
+    ),
     amount: amounts,
     tip: fc.oneof(fc.constant(Number.NaN), fc.integer({ min: 0, max: 500 })),
     fraud: fc.integer({ min: 0, max: 1 }),
@@ -164,7 +201,14 @@ const stepArbitrary = fc.record({
 });
 
 /** Gaps in units of 500 ms, so that times fall on window edges and tie. */
-function timeline(raw: readonly { event: { gap: number; amount: number; tip: number; fraud: number; device: string }; partition: number; reload: boolean }[], partitions: number): Step[] {
+function timeline(
+  raw: readonly {
+    event: { gap: number; amount: number; tip: number; fraud: number; device: string };
+    partition: number;
+    reload: boolean;
+  }[],
+  partitions: number,
+): Step[] {
   let time = 1_700_000_000_000;
   return raw.map(({ event: { gap, ...fields }, partition, reload }) => {
     const at = time + gap * 500;
@@ -177,7 +221,9 @@ describe('window arithmetic', () => {
   it('equals brute force on one partition, with ties, late events, drops and reloads', () => {
     const set = compile(60 * second);
     fc.assert(
-      fc.property(fc.array(stepArbitrary, { minLength: 1, maxLength: 120 }), (raw) => check(timeline(raw, 1), set, (state) => state === 'fresh' || state === 'absent')),
+      fc.property(fc.array(stepArbitrary, { minLength: 1, maxLength: 120 }), (raw) =>
+        check(timeline(raw, 1), set, (state) => state === 'fresh' || state === 'absent'),
+      ),
       { numRuns: 300 },
     );
   });
@@ -185,7 +231,9 @@ describe('window arithmetic', () => {
   it('equals brute force over the whole log when the log is split over partitions', () => {
     const set = compile(60 * second);
     fc.assert(
-      fc.property(fc.array(stepArbitrary, { minLength: 1, maxLength: 120 }), (raw) => check(timeline(raw, 3), set, (state) => state === 'fresh' || state === 'absent')),
+      fc.property(fc.array(stepArbitrary, { minLength: 1, maxLength: 120 }), (raw) =>
+        check(timeline(raw, 3), set, (state) => state === 'fresh' || state === 'absent'),
+      ),
       { numRuns: 300 },
     );
   });

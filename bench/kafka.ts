@@ -1,0 +1,111 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { type KafkaService, type RedisService, startKafka, startRedis } from '../infra/services/start.ts';
+import { type HandbookRow, readHandbook } from '../test/support/handbook.ts';
+import { type TestKafka, testKafka } from '../test/support/kafka.ts';
+import { startWeir, type WeirProcess } from '../test/support/weir-process.ts';
+import { cpuSeconds, watchCpu } from './cpu.ts';
+import { jsonRecord } from './data.ts';
+import { report } from './measure.ts';
+
+const partitions = 4;
+const backlogEvents = 300_000;
+
+interface Bench {
+  readonly kafkaService: KafkaService;
+  readonly redis: RedisService;
+  readonly kafka: TestKafka;
+}
+
+/** The whole job from Kafka with Redis, broker and Redis on the same cores: backlog, then latency at a paced rate. */
+export async function benchKafka(runs: number, only: (name: string) => boolean): Promise<void> {
+  const [kafkaService, redis] = await Promise.all([startKafka(), startRedis()]);
+  const bench: Bench = { kafkaService, redis, kafka: testKafka(kafkaService.brokers) };
+  try {
+    const rows = await readHandbook(backlogEvents);
+    for (const processes of [1, 2]) {
+      if (only(`backlog.kafka.exactly-once.${processes}p`)) await benchBacklog(bench, rows, processes, runs);
+    }
+    for (const delivery of ['exactly-once', 'at-least-once']) {
+      if (only(`latency.${delivery}`)) await benchLatency(bench, delivery, runs);
+    }
+  } finally {
+    await bench.kafka.close();
+    await Promise.all([kafkaService.stop(), redis.stop()]);
+  }
+}
+
+let jobs = 0;
+
+function startJob({ kafkaService, redis }: Bench, name: string, more: readonly string[]): WeirProcess {
+  const settings = {
+    job: name,
+    'source.kafka.topic': `${name}.in`,
+    'source.kafka.group': name,
+    'sink.kafka.topic': `${name}.scored`,
+    'sink.kafka.dead_letters': `${name}.dead`,
+    'log.level': 'warn',
+  };
+  const overrides = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
+  return startWeir(['run', '--config', 'examples/handbook/kafka.yaml', ...overrides, ...more], {
+    KAFKA_BROKERS: kafkaService.brokers.join(','),
+    REDIS_URL: redis.url,
+  });
+}
+
+async function makeTopics({ kafka }: Bench): Promise<string> {
+  const name = `bench-${++jobs}`;
+  for (const topic of [`${name}.in`, `${name}.scored`, `${name}.dead`]) await kafka.createTopic(topic, partitions);
+  return name;
+}
+
+async function benchBacklog(
+  bench: Bench,
+  rows: readonly HandbookRow[],
+  processes: number,
+  runs: number,
+): Promise<void> {
+  const rates: number[] = [];
+  const cpu = { worker: [] as number[], broker: [] as number[], redis: [] as number[] };
+  for (let run = 0; run < runs; run++) {
+    const name = await makeTopics(bench);
+    await bench.kafka.produce(
+      `${name}.in`,
+      rows.map((row) => ({ key: row.customer_id, value: jsonRecord(row) })),
+    );
+    const before = { broker: cpuSeconds(bench.kafkaService.pid), redis: cpuSeconds(bench.redis.pid) };
+    const weir = startJob(bench, name, ['--until-end', '--processes', String(processes)]);
+    const worker = watchCpu(weir.child.pid!);
+    const code = await weir.ended();
+    if (code !== 0) throw new Error(`weir ended with ${code}: ${weir.stderr()}`);
+    cpu.worker.push((worker.stop() * 1e6) / rows.length);
+    cpu.broker.push(((cpuSeconds(bench.kafkaService.pid) - before.broker) * 1e6) / rows.length);
+    cpu.redis.push(((cpuSeconds(bench.redis.pid) - before.redis) * 1e6) / rows.length);
+    const { count, first, last } = await bench.kafka.times(`${name}.scored`);
+    if (count !== rows.length) throw new Error(`${count} risk events for ${rows.length} transactions`);
+    rates.push((count * 1000) / (last - first));
+  }
+  const name = `backlog.kafka.exactly-once.${processes}p`;
+  report(name, 'events/s', rates);
+  for (const [part, values] of Object.entries(cpu)) report(`${name}.cpu.${part}`, 'us/event', values);
+}
+
+/** Percentiles from intended send time to read_committed receipt, by a client in a process of its own. */
+async function benchLatency(bench: Bench, delivery: string, runs: number): Promise<void> {
+  const percentiles: Record<string, number[]> = { p50: [], p99: [], p999: [] };
+  for (let run = 0; run < runs; run++) {
+    const name = await makeTopics(bench);
+    const weir = startJob(bench, name, ['--set', `delivery=${delivery}`]);
+    const client = fork(new URL('./latency-client.ts', import.meta.url), [
+      bench.kafkaService.brokers.join(','),
+      `${name}.in`,
+      `${name}.scored`,
+    ]);
+    const [answer] = (await once(client, 'message')) as [Record<string, number>];
+    for (const key of Object.keys(percentiles)) percentiles[key].push(answer[key]);
+    weir.kill('SIGTERM');
+    await weir.ended();
+  }
+  for (const [key, values] of Object.entries(percentiles))
+    report(`latency.${delivery}.2000-per-s.${key}`, 'ms', values);
+}

@@ -1,0 +1,133 @@
+import { WeirError } from '../../runtime/errors.ts';
+import { type Ownership, partitionName } from '../ports.ts';
+import { brokerFault } from './faults.ts';
+import type { FetchedBatch, GroupMember } from './group-member.ts';
+import { createPrefetch, type PrefetchLimits } from './prefetch.ts';
+
+export interface OwnedPartitionParts {
+  readonly stream: string;
+  readonly partition: number;
+  readonly partitions: number;
+  readonly maxEvents: number;
+  readonly limits: PrefetchLimits;
+  readonly brokers: readonly string[];
+  readonly member: Pick<GroupMember, 'seek' | 'pause' | 'resume' | 'commit'>;
+  range(): Promise<{ readonly earliest: number; readonly end: number }>;
+  checkpointed(): Promise<number | undefined>;
+}
+
+/** An ownership together with the side that the group's events drive. */
+export interface OwnedPartition {
+  readonly ownership: Ownership;
+  /** Takes a batch in; false when it comes from before a seek. */
+  fetched(batch: FetchedBatch, isStale: boolean): boolean;
+  skipped(next: number, end: number): void;
+  revoke(): void;
+}
+
+/** How long a read waits for records before it answers with an empty batch. */
+const readWaitMs = 200;
+
+export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition {
+  const { stream, partition, partitions, member, maxEvents } = parts;
+  const prefetch = createPrefetch(parts.limits);
+  const revocation = new AbortController();
+  let isPaused = false;
+  let isSeeking = false;
+  let wake = () => {};
+
+  const assertOwned = () => {
+    if (!revocation.signal.aborted) return;
+    throw new WeirError(
+      'FENCED',
+      `partition ${partitionName({ stream, partition })} is not owned by this process any more`,
+    );
+  };
+
+  /** Drops what is held and fetches from the position; from the earliest record where the log no longer reaches back to it. */
+  async function seek(position: number): Promise<void> {
+    const { earliest, end } = await parts.range();
+    if (position > end) {
+      const name = partitionName({ stream, partition });
+      const message = `position ${position} of ${name} lies behind the log's end ${end}: the topic seems to have been created anew`;
+      throw new WeirError('INPUT', `${message}; use another group, or reset the group's offsets`);
+    }
+    assertOwned();
+    isSeeking = true;
+    const from = Math.max(position, earliest);
+    await member.seek(partition, from);
+    isSeeking = false;
+    isPaused = false;
+    prefetch.reset(from, end);
+  }
+
+  function arrival(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(done, readWaitMs);
+      function done() {
+        clearTimeout(timer);
+        wake = () => {};
+        resolve();
+      }
+      wake = done;
+    });
+  }
+
+  const ownership: Ownership = {
+    stream,
+    partition,
+    partitions,
+    revoked: revocation.signal,
+    range: parts.range,
+    async read(position) {
+      assertOwned();
+      if (position !== prefetch.position) await seek(position);
+      if (prefetch.isEmpty) await arrival();
+      assertOwned();
+      const batch = prefetch.take(maxEvents);
+      if (isPaused && prefetch.isLow) {
+        isPaused = false;
+        member.resume(partition);
+      }
+      return batch;
+    },
+    checkpointed: parts.checkpointed,
+    async checkpoint(position) {
+      assertOwned();
+      await member.commit(partition, position).catch((error: unknown) => {
+        assertOwned();
+        throw brokerFault(error, `committing the position of ${partitionName({ stream, partition })}`, parts.brokers);
+      });
+      // The client answers a commit as done when it is no longer a member.
+      assertOwned();
+    },
+    async release() {
+      if (revocation.signal.aborted) return;
+      revocation.abort();
+      member.pause(partition);
+    },
+  };
+
+  return {
+    ownership,
+    fetched(batch, isStale) {
+      if (isStale || isSeeking || revocation.signal.aborted) return false;
+      prefetch.push(batch.messages, Number(batch.lastOffset()) + 1, Number(batch.highWatermark));
+      if (prefetch.isFull) {
+        isPaused = true;
+        member.pause(partition);
+      }
+      wake();
+      return true;
+    },
+    skipped(next, end) {
+      if (isSeeking || revocation.signal.aborted) return;
+      prefetch.push([], next, end);
+      wake();
+    },
+    revoke() {
+      revocation.abort();
+      wake();
+    },
+  };
+}

@@ -1,0 +1,134 @@
+import type { Admin, Producer } from 'kafkajs';
+import kafkajs from 'kafkajs';
+import type { Clock } from '../../runtime/clock.ts';
+import type { Output, Ownership, Sink } from '../ports.ts';
+import { connectAdmin, createClient, type KafkaLog, type PartitionCounts, retrySettings } from './client.ts';
+import { installCodecs } from './codecs.ts';
+import type { KafkaConnection, KafkaSinkConfig } from './config.ts';
+import { brokerFault } from './faults.ts';
+import { openPlainOutput } from './plain-output.ts';
+import type { Destination } from './send.ts';
+import { openTransactionalOutput } from './transactional-output.ts';
+
+export interface KafkaSinkOptions {
+  /** From `sinkConnection`. */
+  readonly connection: KafkaConnection;
+  /** Names the event source: `/weir/<job>`. */
+  readonly job: string;
+  /** Consumer group whose committed offsets are the input position, and the beginning of every transactional id. */
+  readonly group: string;
+  readonly delivery: 'exactly-once' | 'at-least-once';
+  /** Whether input partitions are Kafka partitions of the same cluster. */
+  readonly sourceIsKafka: boolean;
+  readonly clock: Clock;
+  readonly log?: KafkaLog;
+}
+
+const eventType = 'weir.risk.scored.v1';
+
+export function createKafkaSink(config: KafkaSinkConfig, options: KafkaSinkOptions): Sink {
+  installCodecs();
+  const { connection, clock, group } = options;
+  const client = createClient(connection, options.log);
+  const outputs = new Set<Output>();
+  let cluster: Promise<{ admin: Admin; partitions: PartitionCounts }> | undefined;
+  let shared: Promise<Producer> | undefined;
+
+  /** One connection for metadata and committed offsets; made anew after a failure. */
+  async function connected(): Promise<{ admin: Admin; partitions: PartitionCounts }> {
+    cluster ??= connectAdmin(client, connection, [config.topic, config.dead_letters], 'OUTPUT', clock);
+    try {
+      return await cluster;
+    } catch (error) {
+      cluster = undefined;
+      throw error;
+    }
+  }
+
+  async function forget(): Promise<void> {
+    const last = cluster;
+    cluster = undefined;
+    await last?.then(({ admin }) => admin.disconnect()).catch(() => undefined);
+  }
+
+  /** At-least-once shares one producer: its requests for different partitions run side by side. */
+  async function sharedProducer(): Promise<Producer> {
+    shared ??= (async () => {
+      const producer = client.producer({
+        createPartitioner: kafkajs.Partitioners.DefaultPartitioner,
+        allowAutoTopicCreation: false,
+        retry: retrySettings,
+      });
+      await producer.connect();
+      return producer;
+    })();
+    try {
+      return await shared;
+    } catch (error) {
+      shared = undefined;
+      throw error;
+    }
+  }
+
+  async function openOutput(ownership: Ownership): Promise<Output> {
+    const { admin, partitions } = await connected();
+    const destination = destinationOf(ownership, partitions);
+    if (options.delivery === 'at-least-once') {
+      return openPlainOutput(await sharedProducer(), ownership, destination);
+    }
+    return openTransactionalOutput(client, destination, {
+      transactionalId: `${group}.${ownership.stream}.${ownership.partition}`,
+      transactionTimeoutMs: config.transaction_timeout_ms,
+      admin,
+      group,
+      // Positions are kept as committed offsets, and brokers take those only for topics they have. A source that is no Kafka topic
+      // (a file, which has one partition) borrows the first partition of the sink's own topic: no consumer of the group reads it.
+      position: options.sourceIsKafka
+        ? { topic: ownership.stream, partition: ownership.partition }
+        : { topic: config.topic, partition: 0 },
+    });
+  }
+
+  function destinationOf(ownership: Ownership, partitions: PartitionCounts): Destination {
+    // A Kafka source's partition decides the output's, so that the order of each key is kept whatever hashed the keys; from
+    // elsewhere, the keys are hashed as by Kafka's own Java client.
+    const place = (topic: string) => (options.sourceIsKafka ? ownership.partition % partitions.get(topic)! : undefined);
+    return {
+      topic: config.topic,
+      partition: place(config.topic),
+      deadLetterTopic: config.dead_letters,
+      deadLetterPartition: place(config.dead_letters),
+      source: `/weir/${options.job}`,
+      type: eventType,
+      compression: config.compression,
+      brokers: connection.brokers,
+    };
+  }
+
+  return {
+    async open(ownership) {
+      try {
+        const output = await openOutput(ownership);
+        outputs.add(output);
+        return { ...output, close: () => closeOutput(output) };
+      } catch (error) {
+        await forget();
+        throw brokerFault(
+          error,
+          `opening the output of ${ownership.stream}:${ownership.partition}`,
+          connection.brokers,
+        );
+      }
+    },
+    async close() {
+      await Promise.all([...outputs].map(closeOutput));
+      await shared?.then((producer) => producer.disconnect()).catch(() => undefined);
+      shared = undefined;
+      await forget();
+    },
+  };
+
+  async function closeOutput(output: Output): Promise<void> {
+    if (outputs.delete(output)) await output.close();
+  }
+}

@@ -1,0 +1,194 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Admin } from 'kafkajs';
+import type { Clock } from '../../runtime/clock.ts';
+import { describeError, WeirError } from '../../runtime/errors.ts';
+import type { Ownership, Source } from '../ports.ts';
+import { committedOffset, connectAdmin, createClient, type KafkaLog } from './client.ts';
+import { installCodecs } from './codecs.ts';
+import type { KafkaSourceConfig } from './config.ts';
+import { brokerFault, isRefusal } from './faults.ts';
+import { type GroupMember, joinGroup } from './group-member.ts';
+import { createOwnedPartition, type OwnedPartition } from './owned-partition.ts';
+
+export interface KafkaSourceOptions {
+  /** Most records in one batch. */
+  readonly maxEvents: number;
+  readonly clock: Clock;
+  readonly log?: KafkaLog;
+  /** Told when the brokers are lost, on each vain attempt to come back, and (undefined) when the group is joined again. */
+  readonly onTrouble?: (error: WeirError | undefined) => void;
+}
+
+const firstWaitMs = 200;
+const longestWaitMs = 5_000;
+
+/**
+ * Partitions of one topic, shared by consumer group. Every rebalance revokes all partitions of the process and yields those it has
+ * afterwards: the client's protocol is eager, and what happened to a partition in between cannot be known.
+ */
+export function createKafkaSource(config: KafkaSourceConfig, options: KafkaSourceOptions): Source {
+  installCodecs();
+  const client = createClient(config, options.log);
+  const gained = createGained();
+  const closing = new AbortController();
+  const owned = new Map<number, OwnedPartition>();
+  let admin: Promise<Admin> | undefined;
+  let partitions = 0;
+  let running: Promise<void> | undefined;
+
+  const revokeAll = () => {
+    for (const partition of owned.values()) partition.revoke();
+    owned.clear();
+  };
+
+  /** Joins the group and, whenever the membership breaks, joins anew: only a refusal or the close ends it. */
+  async function membership(): Promise<void> {
+    let waitMs = firstWaitMs;
+    while (!closing.signal.aborted) {
+      const fault = await memberUntilBroken(() => {
+        waitMs = firstWaitMs;
+        options.onTrouble?.(undefined);
+      });
+      revokeAll();
+      if (fault === undefined) return;
+      const error = brokerFault(fault, `reading topic ${config.topic} as group ${config.group}`, config.brokers);
+      if (isRefusal(fault)) throw error;
+      options.onTrouble?.(error);
+      options.log?.warn({ error: describeError(error), retry_in_ms: waitMs }, 'the brokers are lost; trying again');
+      await delay(waitMs, undefined, { signal: closing.signal }).catch(() => undefined);
+      waitMs = Math.min(waitMs * 2, longestWaitMs);
+    }
+  }
+
+  /** One membership from joining to its end; gives the fault that ended it, undefined after a close. */
+  async function memberUntilBroken(onJoined: () => void): Promise<unknown> {
+    const member: GroupMember = joinGroup(client, config, partitions, {
+      revoked: revokeAll,
+      assigned: (assignment) => {
+        revokeAll();
+        for (const partition of assignment) gain(partition, member);
+        onJoined();
+      },
+      fetched: (batch, isStale) => owned.get(batch.partition)?.fetched(batch, isStale) ?? false,
+      skipped: (partition, next, end) => owned.get(partition)?.skipped(next, end),
+    });
+    const stop = () => void member.leave();
+    closing.signal.addEventListener('abort', stop, { once: true });
+    try {
+      return await member.ended;
+    } finally {
+      closing.signal.removeEventListener('abort', stop);
+    }
+  }
+
+  function gain(partition: number, member: GroupMember): void {
+    const ownership = createOwnedPartition({
+      stream: config.topic,
+      partition,
+      partitions,
+      maxEvents: options.maxEvents,
+      limits: { records: config.prefetch_records, bytes: config.prefetch_bytes },
+      brokers: config.brokers,
+      member,
+      range: () => rangeOf(partition),
+      checkpointed: async () =>
+        withAdmin((connected) => committedOffset(connected, config.group, config.topic, partition)),
+    });
+    owned.set(partition, ownership);
+    gained.push(ownership.ownership);
+  }
+
+  async function rangeOf(partition: number): Promise<{ earliest: number; end: number }> {
+    const offsets = await withAdmin((connected) => connected.fetchTopicOffsets(config.topic));
+    const found = offsets.find((entry) => entry.partition === partition);
+    if (found === undefined) throw new WeirError('INPUT', `topic ${config.topic} has no partition ${partition}`);
+    return { earliest: Number(found.low), end: Number(found.high) };
+  }
+
+  async function withAdmin<T>(ask: (admin: Admin) => Promise<T>): Promise<T> {
+    admin ??= connectAdmin(client, config, [config.topic], 'INPUT', options.clock, closing.signal).then(
+      (found) => found.admin,
+    );
+    const asked = admin;
+    try {
+      return await ask(await asked);
+    } catch (error) {
+      if (admin === asked) admin = undefined;
+      void disconnect(asked);
+      throw brokerFault(error, `asking for offsets of topic ${config.topic}`, config.brokers);
+    }
+  }
+
+  async function begin(signal: AbortSignal): Promise<void> {
+    const connected = connectAdmin(client, config, [config.topic], 'INPUT', options.clock, signal);
+    admin = connected.then((found) => found.admin);
+    partitions = (await connected).partitions.get(config.topic)!;
+    running ??= membership().then(
+      () => gained.end(),
+      (error: unknown) => gained.fail(error),
+    );
+  }
+
+  return {
+    async *ownerships(signal) {
+      await begin(signal);
+      yield* gained.until(signal);
+    },
+    async close() {
+      closing.abort();
+      revokeAll();
+      gained.end();
+      await running;
+      if (admin !== undefined) await disconnect(admin);
+      admin = undefined;
+    },
+  };
+}
+
+async function disconnect(admin: Promise<Admin>): Promise<void> {
+  await admin.then((connected) => connected.disconnect()).catch(() => undefined);
+}
+
+/** Ownerships on their way from the group's events to the one who iterates. */
+function createGained() {
+  const waiting: Ownership[] = [];
+  let hasEnded = false;
+  let failure: unknown;
+  let wake = () => {};
+
+  async function* until(signal: AbortSignal): AsyncGenerator<Ownership> {
+    const onAbort = () => wake();
+    signal.addEventListener('abort', onAbort);
+    try {
+      while (!signal.aborted) {
+        const next = waiting.shift();
+        if (next !== undefined) {
+          if (!next.revoked.aborted) yield next;
+        } else if (failure !== undefined) throw failure;
+        else if (hasEnded) return;
+        else
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+      }
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  return {
+    until,
+    push(ownership: Ownership) {
+      waiting.push(ownership);
+      wake();
+    },
+    end() {
+      hasEnded = true;
+      wake();
+    },
+    fail(error: unknown) {
+      failure = error;
+      wake();
+    },
+  };
+}

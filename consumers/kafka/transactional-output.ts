@@ -1,0 +1,120 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import kafkajs, { type Admin, type Kafka, type Producer, type Transaction } from 'kafkajs';
+import { WeirError } from '../../runtime/errors.ts';
+import type { Output, OutputBatch } from '../ports.ts';
+import { committedOffset } from './client.ts';
+import { brokerFault, isFenced, protocolType } from './faults.ts';
+import { type Destination, sendBatch } from './send.ts';
+
+export interface TransactionalParts {
+  readonly transactionalId: string;
+  readonly transactionTimeoutMs: number;
+  readonly admin: Admin;
+  readonly group: string;
+  /** The partition whose committed offset of the group is the input position. */
+  readonly position: { readonly topic: string; readonly partition: number };
+}
+
+/**
+ * Exactly-once: records and the input position in one transaction. The output takes its transactional ids over before it looks
+ * at the position: a former owner's open transactions are aborted by that, its finished ones are in the position, and it can commit
+ * nothing more. A commit whose answer is lost is settled the same way by the next open.
+ *
+ * Two producers take turns: brokers answer a producer that comes back right after its commit with CONCURRENT_TRANSACTIONS until the
+ * markers of that commit are written, the other one need not wait.
+ */
+export async function openTransactionalOutput(
+  client: Kafka,
+  destination: Destination,
+  parts: TransactionalParts,
+): Promise<Output> {
+  const producers = turns.map((turn) =>
+    createProducer(client, `${parts.transactionalId}.${turn}`, parts.transactionTimeoutMs),
+  );
+  let published = 0;
+  const close = async () => {
+    await Promise.all(producers.map((producer) => producer.disconnect().catch(() => undefined)));
+  };
+  try {
+    await Promise.all(producers.map(fence));
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return {
+    position: () => committedOffset(parts.admin, parts.group, parts.position.topic, parts.position.partition),
+    async publish(batch, position) {
+      const producer = producers[published++ % producers.length];
+      try {
+        await commit(await producer.transaction(), batch, position, destination, parts);
+      } catch (error) {
+        throw fault(error, destination, parts);
+      }
+    },
+    close,
+  };
+}
+
+const turns = ['a', 'b'];
+
+function createProducer(client: Kafka, transactionalId: string, transactionTimeout: number): Producer {
+  return client.producer({
+    transactionalId,
+    transactionTimeout,
+    createPartitioner: kafkajs.Partitioners.DefaultPartitioner,
+    allowAutoTopicCreation: false,
+    // The waits for a former commit's markers are a few milliseconds; together the retries last about four seconds.
+    retry: { initialRetryTime: 5, multiplier: 2, factor: 0.2, maxRetryTime: 500, retries: 14 },
+  });
+}
+
+async function fence(producer: Producer): Promise<void> {
+  await producer.connect();
+  const transaction = await producer.transaction();
+  await transaction.abort();
+}
+
+async function commit(
+  transaction: Transaction,
+  batch: OutputBatch,
+  position: number,
+  destination: Destination,
+  parts: TransactionalParts,
+): Promise<void> {
+  // Side by side: neither needs the other, and both wait mostly for answers.
+  const [sent, offsets] = await Promise.allSettled([
+    sendBatch(transaction, batch, destination),
+    sendPosition(transaction, position, parts),
+  ]);
+  const failed = [sent, offsets].find((result) => result.status === 'rejected');
+  if (failed !== undefined) {
+    // A kindness to subscribers, who wait for open transactions; the next open aborts it anyway.
+    transaction.abort().catch(() => undefined);
+    throw failed.reason;
+  }
+  await transaction.commit();
+}
+
+const concurrentWaitMs = 5;
+const concurrentAttempts = 400;
+
+async function sendPosition(transaction: Transaction, position: number, parts: TransactionalParts): Promise<void> {
+  const { topic, partition } = parts.position;
+  const topics = [{ topic, partitions: [{ partition, offset: String(position) }] }];
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await transaction.sendOffsets({ consumerGroupId: parts.group, topics });
+    } catch (error) {
+      // The client repeats this for records but not for offsets.
+      if (protocolType(error) !== 'CONCURRENT_TRANSACTIONS' || attempt === concurrentAttempts) throw error;
+      await delay(concurrentWaitMs);
+    }
+  }
+}
+
+function fault(error: unknown, destination: Destination, { transactionalId }: TransactionalParts): WeirError {
+  if (isFenced(error)) {
+    return new WeirError('FENCED', `another process has taken over the output ${transactionalId}`, { cause: error });
+  }
+  return brokerFault(error, `publishing as ${transactionalId}`, destination.brokers);
+}

@@ -1,0 +1,104 @@
+import { type Admin, type Consumer, type EachBatchPayload, Kafka, logLevel, type Producer } from 'kafkajs';
+import { type KafkaSourceConfig, kafkaSourceConfig } from '../../consumers/kafka/config.ts';
+import type { KafkaService } from '../../infra/services/start.ts';
+import { startKafka } from '../../infra/services/start.ts';
+
+/** A broker of its own for one test file, and plain clients to look at it from outside. */
+export interface Cluster {
+  readonly service: KafkaService;
+  readonly brokers: string[];
+  readonly admin: Admin;
+  topic(partitions?: number): Promise<string>;
+  producer(transactionalId?: string): Promise<Producer>;
+  /** All that a read_committed consumer sees by now, in order of partition and offset. */
+  read(topic: string): Promise<SeenRecord[]>;
+  stop(): Promise<void>;
+}
+
+export interface SeenRecord {
+  readonly partition: number;
+  readonly offset: number;
+  readonly key: string | null;
+  readonly value: Buffer | null;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+let topics = 0;
+let readers = 0;
+
+export async function startCluster(): Promise<Cluster> {
+  const service = await startKafka();
+  const brokers = [...service.brokers];
+  const client = new Kafka({ brokers, logLevel: logLevel.NOTHING, retry: { initialRetryTime: 20, retries: 20 } });
+  const admin = client.admin();
+  await admin.connect();
+  const producers: Producer[] = [];
+  return {
+    service,
+    brokers,
+    admin,
+    async topic(numPartitions = 1) {
+      const topic = `topic-${process.pid}-${topics++}`;
+      await admin.createTopics({ topics: [{ topic, numPartitions, replicationFactor: 1 }], waitForLeaders: true });
+      return topic;
+    },
+    async producer(transactionalId) {
+      const producer = client.producer({ transactionalId, retry: { initialRetryTime: 5, retries: 20 } });
+      producers.push(producer);
+      await producer.connect();
+      return producer;
+    },
+    async read(topic) {
+      const ends = new Map<number, number>();
+      for (const { partition, low, high } of await admin.fetchTopicOffsets(topic)) {
+        if (low !== high) ends.set(partition, Number(high));
+      }
+      if (ends.size === 0) return [];
+      const groupId = `reader-${process.pid}-${readers++}`;
+      const consumer = client.consumer({ groupId, maxWaitTimeInMs: 20, sessionTimeout: 6_000 });
+      try {
+        return await readThrough(consumer, topic, ends);
+      } finally {
+        await consumer.disconnect();
+      }
+    },
+    async stop() {
+      await Promise.all(producers.map((producer) => producer.disconnect()));
+      await admin.disconnect();
+      await service.stop();
+    },
+  };
+}
+
+async function readThrough(consumer: Consumer, topic: string, ends: Map<number, number>): Promise<SeenRecord[]> {
+  const records: SeenRecord[] = [];
+  await consumer.connect();
+  await consumer.subscribe({ topic, fromBeginning: true });
+  await new Promise<void>((resolve, reject) => {
+    consumer.on(consumer.events.CRASH, ({ payload }) => reject(payload.error));
+    consumer.on(consumer.events.END_BATCH_PROCESS, ({ payload }) => {
+      if (Number(payload.lastOffset) + 1 >= (ends.get(payload.partition) ?? 0)) ends.delete(payload.partition);
+      if (ends.size === 0) resolve();
+    });
+    const eachBatch = async ({ batch: { partition, messages } }: EachBatchPayload) => {
+      for (const { offset, key, value, headers } of messages) {
+        const texts = Object.entries(headers ?? {}).map(([name, bytes]) => [name, String(bytes)]);
+        const seen = {
+          partition,
+          offset: Number(offset),
+          key: key?.toString() ?? null,
+          value: value && Buffer.from(value),
+        };
+        records.push({ ...seen, headers: Object.fromEntries(texts) });
+      }
+    };
+    consumer.run({ autoCommit: false, eachBatch }).catch(reject);
+  });
+  return records.sort((a, b) => a.partition - b.partition || a.offset - b.offset);
+}
+
+/** The source's settings for tests: a group that notices the dead within seconds. */
+export function sourceConfig(brokers: string[], topic: string, more: object = {}): KafkaSourceConfig {
+  const times = { session_timeout_ms: 3_000, heartbeat_interval_ms: 100, max_wait_ms: 20, connect_timeout_ms: 20_000 };
+  return kafkaSourceConfig.parse({ brokers, topic, group: `group-${topic}`, ...times, ...more });
+}

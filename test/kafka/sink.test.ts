@@ -1,0 +1,266 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { kafkaSinkConfig, sinkConnection } from '../../consumers/kafka/config.ts';
+import { createKafkaSink, type KafkaSinkOptions } from '../../consumers/kafka/sink.ts';
+import { createKafkaSource } from '../../consumers/kafka/source.ts';
+import type { Sink } from '../../consumers/ports.ts';
+import { systemClock } from '../../runtime/clock.ts';
+import { deadLetter, describeSinkContract, event, ownedPartition } from '../contract/sink.ts';
+import { firstOwnership } from '../contract/source.ts';
+import { type Cluster, sourceConfig, startCluster } from './cluster.ts';
+
+let cluster: Cluster;
+beforeAll(async () => {
+  cluster = await startCluster();
+});
+afterAll(async () => {
+  await cluster.stop();
+});
+
+interface Topics {
+  readonly input: string;
+  readonly topic: string;
+  readonly dead_letters: string;
+}
+
+async function makeTopics(inputs = 1, outputs = 1): Promise<Topics> {
+  const [input, topic, dead_letters] = [
+    await cluster.topic(inputs),
+    await cluster.topic(outputs),
+    await cluster.topic(1),
+  ];
+  return { input, topic, dead_letters };
+}
+
+function makeSink(
+  { input, topic, dead_letters }: Topics,
+  more: Partial<KafkaSinkOptions> = {},
+  settings: object = {},
+): Sink {
+  const config = kafkaSinkConfig.parse({ topic, dead_letters, connect_timeout_ms: 20_000, ...settings });
+  const source = sourceConfig(cluster.brokers, input);
+  return createKafkaSink(config, {
+    connection: sinkConnection(config, source)!,
+    job: 'test-job',
+    group: source.group,
+    delivery: 'exactly-once',
+    sourceIsKafka: true,
+    clock: systemClock,
+    ...more,
+  });
+}
+
+async function fixture(more: Partial<KafkaSinkOptions>, settings: object = {}) {
+  const topics = await makeTopics();
+  return {
+    open: () => makeSink(topics, more, settings),
+    ownership: ownedPartition(topics.input),
+    events: async () =>
+      (await cluster.read(topics.topic)).map(({ key, value, headers }) => ({
+        key,
+        id: headers.ce_id,
+        time: headers.ce_time,
+        data: String(value),
+      })),
+    deadLetters: () => readDeadLetters(topics.dead_letters),
+    remove: async () => {},
+  };
+}
+
+async function readDeadLetters(topic: string) {
+  const records = await cluster.read(topic);
+  return records.map(({ value, headers }) => ({
+    value: value?.toString('hex') ?? null,
+    reason: headers['weir-reason'],
+    message: headers['weir-message'],
+    stream: headers['weir-stream'],
+    partition: Number(headers['weir-partition']),
+    offset: Number(headers['weir-offset']),
+  }));
+}
+
+describeSinkContract('the Kafka sink, exactly-once', {
+  hasKeys: true,
+  isExactlyOnce: true,
+  create: () => fixture({}),
+});
+
+describeSinkContract('the Kafka sink, exactly-once from a file', {
+  hasKeys: true,
+  isExactlyOnce: true,
+  create: () => fixture({ sourceIsKafka: false }),
+});
+
+describeSinkContract('the Kafka sink, at-least-once', {
+  hasKeys: true,
+  isExactlyOnce: false,
+  create: () => fixture({ delivery: 'at-least-once' }),
+});
+
+describe('the Kafka sink', () => {
+  const closing: { close(): Promise<void> }[] = [];
+  afterEach(async () => {
+    for (const part of closing.splice(0).reverse()) await part.close();
+  });
+
+  function open(topics: Topics, more: Partial<KafkaSinkOptions> = {}, settings: object = {}): Sink {
+    const sink = makeSink(topics, more, settings);
+    closing.push(sink);
+    return sink;
+  }
+
+  const ids = async (topic: string) => (await cluster.read(topic)).map(({ headers }) => headers.ce_id);
+
+  it('writes CloudEvents in binary mode', async () => {
+    const topics = await makeTopics();
+    const output = await open(topics).open(ownedPartition(topics.input));
+    await output.publish({ events: [event(1)], deadLetters: [deadLetter(2, Buffer.from('x'))] }, 3);
+    expect(await cluster.read(topics.topic)).toEqual([
+      {
+        partition: 0,
+        offset: 0,
+        key: 'key-1',
+        value: event(1).data,
+        headers: {
+          ce_specversion: '1.0',
+          ce_id: 'input:0:1',
+          ce_source: '/weir/test-job',
+          ce_type: 'weir.risk.scored.v1',
+          ce_time: event(1).time,
+          'content-type': 'application/json',
+        },
+      },
+    ]);
+    expect(await cluster.read(topics.dead_letters)).toMatchObject([{ key: 'k', value: Buffer.from('x') }]);
+  });
+
+  it("commits the position as the group's offset, where any Kafka tool sees it", async () => {
+    const topics = await makeTopics(3);
+    const output = await open(topics).open(ownedPartition(topics.input, 2, 3));
+    await output.publish({ events: [event(1)], deadLetters: [] }, 41);
+    const [{ partitions }] = await cluster.admin.fetchOffsets({
+      groupId: `group-${topics.input}`,
+      topics: [topics.input],
+    });
+    expect(partitions.map(({ offset }) => offset)).toEqual(['-1', '-1', '41']);
+  });
+
+  it("puts a source partition's output into one partition, whatever the keys", async () => {
+    const topics = await makeTopics(5, 3);
+    const sink = open(topics);
+    const output = await sink.open(ownedPartition(topics.input, 4, 5));
+    await output.publish({ events: [1, 2, 3, 4].map((n) => event(n)), deadLetters: [] }, 5);
+    expect((await cluster.read(topics.topic)).map(({ partition }) => partition)).toEqual([1, 1, 1, 1]);
+  });
+
+  it('hashes keys as the Java client does where the source is no Kafka topic', async () => {
+    const topics = await makeTopics(1, 4);
+    const output = await open(topics, { sourceIsKafka: false }).open(ownedPartition('input.jsonl'));
+    const keys = ['21', 'foobar', 'a-little-bit-long-string', 'lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8'];
+    await output.publish({ events: keys.map((key, n) => event(n, key)), deadLetters: [] }, 4);
+    // toPositive(murmur2(key)) % 4, with the hashes from Kafka's own UtilsTest.
+    const hashes = [-973932308, -790332482, -985981536, -58897971];
+    const expected = Object.fromEntries(keys.map((key, n) => [key, (hashes[n] & 0x7fffffff) % 4]));
+    const records = await cluster.read(topics.topic);
+    expect(Object.fromEntries(records.map(({ key, partition }) => [key, partition]))).toEqual(expected);
+  });
+
+  it.each(['none', 'gzip', 'zstd'])('sends with compression %s', async (compression) => {
+    const topics = await makeTopics();
+    const output = await open(topics, {}, { compression }).open(ownedPartition(topics.input));
+    await output.publish({ events: [event(1), event(2)], deadLetters: [] }, 3);
+    const stop = new AbortController();
+    const source = createKafkaSource(sourceConfig(cluster.brokers, topics.topic), { maxEvents: 9, clock: systemClock });
+    closing.push(source);
+    const read = await (await firstOwnership(source, stop.signal)).read(0);
+    expect(read.values.map(String)).toEqual([event(1), event(2)].map(({ data }) => String(data)));
+  });
+
+  it('fences a zombie in the middle of its transaction', async () => {
+    const topics = await makeTopics();
+    const ownership = ownedPartition(topics.input);
+    const zombie = await open(topics).open(ownership);
+    await zombie.publish({ events: [event(0)], deadLetters: [] }, 1);
+    const events = Array.from({ length: 5000 }, (_, n) => event(n + 1));
+    const late = zombie.publish({ events, deadLetters: [] }, 5001).then(
+      () => 'published',
+      (error) => error.code,
+    );
+    const owner = await open(topics).open(ownership);
+    const outcome = await late;
+    const position = await owner.position();
+    // Whoever was first, records and position agree.
+    expect([outcome, position]).toEqual(outcome === 'published' ? ['published', 5001] : ['FENCED', 1]);
+    await owner.publish({ events: [event(9999)], deadLetters: [] }, position! + 1);
+    expect(await ids(topics.topic)).toHaveLength(position! + 1);
+  });
+
+  it('opens on an unfinished transaction of a process that died', async () => {
+    const topics = await makeTopics();
+    const ownership = ownedPartition(topics.input);
+    const output = await open(topics).open(ownership);
+    await output.publish({ events: [event(0)], deadLetters: [] }, 1);
+    const dead = await cluster.producer(`group-${topics.input}.${topics.input}.0.a`);
+    const transaction = await dead.transaction();
+    await transaction.send({ topic: topics.topic, messages: [{ value: 'lost', partition: 0 }] });
+    const owner = await open(topics).open(ownership);
+    expect(await owner.position()).toBe(1);
+    await owner.publish({ events: [event(1)], deadLetters: [] }, 2);
+    expect(await ids(topics.topic)).toEqual([event(0).id, event(1).id]);
+    await expect(transaction.commit()).rejects.toThrow();
+  });
+
+  it('says which topic is missing and how to create it', async () => {
+    const topics = { ...(await makeTopics()), dead_letters: 'no-such-topic' };
+    await expect(open(topics).open(ownedPartition(topics.input))).rejects.toMatchObject({
+      code: 'OUTPUT',
+      message: expect.stringMatching(/topic no-such-topic does not exist.*--create --topic no-such-topic/),
+    });
+  });
+
+  it('says that no broker answers, after the time it was given', async () => {
+    const connection = { brokers: ['127.0.0.1:1'], client_id: 'weir', connect_timeout_ms: 200 };
+    const unreachable = open({ input: 'a', topic: 'b', dead_letters: 'c' }, { connection });
+    await expect(unreachable.open(ownedPartition('a'))).rejects.toMatchObject({
+      code: 'BROKER',
+      message: expect.stringMatching(/Kafka at 127.0.0.1:1 cannot be reached \(tried for 0.2 s\)/),
+    });
+  });
+
+  it.each(['exactly-once', 'at-least-once'] as const)(
+    'publishes on, %s, when the broker was killed in the middle',
+    async (delivery) => {
+      const topics = await makeTopics();
+      const sink = open(topics, { delivery });
+      const ownership = ownedPartition(topics.input);
+      let output = await sink.open(ownership);
+      let at = (await output.position()) ?? 0;
+      let faults = 0;
+      let restarted: Promise<void> | undefined;
+      while (at < 400) {
+        if (at === 200 && restarted === undefined) {
+          await cluster.service.kill();
+          restarted = cluster.service.restart();
+        }
+        try {
+          await output.publish({ events: [event(at)], deadLetters: [] }, at + 1);
+          at++;
+        } catch (error) {
+          expect(error).toMatchObject({ code: 'BROKER' });
+          faults++;
+          await output.close();
+          output = await sink.open(ownership);
+          at = (await output.position()) ?? 0;
+        }
+      }
+      await restarted;
+      const published = await ids(topics.topic);
+      const expected = Array.from({ length: 400 }, (_, n) => event(n).id);
+      if (delivery === 'exactly-once') {
+        expect(published).toEqual(expected);
+        expect(faults).toBeGreaterThan(0);
+      } else {
+        expect([...new Set(published)]).toEqual(expected);
+      }
+    },
+  );
+});

@@ -1,0 +1,226 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { createKafkaSource } from '../../consumers/kafka/source.ts';
+import type { Ownership, Source } from '../../consumers/ports.ts';
+import { systemClock } from '../../runtime/clock.ts';
+import { describeSourceContract, drain, firstOwnership, numbered, readSome, texts } from '../contract/source.ts';
+import { type Cluster, sourceConfig, startCluster } from './cluster.ts';
+
+let cluster: Cluster;
+beforeAll(async () => {
+  cluster = await startCluster();
+});
+afterAll(async () => {
+  await cluster.stop();
+});
+
+async function produce(topic: string, records: readonly { key: string | null; value: string }[], partition = 0) {
+  const producer = await cluster.producer();
+  const messages = records.map((record) => ({ ...record, partition }));
+  for (let from = 0; from < messages.length; from += 1000) {
+    await producer.send({ topic, messages: messages.slice(from, from + 1000) });
+  }
+}
+
+describeSourceContract('the Kafka source', {
+  hasKeys: true,
+  keepsCheckpoint: true,
+  async create(records) {
+    const topic = await cluster.topic();
+    await produce(topic, records);
+    return {
+      open: ({ maxEvents }) =>
+        createKafkaSource(sourceConfig(cluster.brokers, topic), { maxEvents, clock: systemClock }),
+      append: (more) => produce(topic, more),
+      remove: async () => {},
+    };
+  },
+});
+
+describe('the Kafka source', () => {
+  let stop = new AbortController();
+  const sources: Source[] = [];
+  afterEach(async () => {
+    stop.abort();
+    stop = new AbortController();
+    for (const source of sources.splice(0)) await source.close();
+  });
+
+  function open(topic: string, more: object = {}, onTrouble?: (error: unknown) => void, maxEvents = 500): Source {
+    const source = createKafkaSource(sourceConfig(cluster.brokers, topic, more), {
+      maxEvents,
+      clock: systemClock,
+      onTrouble,
+    });
+    sources.push(source);
+    return source;
+  }
+
+  const own = (source: Source) => firstOwnership(source, stop.signal);
+
+  /** Keeps the ownerships that a source yields. */
+  function collect(source: Source): Ownership[] {
+    const held: Ownership[] = [];
+    void (async () => {
+      for await (const ownership of source.ownerships(stop.signal)) held.push(ownership);
+    })();
+    return held;
+  }
+
+  const live = (held: Ownership[]) =>
+    held
+      .filter(({ revoked }) => !revoked.aborted)
+      .map(({ partition }) => partition)
+      .sort();
+
+  it('reaches the end of a log that ends in control records and aborted transactions', async () => {
+    const topic = await cluster.topic();
+    const producer = await cluster.producer(`tx-${topic}`);
+    const send = async (value: string, end: 'commit' | 'abort') => {
+      const transaction = await producer.transaction();
+      await transaction.send({ topic, messages: [{ key: 'k', value, partition: 0 }] });
+      await transaction[end]();
+    };
+    await send('seen', 'commit');
+    for (let n = 0; n < 5; n++) await send(`hidden-${n}`, 'abort');
+    const ownership = await own(open(topic));
+    const drained = await drain(ownership, 0);
+    expect(drained.values).toEqual(['seen']);
+    expect(drained.next).toBe(12);
+    expect((await ownership.range()).end).toBe(12);
+
+    await send('seen again', 'commit');
+    await send('hidden', 'abort');
+    expect((await drain(ownership, drained.next)).values).toEqual(['seen again']);
+    // Into the middle of the invisible stretch, and from behind a control record.
+    expect((await drain(ownership, 5)).values).toEqual(['seen again']);
+    expect((await drain(ownership, 1)).values).toEqual(['seen again']);
+    expect((await drain(ownership, 0)).values).toEqual(['seen', 'seen again']);
+  });
+
+  it('waits for a transaction that is open, and shows it once committed', async () => {
+    const topic = await cluster.topic();
+    const producer = await cluster.producer(`tx-${topic}`);
+    const transaction = await producer.transaction();
+    await transaction.send({ topic, messages: [{ value: 'open', partition: 0 }] });
+    const ownership = await own(open(topic));
+    const first = await ownership.read(0);
+    expect(first.values).toEqual([]);
+    expect((await ownership.range()).end).toBe(0);
+    await transaction.commit();
+    expect(texts((await readSome(ownership, first.next)).values)).toEqual(['open']);
+  });
+
+  it('reads far more than it may hold', async () => {
+    const topic = await cluster.topic();
+    const records = numbered(20_000);
+    await produce(topic, records);
+    const ownership = await own(
+      open(topic, { prefetch_records: 700, prefetch_bytes: 20_000, max_bytes_per_partition: 9_000 }),
+    );
+    const drained = await drain(ownership, 0);
+    expect(drained.values).toEqual(records.map(({ value }) => value));
+    expect((await drain(ownership, 12_345)).values).toHaveLength(20_000 - 12_345);
+  });
+
+  it('shares the partitions of a topic, and takes over those of a member that leaves', async () => {
+    const topic = await cluster.topic(4);
+    const first = open(topic);
+    const held = collect(first);
+    await until(() => live(held).length === 4);
+    const before = [...held];
+    const second = collect(open(topic));
+    await until(() => live(held).length === 2 && live(second).length === 2);
+    expect([...live(held), ...live(second)].sort()).toEqual([0, 1, 2, 3]);
+    expect(before.every(({ revoked }) => revoked.aborted)).toBe(true);
+    await expect(before[0].read(0)).rejects.toMatchObject({ code: 'FENCED' });
+    await expect(before[0].checkpoint(1)).rejects.toMatchObject({ code: 'FENCED' });
+    await first.close();
+    await until(() => live(second).length === 4);
+  });
+
+  it('says which topic is missing and how to create it', async () => {
+    const reading = own(open('no-such-topic'));
+    await expect(reading).rejects.toMatchObject({
+      code: 'INPUT',
+      message: expect.stringMatching(
+        /topic no-such-topic does not exist.*kafka-topics.sh .* --create --topic no-such-topic/,
+      ),
+    });
+  });
+
+  it('says that no broker answers, after the time it was given', async () => {
+    const nobody = createKafkaSource(sourceConfig(['127.0.0.1:1'], 'x', { connect_timeout_ms: 300 }), {
+      maxEvents: 1,
+      clock: systemClock,
+    });
+    sources.push(nobody);
+    await expect(own(nobody)).rejects.toMatchObject({
+      code: 'BROKER',
+      message: expect.stringMatching(/Kafka at 127.0.0.1:1 cannot be reached \(tried for 0.3 s\)/),
+    });
+  });
+
+  it('refuses a position behind the end of the log', async () => {
+    const topic = await cluster.topic();
+    const ownership = await own(open(topic));
+    await expect(ownership.read(7)).rejects.toMatchObject({
+      code: 'INPUT',
+      message: expect.stringMatching(/created anew/),
+    });
+  });
+
+  it('begins at the earliest record where the log was cut', async () => {
+    const topic = await cluster.topic();
+    await produce(topic, numbered(10));
+    await cluster.admin.fetchTopicOffsets(topic);
+    await cluster.admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: '6' }] });
+    const ownership = await own(open(topic));
+    expect(await ownership.range()).toEqual({ earliest: 6, end: 10 });
+    expect((await drain(ownership, 2)).offsets).toEqual([6, 7, 8, 9]);
+  });
+
+  it('goes on when the broker was killed in the middle, and loses nothing', async () => {
+    const topic = await cluster.topic();
+    const records = numbered(3_000);
+    await produce(topic, records);
+    const troubles: unknown[] = [];
+    const held = collect(
+      open(topic, { prefetch_records: 200, max_bytes_per_partition: 2_000 }, (error) => troubles.push(error), 50),
+    );
+    await until(() => held.length === 1);
+    const values: (string | null)[] = [];
+    let at = 0;
+    const readOn = async (until: () => boolean) => {
+      while (!until()) {
+        const ownership = held.find(({ revoked }) => !revoked.aborted);
+        if (ownership === undefined) {
+          await turn();
+          continue;
+        }
+        try {
+          const batch = await ownership.read(at);
+          values.push(...texts(batch.values));
+          at = batch.next;
+        } catch (error) {
+          expect(['FENCED', 'BROKER']).toContain((error as { code: string }).code);
+        }
+      }
+    };
+    await readOn(() => at >= 1_000);
+    await cluster.service.kill();
+    await readOn(() => troubles.length > 0);
+    expect(troubles[0]).toBeUndefined();
+    await until(() => troubles.some((trouble) => trouble !== undefined));
+    await cluster.service.restart();
+    await readOn(() => at >= 3_000);
+    expect(values).toEqual(records.map(({ value }) => value));
+    expect(troubles.at(-1)).toBeUndefined();
+  });
+});
+
+const turn = () => new Promise((resolve) => setTimeout(resolve, 10));
+
+/** Waits for the condition; jest's own timeout ends a wait for what never comes. */
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await turn();
+}

@@ -1,0 +1,124 @@
+import { describe, expect, it } from '@jest/globals';
+import type { EventLayout } from '../../features/columns.ts';
+import { type FeaturesConfig, featuresConfig } from '../../features/config.ts';
+import { compileFeatures } from '../../features/definition.ts';
+
+const layout: EventLayout = {
+  fields: [
+    { name: 'amount', type: 'money', scale: 2, optional: false },
+    { name: 'fraud', type: 'flag', scale: 0, optional: false },
+    { name: 'device', type: 'text', scale: 0, optional: true },
+  ],
+  entities: [{ name: 'card' }, { name: 'terminal' }],
+};
+const filters = { approved: 'kind == "authorization" and amount < 500' };
+const compile = (groups: unknown, by = layout, lateness = 0) =>
+  compileFeatures(featuresConfig.parse(groups) as FeaturesConfig, filters, by, lateness);
+const messages = (groups: unknown) =>
+  compile(groups).faults.map(({ path, message }) => `${path.join('.')}: ${message}`);
+
+describe('feature definitions', () => {
+  it('names features as DESIGN says: entity, aggregate, field, filter, window, delay', () => {
+    const { set } = compile([
+      { event: ['amount', 'is-weekend'] },
+      { entity: 'card', windows: ['24h'], aggregates: ['sum(amount)', 'count'], where: 'approved' },
+      { entity: 'terminal', windows: ['7d'], delay: '7d', aggregates: ['ratio(fraud)'] },
+      {
+        entity: 'card',
+        windows: ['1h'],
+        aggregates: ['count', 'is-new(device)', 'time-since-last'],
+        current: 'exclude',
+      },
+    ]);
+    expect(set!.names).toEqual([
+      'amount',
+      'is-weekend',
+      'card.sum.amount.approved.24h',
+      'card.count.approved.24h',
+      'terminal.ratio.fraud.7d.delay-7d',
+      'card.count.1h.exclude-current',
+      'card.is-new.device.1h.exclude-current',
+      'card.time-since-last.1h.exclude-current',
+    ]);
+    expect(set!.horizonMs).toBe(14 * 86_400_000);
+  });
+
+  it('keeps the hash and the recipe apart: equal definitions, equal hash; the recipe says what is retained', () => {
+    const one = [{ entity: 'card', windows: ['1h', '24h'], aggregates: ['count', 'sum(amount)'] }];
+    const fewer = [{ entity: 'card', windows: ['24h'], aggregates: ['sum(amount)'] }];
+    expect(compile(one).set!.hash).toBe(compile(one).set!.hash);
+    expect(compile(fewer).set!.hash).not.toBe(compile(one).set!.hash);
+    expect(compile(fewer).set!.recipe).toBe(compile(one).set!.recipe);
+    expect(compile(one, layout, 1000).set!.recipe).not.toBe(compile(one).set!.recipe);
+    const cents = {
+      ...layout,
+      fields: layout.fields.map((field) => (field.name === 'amount' ? { ...field, scale: 3 } : field)),
+    };
+    expect(compile(one, cents).set!.hash).not.toBe(compile(one).set!.hash);
+    expect(compile(one, cents).set!.recipe).not.toBe(compile(one).set!.recipe);
+  });
+
+  it('shares what features have in common', () => {
+    const { set } = compile([
+      {
+        entity: 'card',
+        windows: ['1h', '24h'],
+        aggregates: ['count', 'sum(amount)', 'mean(amount)', 'stddev(amount)'],
+      },
+    ]);
+    const [plan] = set!.entities;
+    expect(plan.numbers).toEqual([0]);
+    expect(plan.cumulatives.map(({ kind }) => kind)).toEqual(['sum', 'square']);
+    expect(plan.bounds).toEqual([0, 3_600_000, 86_400_000]);
+    expect(plan.readings).toHaveLength(8);
+  });
+
+  it.each([
+    [
+      [{ entity: 'crad', windows: ['1h'], aggregates: ['count'] }],
+      'features.0.entity: there is no entity crad (did you mean card?)',
+    ],
+    [
+      [{ entity: 'card', windows: ['1h'], aggregates: ['cuont'] }],
+      'features.0.aggregates.0: there is no aggregate cuont (did you mean count?)',
+    ],
+    [
+      [{ entity: 'card', windows: ['1h'], aggregates: ['sum(amuont)'] }],
+      'features.0.aggregates.0: there is no field amuont (did you mean amount?)',
+    ],
+    [
+      [{ entity: 'card', windows: ['1h'], aggregates: ['sum(device)'] }],
+      'features.0.aggregates.0: the field device is text',
+    ],
+    [
+      [{ entity: 'card', windows: ['1h'], aggregates: ['is-new(amount)'] }],
+      'features.0.aggregates.0: the field amount is not text',
+    ],
+    [
+      [{ entity: 'card', windows: ['1h'], aggregates: ['sum'] }],
+      'features.0.aggregates.0: sum needs an argument, such as sum(field)',
+    ],
+    [
+      [{ entity: 'card', windows: ['1h'], aggregates: ['count(amount)'] }],
+      'features.0.aggregates.0: count takes no argument',
+    ],
+    [
+      [{ entity: 'card', windows: ['91d'], aggregates: ['count'] }],
+      'features.0.windows.0: a window is at most 90d, got 91d',
+    ],
+    [
+      [{ entity: 'card', windows: ['1h'], aggregates: ['count'], where: 'aproved' }],
+      'features.0.where: there is no filter or flag field aproved (did you mean approved?)',
+    ],
+    [
+      [{ entity: 'card', windows: ['1h', '1h'], aggregates: ['count'] }],
+      'features.0.aggregates.0: the feature card.count.1h is defined twice',
+    ],
+    [[{ entity: 'card', aggregates: ['count'] }], 'features.0: windows is missing: a list such as [1h, 24h]'],
+    [[{ windows: ['1h'], aggregates: ['count'] }], 'features.0: a group of features needs `entity` (or `event`)'],
+    [[{ event: ['amuont'] }], 'features.0.event.0: there is no field amuont (did you mean amount?)'],
+    [[{ event: ['amount'], delay: '1d' }], 'features.0.delay: delay does not go with event features'],
+  ])('says what is wrong and where: %j', (groups, message) => {
+    expect(messages(groups)).toEqual([message]);
+  });
+});
