@@ -12,12 +12,18 @@ export interface Source {
   close(): Promise<void>;
 }
 
+/** How the bytes of a record are laid out. */
+export type RecordFormat =
+  | { readonly type: 'json' }
+  | { readonly type: 'csv'; readonly columns: readonly string[]; readonly delimiter: string };
+
 /** The right to read one partition, until it is revoked or released. */
 export interface Ownership {
   readonly stream: string;
   readonly partition: number;
   /** How many partitions the stream has as far as the source knows; who owns them all needs no state from others. */
   readonly partitions: number;
+  readonly format: RecordFormat;
   /** Aborts when the partition now belongs to somebody else; reading and publishing then fail with code FENCED. */
   readonly revoked: AbortSignal;
   /** First offset still in the log, and the offset behind its present last record. */

@@ -1,5 +1,5 @@
 import { WeirError } from '../../runtime/errors.ts';
-import { type Ownership, partitionName } from '../ports.ts';
+import { type Ownership, partitionName, type RecordFormat } from '../ports.ts';
 import { brokerFault } from './faults.ts';
 import type { FetchedBatch, GroupMember } from './group-member.ts';
 import { createPrefetch, type PrefetchLimits } from './prefetch.ts';
@@ -8,6 +8,7 @@ export interface OwnedPartitionParts {
   readonly stream: string;
   readonly partition: number;
   readonly partitions: number;
+  readonly format: RecordFormat;
   readonly maxEvents: number;
   readonly limits: PrefetchLimits;
   readonly brokers: readonly string[];
@@ -77,6 +78,7 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
     stream,
     partition,
     partitions,
+    format: parts.format,
     revoked: revocation.signal,
     range: parts.range,
     async read(position) {

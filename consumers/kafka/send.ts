@@ -18,6 +18,10 @@ export interface Destination {
 
 /** The client's cost for a request grows with the square of its records per partition: no more than this in one. */
 const recordsPerRequest = 1_000;
+/** Brokers take 1,048,588 bytes of one partition in a request unless told otherwise (message.max.bytes). */
+const bytesPerRequest = 1_000_000;
+/** Bytes of a record besides key and value: headers, lengths. A dead letter's message comes on top. */
+const recordOverhead = 256;
 
 /** Sends events and dead letters in order, request after request; resolves when the brokers have them all. */
 export async function sendBatch(
@@ -26,16 +30,41 @@ export async function sendBatch(
   destination: Destination,
 ): Promise<void> {
   const compression = compressionType(destination.compression);
-  const most = Math.max(batch.events.length, batch.deadLetters.length);
-  for (let from = 0; from < most; from += recordsPerRequest) {
-    const topicMessages = request(batch, from, destination);
-    await to.sendBatch({ acks: -1, compression, topicMessages });
+  const events = requestSizes(batch.events, ({ key, data }) => recordOverhead + (key?.length ?? 0) + data.length);
+  const letters = requestSizes(
+    batch.deadLetters,
+    ({ key, value, message }) => recordOverhead + message.length * 3 + (key?.length ?? 0) + (value?.length ?? 0),
+  );
+  for (let turn = 0, event = 0, letter = 0; turn < Math.max(events.length, letters.length); turn++) {
+    const [nextEvent, nextLetter] = [event + (events[turn] ?? 0), letter + (letters[turn] ?? 0)];
+    const part = {
+      events: batch.events.slice(event, nextEvent),
+      deadLetters: batch.deadLetters.slice(letter, nextLetter),
+    };
+    await to.sendBatch({ acks: -1, compression, topicMessages: toMessages(part, destination) });
+    [event, letter] = [nextEvent, nextLetter];
   }
 }
 
-function request(batch: OutputBatch, from: number, destination: Destination): TopicMessages[] {
-  const events = batch.events.slice(from, from + recordsPerRequest);
-  const deadLetters = batch.deadLetters.slice(from, from + recordsPerRequest);
+/** How many records go into each request. A record that is too large alone goes alone: the broker decides. */
+function requestSizes<T>(records: readonly T[], bytesOf: (record: T) => number): number[] {
+  const sizes: number[] = [];
+  let count = 0;
+  let bytes = 0;
+  for (const record of records) {
+    const size = bytesOf(record);
+    if (count > 0 && (count === recordsPerRequest || bytes + size > bytesPerRequest)) {
+      sizes.push(count);
+      [count, bytes] = [0, 0];
+    }
+    count++;
+    bytes += size;
+  }
+  if (count > 0) sizes.push(count);
+  return sizes;
+}
+
+function toMessages({ events, deadLetters }: OutputBatch, destination: Destination): TopicMessages[] {
   const topicMessages: TopicMessages[] = [];
   if (events.length > 0) {
     const messages = eventMessages(events, destination.source, destination.type, destination.partition);

@@ -31,6 +31,7 @@ export function createKafkaSink(config: KafkaSinkConfig, options: KafkaSinkOptio
   const { connection, clock, group } = options;
   const client = createClient(connection, options.log);
   const outputs = new Set<Output>();
+  const acknowledged = new Map<string, number>();
   let cluster: Promise<{ admin: Admin; partitions: PartitionCounts }> | undefined;
   let shared: Promise<Producer> | undefined;
 
@@ -81,6 +82,7 @@ export function createKafkaSink(config: KafkaSinkConfig, options: KafkaSinkOptio
       transactionTimeoutMs: config.transaction_timeout_ms,
       admin,
       group,
+      acknowledged,
       // Positions are kept as committed offsets, and brokers take those only for topics they have. A source that is no Kafka topic
       // (a file, which has one partition) borrows the first partition of the sink's own topic: no consumer of the group reads it.
       position: options.sourceIsKafka

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Admin } from 'kafkajs';
 import type { Clock } from '../../runtime/clock.ts';
 import { describeError, WeirError } from '../../runtime/errors.ts';
-import type { Ownership, Source } from '../ports.ts';
+import type { Ownership, RecordFormat, Source } from '../ports.ts';
 import { committedOffset, connectAdmin, createClient, type KafkaLog } from './client.ts';
 import { installCodecs } from './codecs.ts';
 import type { KafkaSourceConfig } from './config.ts';
@@ -13,6 +13,8 @@ import { createOwnedPartition, type OwnedPartition } from './owned-partition.ts'
 export interface KafkaSourceOptions {
   /** Most records in one batch. */
   readonly maxEvents: number;
+  /** What the topic's record values are: Kafka itself does not say. */
+  readonly format: RecordFormat;
   readonly clock: Clock;
   readonly log?: KafkaLog;
   /** Told when the brokers are lost, on each vain attempt to come back, and (undefined) when the group is joined again. */
@@ -86,6 +88,7 @@ export function createKafkaSource(config: KafkaSourceConfig, options: KafkaSourc
       stream: config.topic,
       partition,
       partitions,
+      format: options.format,
       maxEvents: options.maxEvents,
       limits: { records: config.prefetch_records, bytes: config.prefetch_bytes },
       brokers: config.brokers,

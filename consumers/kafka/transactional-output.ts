@@ -13,6 +13,8 @@ export interface TransactionalParts {
   readonly group: string;
   /** The partition whose committed offset of the group is the input position. */
   readonly position: { readonly topic: string; readonly partition: number };
+  /** Positions whose commit the broker has acknowledged to this process, by transactional id. */
+  readonly acknowledged: Map<string, number>;
 }
 
 /**
@@ -42,11 +44,12 @@ export async function openTransactionalOutput(
     throw error;
   }
   return {
-    position: () => committedOffset(parts.admin, parts.group, parts.position.topic, parts.position.partition),
+    position: () => committedPosition(parts),
     async publish(batch, position) {
       const producer = producers[published++ % producers.length];
       try {
         await commit(await producer.transaction(), batch, position, destination, parts);
+        parts.acknowledged.set(parts.transactionalId, position);
       } catch (error) {
         throw fault(error, destination, parts);
       }
@@ -56,6 +59,18 @@ export async function openTransactionalOutput(
 }
 
 const turns = ['a', 'b'];
+
+/**
+ * The group's committed offset, or what was acknowledged to this process if that is more: a broker that was killed right after it
+ * acknowledged a commit, and that no replica stands in for, may come back without having written the markers, and then answers with
+ * the position before (seen with Kafka 4.3: "likely deleted already and hence can be skipped").
+ */
+async function committedPosition(parts: TransactionalParts): Promise<number | undefined> {
+  const { topic, partition } = parts.position;
+  const committed = await committedOffset(parts.admin, parts.group, topic, partition);
+  const acknowledged = parts.acknowledged.get(parts.transactionalId);
+  return acknowledged === undefined ? committed : Math.max(acknowledged, committed ?? 0);
+}
 
 function createProducer(client: Kafka, transactionalId: string, transactionTimeout: number): Producer {
   return client.producer({

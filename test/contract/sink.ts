@@ -182,6 +182,7 @@ export function ownedPartition(stream: string, partition = 0, partitions = 1): O
     stream,
     partition,
     partitions,
+    format: { type: 'json' },
     revoked: new AbortController().signal,
     range: unread,
     read: unread,

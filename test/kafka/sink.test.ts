@@ -169,7 +169,11 @@ describe('the Kafka sink', () => {
     const output = await open(topics, {}, { compression }).open(ownedPartition(topics.input));
     await output.publish({ events: [event(1), event(2)], deadLetters: [] }, 3);
     const stop = new AbortController();
-    const source = createKafkaSource(sourceConfig(cluster.brokers, topics.topic), { maxEvents: 9, clock: systemClock });
+    const source = createKafkaSource(sourceConfig(cluster.brokers, topics.topic), {
+      maxEvents: 9,
+      format: { type: 'json' },
+      clock: systemClock,
+    });
     closing.push(source);
     const read = await (await firstOwnership(source, stop.signal)).read(0);
     expect(read.values.map(String)).toEqual([event(1), event(2)].map(({ data }) => String(data)));

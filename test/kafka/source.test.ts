@@ -5,6 +5,7 @@ import { systemClock } from '../../runtime/clock.ts';
 import { describeSourceContract, drain, firstOwnership, numbered, readSome, texts } from '../contract/source.ts';
 import { type Cluster, sourceConfig, startCluster } from './cluster.ts';
 
+const format = { type: 'json' } as const;
 let cluster: Cluster;
 beforeAll(async () => {
   cluster = await startCluster();
@@ -29,7 +30,7 @@ describeSourceContract('the Kafka source', {
     await produce(topic, records);
     return {
       open: ({ maxEvents }) =>
-        createKafkaSource(sourceConfig(cluster.brokers, topic), { maxEvents, clock: systemClock }),
+        createKafkaSource(sourceConfig(cluster.brokers, topic), { maxEvents, format, clock: systemClock }),
       append: (more) => produce(topic, more),
       remove: async () => {},
     };
@@ -48,6 +49,7 @@ describe('the Kafka source', () => {
   function open(topic: string, more: object = {}, onTrouble?: (error: unknown) => void, maxEvents = 500): Source {
     const source = createKafkaSource(sourceConfig(cluster.brokers, topic, more), {
       maxEvents,
+      format,
       clock: systemClock,
       onTrouble,
     });
@@ -151,6 +153,7 @@ describe('the Kafka source', () => {
   it('says that no broker answers, after the time it was given', async () => {
     const nobody = createKafkaSource(sourceConfig(['127.0.0.1:1'], 'x', { connect_timeout_ms: 300 }), {
       maxEvents: 1,
+      format,
       clock: systemClock,
     });
     sources.push(nobody);

@@ -1,0 +1,79 @@
+import { z } from 'zod';
+
+const name = z
+  .string()
+  .regex(/^[a-z][a-z0-9_]*$/, 'lower-case letters, digits and _ (it becomes part of feature names)');
+const path = z
+  .string()
+  .regex(/^\$(\.[A-Za-z_][\w-]*|\[\d+\]|\['[^']+'\])+$/, "a path such as $.card.id, $.items[0].price or $['a.b']");
+
+const fieldConfig = z.strictObject({
+  path: path.meta({ description: 'Where the value is: `$.a.b`; for CSV `$.column`' }),
+  type: z.enum(['money', 'number', 'flag', 'text']).meta({ description: 'How the value is read' }),
+  scale: z
+    .int()
+    .min(0)
+    .max(8)
+    .default(0)
+    .meta({ description: 'Decimal digits that are kept; the value is stored as an integer of 10^-scale' }),
+  unit: z
+    .enum(['major', 'minor'])
+    .default('major')
+    .meta({ description: 'minor: the input is the stored integer already, e.g. cents' }),
+  optional: z.boolean().default(false).meta({ description: 'An event may lack it' }),
+  min: z.number().optional().meta({ description: 'Least value, in major units; money: 0 unless stated' }),
+  max: z.number().optional().meta({ description: 'Greatest value, in major units; 10000000000 unless stated' }),
+});
+
+const entityConfig = z.strictObject({
+  key: path.meta({ description: "Where the entity's id is" }),
+  optional: z.boolean().default(false).meta({ description: 'An event may lack it' }),
+  tokenise: z
+    .boolean()
+    .default(false)
+    .meta({ description: 'Outputs carry a keyed hash (HMAC-SHA256) of the id instead' }),
+});
+
+/** How a record of any layout becomes a transaction event. */
+export const eventConfig = z.strictObject({
+  format: z
+    .enum(['json', 'csv'])
+    .default('json')
+    .meta({ description: 'Format of Kafka record values; files say it themselves' }),
+  columns: z.array(z.string()).min(1).optional().meta({ description: 'Column names of CSV records from Kafka' }),
+  id: path.meta({ description: 'Where the transaction id is' }),
+  time: z.strictObject({
+    path: path.meta({ description: 'Where the event time is' }),
+    unit: z
+      .enum(['ms', 's', 'us', 'iso'])
+      .meta({ description: 'Epoch milliseconds, seconds, microseconds, or ISO 8601 text' }),
+    max_ahead_ms: z.int().min(0).default(300_000).meta({
+      description: "Events further ahead of the broker's timestamp than this become dead letters. Milliseconds",
+    }),
+    allowed_lateness_ms: z.int().min(0).default(3_600_000).meta({
+      description: 'Events late by up to this have exact features; state is kept that much longer. Milliseconds',
+    }),
+  }),
+  kind: z
+    .union([
+      z.strictObject({ const: z.string().min(1).meta({ description: 'Every event is of this kind' }) }),
+      z.strictObject({
+        path: path.meta({ description: 'Where the kind is' }),
+        map: z
+          .record(z.string(), z.string().min(1))
+          .meta({ description: 'Input value: kind. Others become dead letters' }),
+      }),
+    ])
+    .meta({ description: 'What the event is, e.g. authorization or refund' }),
+  fields: z.record(name, fieldConfig).meta({ description: 'Fields that features, filters and rules may use' }),
+  entities: z.record(name, entityConfig).meta({ description: 'Whose history is kept: card, account, terminal …' }),
+  key: z
+    .string()
+    .optional()
+    .meta({ description: 'The entity that the source is keyed by; its state needs no other partition' }),
+  label: z.string().optional().meta({ description: 'Flag field that holds the truth, for the summary of a run' }),
+  max_bytes: z.int().min(1).default(1_048_576).meta({ description: 'Longer records become dead letters. Bytes' }),
+  token_key: z.string().min(16).optional().meta({ description: 'Key of the tokenised ids, at least 16 characters' }),
+});
+
+export type EventConfig = z.output<typeof eventConfig>;
