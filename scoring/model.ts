@@ -1,15 +1,33 @@
 /** The model port: rows in, probabilities out. Adapters: onnx/model.ts and rules-only.ts; both pass test/contract/model.ts. */
 export interface Model {
   /** Goes into every risk event. sha256 in lower-case hex; for rules only, of the empty string. */
-  readonly identity: { readonly id: string; readonly version: string; readonly sha256: string };
+  readonly identity: ModelIdentity;
+
+  /** The features that the model reads, in its own order; none for rules only. */
+  readonly inputs: readonly ModelInput[];
 
   /**
    * Probability of fraud for each row.
-   * @param rows float32 [count, features], row-major, features in the order of the job's feature set that the model was loaded
-   *   for; the model picks those it uses.
-   * @returns float32 [count], each in [0, 1].
+   * @param rows float64 [count, width], row-major: the columns of the job's feature set that the model was loaded for. The model picks
+   *   those that it reads and rounds them to float32. The rows must not change until the promise settles.
+   * @returns float32 [count], each in [0, 1]; the caller's to keep.
+   * @throws WeirError MODEL when the model answers something that is no probability.
    */
-  score(rows: Float32Array, count: number): Promise<Float32Array>;
+  score(rows: Float64Array, count: number): Promise<Float32Array>;
 
   close(): Promise<void>;
+}
+
+export interface ModelIdentity {
+  readonly id: string;
+  readonly version: string;
+  readonly sha256: string;
+}
+
+export interface ModelInput {
+  /** Column of the job's feature rows. */
+  readonly column: number;
+  readonly feature: string;
+  /** What stands for "nothing unusual" when reasons are worked out, in the feature's unit. */
+  readonly reference: number;
 }
