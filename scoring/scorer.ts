@@ -4,6 +4,10 @@ import type { FeatureRows } from '../features/rows.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Model } from './model.ts';
 import type { CompiledPolicy } from './policy.ts';
+import { explainRows } from './reasons.ts';
+import { createRiskEncoder } from './risk-encoder.ts';
+import { publishedProbability, riskEventId } from './risk-event.ts';
+import { createTokens } from './tokens.ts';
 
 export interface ScorerOptions {
   readonly model: Model;
@@ -56,6 +60,65 @@ export interface ScoredEvent {
   readonly data: Buffer;
 }
 
-export function createScorer(_options: ScorerOptions): Scorer {
-  throw new Error('under way');
+/**
+ * Scores batches: one model run over all rows, the policy's rules, reasons for every decision but approve, and the encoded risk events.
+ * The batch and the rows must not change until the promise settles.
+ */
+export function createScorer({ model, set, policy, clock, mode, tokenise }: ScorerOptions): Scorer {
+  const encode = createRiskEncoder({ set, model: model.identity, policy, mode });
+  const publishIds = tokenise ? createIdPublisher(set, tokenise) : untokenised;
+  return {
+    width: set.names.length,
+    async decide(batch, rows, { stream, partition }) {
+      const answers = await model.score(rows.values, batch.count);
+      const probabilities = Float64Array.from(answers, publishedProbability);
+      const verdicts = policy.decide(batch, rows, probabilities);
+      const alerts = alertedRows(verdicts.decisions);
+      const explained = await explainRows(model, rows, answers, alerts);
+      const reasons = new Map(alerts.map((row, index) => [row, explained[index]]));
+      const { entityIds, keyOf } = publishIds(batch);
+      const scored = { batch, rows, probabilities, verdicts, reasons, entityIds, stream, partition };
+      const { times, data } = encode({ ...scored, scoredAt: clock.now() });
+      const events = data.map((bytes, row): ScoredEvent => {
+        const id = riskEventId(stream, partition, batch.offsets[row]);
+        return { key: keyOf(row), id, time: times[row], data: bytes };
+      });
+      return { probabilities: answers, decisions: verdicts.decisions, events };
+    },
+    close: () => model.close(),
+  };
+}
+
+function alertedRows(decisions: Uint8Array): number[] {
+  const rows: number[] = [];
+  for (let row = 0; row < decisions.length; row++) if (decisions[row] !== 0) rows.push(row);
+  return rows;
+}
+
+/** What outputs carry in place of a batch's ids and keys. */
+interface PublishedIds {
+  readonly entityIds: readonly (readonly string[])[];
+  /** undefined: the source record's own key. */
+  keyOf(row: number): Buffer | null | undefined;
+}
+
+function untokenised(batch: TransactionBatch): PublishedIds {
+  return { entityIds: batch.entityIds, keyOf: () => undefined };
+}
+
+function createIdPublisher(
+  set: FeatureSet,
+  { secret, entities, keyEntity }: TokeniseOptions,
+): (batch: TransactionBatch) => PublishedIds {
+  const tokens = createTokens(secret);
+  const names = set.layout.entities.map(({ name }) => name);
+  const keyAt = keyEntity !== undefined && entities.includes(keyEntity) ? names.indexOf(keyEntity) : -1;
+  return (batch) => {
+    const entityIds = names.map((name, at) =>
+      entities.includes(name) ? batch.entityIds[at].map((id) => tokens.tokenOf(name, id)) : batch.entityIds[at],
+    );
+    // The source's key is the id that must not get out, also where the event itself lacks it.
+    const keyOf = (row: number) => (entityIds[keyAt][row] === '' ? null : Buffer.from(entityIds[keyAt][row]));
+    return { entityIds, keyOf: keyAt < 0 ? () => undefined : keyOf };
+  };
 }
