@@ -160,5 +160,7 @@ function deviation(count: number, sum: number, squareHigh: number, squareLow: nu
     return Math.sqrt(count * squares - sum * sum) / count;
   }
   const exact = BigInt(squareHigh) * BigInt(squareLimb) + BigInt(squareLow);
-  return Math.sqrt(Number(BigInt(count) * exact - BigInt(sum) * BigInt(sum))) / count;
+  const variance = Number(BigInt(count) * exact - BigInt(sum) * BigInt(sum));
+  // Below 0 only where a sum has left the exact integers, and the feature is marked approximate.
+  return Math.sqrt(Math.max(0, variance)) / count;
 }

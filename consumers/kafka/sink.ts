@@ -1,6 +1,7 @@
 import type { Admin, Producer } from 'kafkajs';
 import kafkajs from 'kafkajs';
 import type { Clock } from '../../runtime/clock.ts';
+import { eventSource, eventType } from '../../scoring/cloud-event.ts';
 import type { Output, Ownership, Sink } from '../ports.ts';
 import { connectAdmin, createClient, type KafkaLog, type PartitionCounts, retrySettings } from './client.ts';
 import { installCodecs } from './codecs.ts';
@@ -23,8 +24,6 @@ export interface KafkaSinkOptions {
   readonly clock: Clock;
   readonly log?: KafkaLog;
 }
-
-const eventType = 'weir.risk.scored.v1';
 
 export function createKafkaSink(config: KafkaSinkConfig, options: KafkaSinkOptions): Sink {
   installCodecs();
@@ -100,7 +99,7 @@ export function createKafkaSink(config: KafkaSinkConfig, options: KafkaSinkOptio
       partition: place(config.topic),
       deadLetterTopic: config.dead_letters,
       deadLetterPartition: place(config.dead_letters),
-      source: `/weir/${options.job}`,
+      source: eventSource(options.job),
       type: eventType,
       compression: config.compression,
       brokers: connection.brokers,

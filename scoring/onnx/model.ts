@@ -2,15 +2,9 @@ import { readFile } from 'node:fs/promises';
 import { env, InferenceSession, Tensor } from 'onnxruntime-node';
 import type { FeatureIdentity } from '../../features/rows.ts';
 import { describeError, WeirError } from '../../runtime/errors.ts';
+import type { ModelConfig } from '../config.ts';
 import { checkFile, checkGolden, goldenRows, loadManifest, matchFeatures } from '../manifest.ts';
 import type { Model } from '../model.ts';
-
-export interface OnnxModelConfig {
-  /** Path of the ONNX file. */
-  readonly onnx: string;
-  /** Path of its manifest. */
-  readonly manifest: string;
-}
 
 /**
  * Rows of one run. A run blocks the event loop and the next one waits for a turn of it, so this bounds how long heartbeats wait;
@@ -29,14 +23,16 @@ const sessionOptions: InferenceSession.SessionOptions = {
 /**
  * Loads a model and proves it: the manifest fits the job's features and the file, and the golden rows come out as they should, which
  * also warms it up.
+ * @param config with `onnx` and `manifest`.
  * @throws WeirError MODEL.
  */
-export async function createOnnxModel(config: OnnxModelConfig, set: FeatureIdentity): Promise<Model> {
-  const manifest = await loadManifest(config.manifest);
+export async function createOnnxModel(config: ModelConfig, set: FeatureIdentity): Promise<Model> {
+  const path = config.onnx!;
+  const manifest = await loadManifest(config.manifest!);
   const columns = matchFeatures(manifest, set);
-  const session = await openSession(config.onnx, (bytes) => checkFile(manifest, bytes, config.onnx));
+  const session = await openSession(path, (bytes) => checkFile(manifest, bytes, path));
   try {
-    const score = createScore(session, config.onnx, columns, set.names.length);
+    const score = createScore(session, path, columns, set.names.length);
     const golden = goldenRows(manifest, columns, set.names.length);
     checkGolden(manifest, await score(golden, manifest.golden.length));
     return {
