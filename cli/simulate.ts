@@ -6,6 +6,7 @@ import { writeLines } from '../simulator/file-output.ts';
 import { type KafkaKey, type KafkaOutputOptions, sendToKafka } from '../simulator/kafka-output.ts';
 import { customersForRate, defaultStart, type SimulationOptions, simulateTransactions } from '../simulator/stream.ts';
 import { csvHeader, csvLine, jsonLine, type SimulatedTransaction } from '../simulator/transaction.ts';
+import { stopSignal } from './stop-signal.ts';
 
 interface Flags {
   events?: string;
@@ -58,14 +59,12 @@ export function simulateCommand(): Command {
 }
 
 async function simulate(flags: Flags): Promise<void> {
-  const stop = new AbortController();
-  const onSignal = () => stop.abort();
-  process.once('SIGINT', onSignal).once('SIGTERM', onSignal);
+  const stop = stopSignal();
   try {
     if (flags.kafka === undefined) await simulateToFile(flags, stop.signal);
     else await simulateToKafka(flags, flags.kafka, stop.signal);
   } finally {
-    process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
+    stop.release();
   }
 }
 

@@ -1,37 +1,26 @@
 import { createFeatureEngine } from '../features/engine.ts';
-import type { FeatureSet } from '../features/plan.ts';
 import type { StateStore } from '../features/store.ts';
-import type { Clock } from '../runtime/clock.ts';
 import { describeError, WeirError } from '../runtime/errors.ts';
-import type { Readiness } from '../runtime/http.ts';
-import type { Logger } from '../runtime/log.ts';
-import type { Metrics } from '../runtime/metrics.ts';
 import { decisionNames } from '../scoring/policy.ts';
 import type { Scorer } from '../scoring/scorer.ts';
-import { compileJob, openScorer, openSink, openSource, openStore } from './components.ts';
-import type { JobConfig } from './config.ts';
+import type { CompiledJob } from './compile.ts';
+import { openScorer, openSink, openSource, openStore, type Surroundings } from './components.ts';
 import { observePartition } from './observe.ts';
 import { type Ownership, partitionName, type Sink, type Source } from './ports.ts';
-import { servePartition } from './serve.ts';
+import { type ServeEnd, servePartition } from './serve.ts';
 import { createSummary, type JobSummary, type SummarizedBatch } from './summary.ts';
 
-export interface JobOptions {
-  /** Stop at the input's present end instead of waiting for more. */
+export interface JobOptions extends Surroundings {
+  /** Stop at the input's present end instead of waiting for more. A file always ends. */
   readonly untilEnd: boolean;
   /** Aborting drains: the batch under way is finished, published and flushed. */
   readonly signal: AbortSignal;
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly metrics: Metrics;
-  readonly readiness: Readiness;
   /** Called after each published batch. */
   readonly onBatch?: (batch: SummarizedBatch) => void;
 }
 
 /** What a running job is made of. */
 export interface JobParts {
-  readonly config: JobConfig;
-  readonly set: FeatureSet;
   readonly store: StateStore;
   readonly scorer: Scorer;
   readonly source: Source;
@@ -42,8 +31,7 @@ export interface JobParts {
  * Runs a job until the signal aborts, the input ends, or something fails that a person must mend.
  * @throws WeirError with the cause's code; whatever was not published is read again by the next run.
  */
-export async function runJob(config: JobConfig, options: JobOptions): Promise<JobSummary> {
-  const { set, layout } = compileJob(config);
+export async function runJob(job: CompiledJob, options: JobOptions): Promise<JobSummary> {
   const closers: (() => Promise<void>)[] = [];
   const opened = async <T extends { close(): Promise<void> }>(part: Promise<T>): Promise<T> => {
     const ready = await part;
@@ -51,83 +39,104 @@ export async function runJob(config: JobConfig, options: JobOptions): Promise<Jo
     return ready;
   };
   try {
-    const scorer = await opened(openScorer(config, set));
-    const store = await opened(openStore(config, set, options));
-    const sink = await opened(openSink(config, options));
-    const source = await opened(openSource(config, options));
-    return await runPartitions(
-      { config, set, store, scorer, source, sink },
-      options,
-      createSummary(decisionNames, labelField(config, layout.fields)),
-    );
+    const scorer = await opened(openScorer(job, options));
+    const store = await opened(openStore(job, options));
+    options.readiness.setReady('store', true, '');
+    const sink = await opened(openSink(job, options));
+    const source = await opened(openSource(job, options));
+    return await runParts(job, { store, scorer, source, sink }, options);
   } finally {
     for (const close of closers)
       await close().catch((error: unknown) => options.log.warn({ error: describeError(error) }, 'closing failed'));
   }
 }
 
-function labelField(config: JobConfig, fields: readonly { name: string }[]): number {
-  return config.event.label === undefined ? -1 : fields.findIndex(({ name }) => name === config.event.label);
-}
-
-async function runPartitions(
-  parts: JobParts,
-  options: JobOptions,
-  summary: ReturnType<typeof createSummary>,
-): Promise<JobSummary> {
-  const { config, set, store } = parts;
+/** As `runJob`, over parts that the caller has opened and will close. */
+export async function runParts(job: CompiledJob, parts: JobParts, options: JobOptions): Promise<JobSummary> {
+  const { config, set } = job;
   const { clock, log, metrics, readiness } = options;
+  const untilEnd = options.untilEnd || config.source.file !== undefined;
   const engine = createFeatureEngine({
     set,
-    store,
+    store: parts.store,
     clock,
     cacheEntities: config.state.cache_entities,
     refreshMs: config.state.refresh_ms,
     keyEntity: config.event.key,
     onLookups: (hits, misses) => metrics.cacheLookups(hits, misses),
   });
-  // One partition's fatal fault stops them all; the others finish their batches first.
-  const stopping = new AbortController();
-  const stop = () => stopping.abort();
-  options.signal.addEventListener('abort', stop, { once: true });
-  if (options.signal.aborted) stop();
+  metrics.watchEntities(() => engine.entities());
+  const labelField = set.layout.fields.findIndex(({ name }) => name === config.event.label);
+  const summary = createSummary(decisionNames, labelField);
+  const stopping = linkedAbort(options.signal);
   const startedAt = clock.monotonic();
-  const running = new Set<Promise<void>>();
+  /** The last service of each partition by name; its successor, after a rebalance, waits until it has ended. */
+  const services = new Map<string, Promise<void>>();
+  /** What is owned, and whether its end was reached. */
+  const held = new Map<Ownership, boolean>();
   let fatal: unknown;
 
-  const serve = async (ownership: Ownership) => {
-    const name = partitionName(ownership);
+  const onBatch = (batch: SummarizedBatch) => {
+    summary.add(batch);
+    options.onBatch?.(batch);
+  };
+
+  /** A partition's life here: one partition's fatal fault stops them all; the others finish their batches first. */
+  async function serve(ownership: Ownership, name: string): Promise<void> {
     const partitionLog = log.child({ stream: ownership.stream, partition: ownership.partition });
-    const observer = observePartition(ownership, { clock, log: partitionLog, metrics, onBatch: (batch) => add(batch) });
-    const add = (batch: SummarizedBatch) => {
-      summary.add(batch);
-      options.onBatch?.(batch);
-    };
+    const of = metrics.partition(ownership.stream, ownership.partition);
+    const observer = observePartition({ clock, log: partitionLog, metrics, of, onBatch });
+    let end: ServeEnd = 'stopped';
     metrics.ownedPartitions(1);
     try {
-      await servePartition(
-        { ...parts, ownership, engine, observer, clock, readiness, log: partitionLog },
-        options.untilEnd,
+      end = await servePartition(
+        { ...parts, config, ownership, engine, observer, clock, readiness, log: partitionLog },
+        untilEnd,
         stopping.signal,
       );
     } catch (error) {
       fatal ??= error;
       partitionLog.error({ error: describeError(error) }, `partition ${name} stopped`);
-      stop();
+      stopping.abort();
     } finally {
       metrics.ownedPartitions(-1);
-      await ownership.release();
+      of.lost();
+      readiness.forget(`partition ${name}`);
     }
-  };
+    // What was read to its end stays owned until all is: given back, it would only be read by somebody else.
+    if (end === 'ended') held.set(ownership, true);
+    else await ownership.release();
+    stopAtEnd();
+  }
+
+  /** Nothing that is owned has anything left to read. What a rebalance took away comes back or goes to somebody else. */
+  function stopAtEnd(): void {
+    for (const ownership of held.keys()) if (ownership.revoked.aborted) held.delete(ownership);
+    if (held.size > 0 && [...held.values()].every((hasEnded) => hasEnded)) stopping.abort();
+  }
 
   readiness.setReady('source', true, '');
   for await (const ownership of parts.source.ownerships(stopping.signal)) {
-    const serving: Promise<void> = serve(ownership).finally(() => running.delete(serving));
-    running.add(serving);
+    const name = partitionName(ownership);
+    held.set(ownership, false);
+    const former = services.get(name) ?? Promise.resolve();
+    services.set(
+      name,
+      former.then(() => serve(ownership, name)),
+    );
     if (stopping.signal.aborted) break;
   }
-  await Promise.all(running);
-  options.signal.removeEventListener('abort', stop);
+  await Promise.all(services.values());
+  stopping.unlink();
   if (fatal !== undefined) throw fatal instanceof Error ? fatal : new WeirError('INTERNAL', describeError(fatal));
   return summary.finish((clock.monotonic() - startedAt) / 1000);
+}
+
+/** Aborts with the signal, or by itself. */
+function linkedAbort(signal: AbortSignal) {
+  const controller = new AbortController();
+  const abort = () => controller.abort();
+  signal.addEventListener('abort', abort, { once: true });
+  if (signal.aborted) abort();
+  return { signal: controller.signal, abort, unlink: () => signal.removeEventListener('abort', abort) };
 }

@@ -1,24 +1,20 @@
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
-import type { Metrics } from '../runtime/metrics.ts';
+import type { Metrics, PartitionMetrics } from '../runtime/metrics.ts';
 import { decisionNames } from '../scoring/policy.ts';
 import type { PartitionObserver, Stage } from './partition.ts';
-import type { Ownership } from './ports.ts';
 import type { SummarizedBatch } from './summary.ts';
 
 export interface ObserveOptions {
   readonly clock: Clock;
+  readonly of: PartitionMetrics;
   readonly log: Logger;
   readonly metrics: Metrics;
   readonly onBatch: (batch: SummarizedBatch) => void;
 }
 
 /** Turns what happens to a partition into metrics, logs and the run's summary. */
-export function observePartition(
-  ownership: Ownership,
-  { clock, log, metrics, onBatch }: ObserveOptions,
-): PartitionObserver {
-  const of = metrics.partition(ownership.stream, ownership.partition);
+export function observePartition({ clock, log, metrics, of, onBatch }: ObserveOptions): PartitionObserver {
   let readAt = 0;
   let position = 0;
   const decisionCounts = new Array<number>(decisionNames.length).fill(0);
@@ -61,6 +57,7 @@ export function observePartition(
       position = raw.next;
       const latencyMs = clock.monotonic() - readAt;
       of.consumed(raw.values.length);
+      of.published(batch.count);
       if (Number.isFinite(raw.end)) of.lag(Math.max(0, raw.end - raw.next));
       metrics.batch(batch.count, latencyMs / 1000);
       metrics.late(late);

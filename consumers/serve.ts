@@ -25,40 +25,55 @@ export interface ServeParts {
   readonly readiness: Readiness;
 }
 
-/** Causes that end by themselves or by somebody's hand outside: the partition waits and begins again from what is committed. */
-const passing: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['BROKER', 'STORE', 'INPUT']);
-const firstWaitMs = 200;
+/** How it ended: `ended` reached the log's end as asked for, `revoked` went to somebody else, `stopped` was told to. */
+export type ServeEnd = 'ended' | 'revoked' | 'stopped';
+
+const firstWaitMs = 500;
 const longestWaitMs = 10_000;
 
 /**
  * Keeps one partition served: whenever a broker or store fails, everything held in memory for the partition is dropped and the loop
  * begins again from the committed position, as a new owner would. Faults that a person must mend are thrown.
  */
-export async function servePartition(parts: ServeParts, untilEnd: boolean, signal: AbortSignal): Promise<void> {
+export async function servePartition(parts: ServeParts, untilEnd: boolean, signal: AbortSignal): Promise<ServeEnd> {
   const { ownership, log, readiness } = parts;
   const component = `partition ${partitionName(ownership)}`;
   for (let waitMs = firstWaitMs; ; waitMs = Math.min(waitMs * 2, longestWaitMs)) {
+    // Opening the output fences whoever has the partition now: that must never be done by a former owner.
+    if (ownership.revoked.aborted) return 'revoked';
     const progress = { batches: 0 };
     try {
       await serveOnce(parts, untilEnd, signal, progress);
-      return;
+      if (ownership.revoked.aborted) return 'revoked';
+      return signal.aborted ? 'stopped' : 'ended';
     } catch (error) {
-      const code = error instanceof WeirError ? error.code : 'INTERNAL';
-      if (code === 'FENCED' || ownership.revoked.aborted) {
+      if (ownership.revoked.aborted) {
         log.info({ error: describeError(error) }, 'the partition belongs to another process now');
-        return;
+        return 'revoked';
       }
-      if (!passing.has(code) || signal.aborted) throw error;
+      if (!isPassing(error, parts.config) || signal.aborted) throw error;
       if (progress.batches > 0) waitMs = firstWaitMs;
       readiness.setReady(component, false, describeError(error));
       log.warn(
         { error: describeError(error), retry_in_ms: waitMs },
         'the partition pauses; nothing is lost, it goes on from the committed position',
       );
-      await sleep(waitMs, undefined, { signal }).catch(() => undefined);
-      if (signal.aborted) return;
     }
+    await sleep(waitMs, undefined, { signal: AbortSignal.any([signal, ownership.revoked]) }).catch(() => undefined);
+    if (signal.aborted) return 'stopped';
   }
+}
+
+const passing: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['BROKER', 'STORE', 'INPUT', 'FENCED']);
+
+/**
+ * Causes that end by themselves or by somebody's hand outside: the partition waits and begins again from what is committed. FENCED is
+ * one while the group still says that the partition is ours: either the word that it is not is on its way, or a former owner that had
+ * been paused got in between and knows better by now. A file that cannot be read is not: whoever named it waits for the answer.
+ */
+function isPassing(error: unknown, { source }: JobConfig): boolean {
+  const code = error instanceof WeirError ? error.code : 'INTERNAL';
+  return passing.has(code) && !(code === 'INPUT' && source.file !== undefined);
 }
 
 async function serveOnce(
@@ -69,6 +84,7 @@ async function serveOnce(
 ): Promise<void> {
   const { config, ownership, engine, store, scorer, sink, observer, clock, log, readiness } = parts;
   const name = partitionName(ownership);
+  const leaving = AbortSignal.any([signal, ownership.revoked]);
   const output = await sink.open(ownership);
   engine.gain(name, ownership.partitions);
   const flusher = createFlusher({
@@ -85,7 +101,7 @@ async function serveOnce(
       readiness.setReady('store', false, describeError(error));
       log.warn({ error: describeError(error) }, 'state cannot be stored; scoring waits, the write is repeated');
     },
-    wait: (ms) => sleep(ms, undefined, { signal }).catch(() => undefined),
+    wait: (ms) => sleep(ms, true, { signal: leaving }).catch(() => false),
   });
   const counted: PartitionObserver = {
     ...observer,

@@ -12,8 +12,8 @@ export interface FlusherOptions {
   readonly onFlushed: (fence: number, seconds: number) => void;
   /** A flush failed and will be repeated. */
   readonly onTrouble: (error: unknown) => void;
-  /** Resolves after the given time; how long to wait before a failed flush is repeated. */
-  readonly wait: (ms: number) => Promise<void>;
+  /** Waits before a failed flush is repeated; gives false when it is not to be repeated: the partition is being left. */
+  readonly wait: (ms: number) => Promise<boolean>;
 }
 
 /**
@@ -62,8 +62,8 @@ export function createFlusher(options: FlusherOptions): Flusher {
         } catch (error) {
           hasTrouble = true;
           options.onTrouble(error);
-          if (isDraining) return;
-          await options.wait(retryMs);
+          // What is given up must stay the last word: a later flush would move the fence over it.
+          if (isDraining || !(await options.wait(retryMs))) isAbandoned = true;
         }
       }
     } finally {

@@ -28,7 +28,7 @@ function fakeEngine(dirty: string[]) {
   return { engine: engine as FeatureEngine, unsettled: () => unsettled };
 }
 
-function setUp(intervalMs = 0) {
+function setUp(intervalMs = 0, mayRepeat = () => true) {
   let now = 0;
   const dirty: string[] = [];
   const { store, flushes } = heldStore();
@@ -43,7 +43,7 @@ function setUp(intervalMs = 0) {
     intervalMs,
     onFlushed: (fence) => fences.push(fence),
     onTrouble: (error) => troubles.push(error),
-    wait: async () => {},
+    wait: async () => mayRepeat(),
   });
   return { flusher, dirty, flushes, fences, troubles, unsettled, tick: (ms: number) => (now += ms) };
 }
@@ -128,5 +128,22 @@ describe('flusher', () => {
     await drained;
     expect(fences).toEqual([1]);
     expect(flushes).toHaveLength(2);
+  });
+
+  it('repeats no failed flush once the partition is being left', async () => {
+    let isLeaving = false;
+    const { flusher, dirty, flushes, fences, unsettled } = setUp(0, () => !isLeaving);
+    dirty.push('a');
+    await flusher.published(10);
+    flushes[0].reject(new Error('away'));
+    await settled();
+    expect(flushes).toHaveLength(2);
+    const waiting = flusher.published(20);
+    isLeaving = true;
+    flushes[1].reject(new Error('still away'));
+    await waiting;
+    await flusher.drain();
+    expect(flushes).toHaveLength(2);
+    expect([fences, unsettled()]).toEqual([[], 0]);
   });
 });

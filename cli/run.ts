@@ -1,0 +1,66 @@
+import { Command } from 'commander';
+import { runJob } from '../consumers/job.ts';
+import { WeirError } from '../runtime/errors.ts';
+import { startHttp } from '../runtime/http.ts';
+import { type JobFlags, loadJobFrom, surroundingsOf, withJobOptions } from './job-options.ts';
+import { processIndex, superviseProcesses } from './processes.ts';
+import { stopSignal } from './stop-signal.ts';
+import { summaryJson, summaryText } from './summary.ts';
+
+interface Flags extends JobFlags {
+  readonly untilEnd?: boolean;
+  readonly json?: boolean;
+  readonly processes?: string;
+}
+
+const examples = `
+Examples:
+  $ weir run --config examples/kafka/weir.yaml
+  $ weir run --config examples/kafka/weir.yaml --processes 2
+  $ weir run --config examples/kafka/weir.yaml --until-end --set source.kafka.topic=payments
+  $ HANDBOOK_CSV=transactions.csv.gz weir run --config examples/handbook/weir.yaml --until-end --json
+
+SIGTERM or Ctrl-C drains: the batch under way is finished, published and flushed, then the group is left. A second
+signal ends the process at once; nothing is lost by that either. Exit codes: docs/operations.md.`;
+
+/** `weir run`: scores a stream. */
+export function runCommand(): Command {
+  return withJobOptions(new Command('run').description('score a stream of transactions'))
+    .option('--until-end', "stop at the input's present end (a file always does)")
+    .option('--json', 'at the end, print the summary as one JSON line')
+    .option('--processes <n>', 'run so many processes that share the partitions', '1')
+    .addHelpText('after', examples)
+    .action(run);
+}
+
+async function run(flags: Flags): Promise<void> {
+  const job = loadJobFrom(flags);
+  const processes = Number(flags.processes);
+  if (!Number.isInteger(processes) || processes < 1 || processes > 256) {
+    throw new WeirError('CONFIG', `--processes wants a whole number from 1 to 256, not ${flags.processes}`);
+  }
+  const surroundings = surroundingsOf(job);
+  if (processes > 1) return superviseProcesses(job, processes, surroundings.log);
+
+  const { log, metrics, readiness } = surroundings;
+  const { config, set } = job;
+  const stop = stopSignal();
+  const { port = 0, host = '' } = config.metrics ?? {};
+  const http =
+    config.metrics === undefined
+      ? undefined
+      : await startHttp({ port: port === 0 ? 0 : port + processIndex(), host }, metrics, readiness);
+  try {
+    const details = { features: set.names.length, recipe: set.recipe, policy: job.policy.version };
+    log.info({ ...details, metrics_port: http?.port, node: process.version }, 'starting');
+    const summary = await runJob(job, { ...surroundings, untilEnd: flags.untilEnd === true, signal: stop.signal });
+    const { events, published, deadLetters, seconds } = summary;
+    log.info({ events, published, dead_letters: deadLetters, seconds: Math.round(seconds) }, 'stopped');
+    const isOver = flags.untilEnd === true || config.source.file !== undefined;
+    if (flags.json) process.stdout.write(`${summaryJson(summary, config)}\n`);
+    else if (isOver) process.stdout.write(summaryText(summary, config));
+  } finally {
+    await http?.close();
+    stop.release();
+  }
+}

@@ -1,0 +1,49 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command, CommanderError } from 'commander';
+import { describeError, WeirError } from '../runtime/errors.ts';
+import { checkCommand } from './check.ts';
+import { demoCommand } from './demo.ts';
+import { exitCodeOf, exitCodes } from './exit-codes.ts';
+import { featuresCommand } from './features.ts';
+import { runCommand } from './run.ts';
+import { simulateCommand } from './simulate.ts';
+
+const program = new Command('weir')
+  .description('Scores card transactions for fraud while they happen.')
+  .version(version(), '-V, --version')
+  .addHelpText('after', '\nEach command has examples: weir run --help')
+  .showHelpAfterError('(--help lists the options)')
+  .exitOverride();
+for (const command of [demoCommand(), runCommand(), checkCommand(), simulateCommand(), featuresCommand()]) {
+  program.addCommand(command.copyInheritedSettings(program));
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : exitCodes.CONFIG;
+  else {
+    const isOurs = error instanceof WeirError;
+    process.stderr.write(`weir: ${isOurs ? error.message : describeError(error)}\n`);
+    if (!isOurs && error instanceof Error) process.stderr.write(`${error.stack}\nThis is a bug in weir.\n`);
+    process.exitCode = exitCodeOf(error);
+  }
+}
+
+/** From package.json, which lies one folder up in the sources and two in the published package. */
+function version(): string {
+  for (const up of ['..', join('..', '..')]) {
+    try {
+      const { name, version } = JSON.parse(readFileSync(join(import.meta.dirname, up, 'package.json'), 'utf8')) as {
+        name: string;
+        version: string;
+      };
+      if (name === 'weir') return version;
+    } catch {
+      // Not in this folder.
+    }
+  }
+  return 'unknown';
+}

@@ -1,0 +1,91 @@
+import { createEmbeddedStore } from '../features/embedded/store.ts';
+import type { FeatureSet } from '../features/plan.ts';
+import { createRedisStore } from '../features/redis/store.ts';
+import type { StateStore } from '../features/store.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { describeError } from '../runtime/errors.ts';
+import type { Readiness } from '../runtime/http.ts';
+import type { Logger } from '../runtime/log.ts';
+import type { Metrics } from '../runtime/metrics.ts';
+import { createOnnxModel } from '../scoring/onnx/model.ts';
+import { createRulesOnlyModel } from '../scoring/rules-only.ts';
+import { createScorer, type Scorer } from '../scoring/scorer.ts';
+import type { CompiledJob } from './compile.ts';
+import { createFileSink } from './file/sink.ts';
+import { createFileSource } from './file/source.ts';
+import { sinkConnection } from './kafka/config.ts';
+import { createKafkaSink } from './kafka/sink.ts';
+import { createKafkaSource } from './kafka/source.ts';
+import type { RecordFormat, Sink, Source } from './ports.ts';
+
+/** What every component may use. */
+export interface Surroundings {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  readonly readiness: Readiness;
+}
+
+/** @throws WeirError MODEL when the model cannot be loaded or was made for other features. */
+export async function openScorer({ config, set, policy }: CompiledJob, { clock }: Surroundings): Promise<Scorer> {
+  const { event, model, source } = config;
+  const loaded = model.rules_only ? createRulesOnlyModel() : await createOnnxModel(model, set);
+  const tokenised = Object.keys(event.entities).filter((name) => event.entities[name].tokenise);
+  return createScorer({
+    model: loaded,
+    set,
+    policy,
+    clock,
+    mode: source.file ? 'replay' : 'live',
+    tokenise:
+      tokenised.length === 0 ? undefined : { secret: event.token_key!, entities: tokenised, keyEntity: event.key },
+  });
+}
+
+/** @throws WeirError STORE when the store cannot be reached or is set up unsafely. */
+export function openStore({ config, set }: CompiledJob, { clock, metrics }: Surroundings): Promise<StateStore> {
+  const { job, state } = config;
+  const { recipe } = set;
+  if (state.embedded) return createEmbeddedStore(state.embedded, { job, recipe });
+  return createRedisStore(state.redis!, {
+    job,
+    recipe,
+    clock,
+    retentionMs: retentionOf(set),
+    onCommand: ({ operation, bytesOut, bytesIn, commands }) => metrics.redis(operation, bytesOut, bytesIn, commands),
+  });
+}
+
+function retentionOf(set: FeatureSet): (type: string) => number {
+  const byType = new Map(set.entities.map(({ type, retentionMs }) => [type, retentionMs]));
+  return (type) => byType.get(type)!;
+}
+
+export async function openSink({ config }: CompiledJob, { clock, log }: Surroundings): Promise<Sink> {
+  const { job, source, sink, delivery } = config;
+  if (sink.file) return createFileSink(sink.file, { job });
+  return createKafkaSink(sink.kafka!, {
+    connection: sinkConnection(sink.kafka!, source.kafka)!,
+    job,
+    group: source.kafka?.group ?? job,
+    delivery,
+    sourceIsKafka: source.kafka !== undefined,
+    clock,
+    log,
+  });
+}
+
+export async function openSource({ config }: CompiledJob, { clock, log, readiness }: Surroundings): Promise<Source> {
+  const { source, event, batch } = config;
+  const maxEvents = batch.max_events;
+  if (source.file) return createFileSource(source.file, { maxEvents, maxRecordBytes: event.max_bytes });
+  const format: RecordFormat =
+    event.format === 'csv' ? { type: 'csv', columns: event.columns!, delimiter: ',' } : { type: 'json' };
+  return createKafkaSource(source.kafka!, {
+    maxEvents,
+    format,
+    clock,
+    log,
+    onTrouble: (error) => readiness.setReady('source', error === undefined, error ? describeError(error) : ''),
+  });
+}

@@ -1,0 +1,88 @@
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { describeError, WeirError } from './errors.ts';
+import type { Metrics } from './metrics.ts';
+
+/** Whether the process can do its work, component by component. */
+export interface Readiness {
+  /** @param reason why not, for the people who look at /readyz; unused when ready. */
+  setReady(component: string, ready: boolean, reason: string): void;
+  /** The component is not this process's business any more. */
+  forget(component: string): void;
+  /** Reasons by component that is not ready; empty when all are. */
+  troubles(): Readonly<Record<string, string>>;
+}
+
+/** @param onChange told whether everything is ready, at every change. */
+export function createReadiness(starting: readonly string[], onChange: (ready: boolean) => void): Readiness {
+  const reasons = new Map(starting.map((component) => [component, 'starting']));
+  const changed = () => onChange(reasons.size === 0);
+  changed();
+  return {
+    setReady(component, ready, reason) {
+      if (ready) reasons.delete(component);
+      else reasons.set(component, reason);
+      changed();
+    },
+    forget(component) {
+      reasons.delete(component);
+      changed();
+    },
+    troubles: () => Object.fromEntries(reasons),
+  };
+}
+
+export interface HttpServer {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/**
+ * Serves /metrics (Prometheus text), /healthz (200 while the process answers at all) and /readyz (200, or 503 with the reasons).
+ * @param port 0 for any free one.
+ * @throws WeirError CONFIG when the port cannot be had.
+ */
+export async function startHttp(
+  { port, host }: { readonly port: number; readonly host: string },
+  metrics: Pick<Metrics, 'text' | 'contentType'>,
+  readiness: Pick<Readiness, 'troubles'>,
+): Promise<HttpServer> {
+  const server = createServer((request, response) => {
+    const path = request.url?.split('?')[0];
+    if (request.method !== 'GET' && request.method !== 'HEAD') answer(response, 405, 'only GET\n');
+    else if (path === '/healthz') answer(response, 200, 'ok\n');
+    else if (path === '/readyz') {
+      const troubles = readiness.troubles();
+      const isReady = Object.keys(troubles).length === 0;
+      answer(response, isReady ? 200 : 503, `${JSON.stringify({ ready: isReady, troubles })}\n`, 'application/json');
+    } else if (path === '/metrics') {
+      metrics.text().then(
+        (text) => answer(response, 200, text, metrics.contentType),
+        (error: unknown) => answer(response, 500, `${describeError(error)}\n`),
+      );
+    } else answer(response, 404, 'there are /metrics, /healthz and /readyz\n');
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) =>
+      reject(
+        new WeirError(
+          'CONFIG',
+          `metrics cannot be served at ${host}:${port}: ${describeError(error)}; set metrics.port to a free one`,
+        ),
+      ),
+    );
+    server.listen(port, host, resolve);
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+function answer(response: ServerResponse, status: number, body: string, type = 'text/plain; charset=utf-8'): void {
+  response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(body) }).end(body);
+}

@@ -1,0 +1,139 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+/** Everything that a process counts; docs/operations.md lists the names with their meaning. Times are seconds. */
+export interface Metrics {
+  partition(stream: string, partition: number): PartitionMetrics;
+  stage(name: string, seconds: number): void;
+  /** A published batch: events scored, and from read to published. */
+  batch(events: number, seconds: number): void;
+  decided(names: readonly string[], counts: readonly number[]): void;
+  deadLetter(reason: string): void;
+  late(events: number): void;
+  recovered(events: number): void;
+  /** From the broker's timestamp to published. */
+  eventToPublished(seconds: number): void;
+  ownedPartitions(change: number): void;
+  cacheLookups(hits: number, misses: number): void;
+  /** How many entities are in memory, asked at each scrape. */
+  watchEntities(count: () => number): void;
+  /** One round trip to Redis. */
+  redis(operation: string, bytesOut: number, bytesIn: number, commands: number): void;
+  ready(isReady: boolean): void;
+  /** Prometheus text format. */
+  text(): Promise<string>;
+  readonly contentType: string;
+}
+
+export interface PartitionMetrics {
+  consumed(records: number): void;
+  published(events: number): void;
+  /** Records behind the log's end. */
+  lag(records: number): void;
+  /** Records published whose state is not stored yet. */
+  fenceLag(records: number): void;
+  /** The partition is not this process's any more: its gauges are. */
+  lost(): void;
+}
+
+const secondsBuckets = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30];
+const stageBuckets = [0.0001, 0.0002, 0.0005, ...secondsBuckets.slice(0, 11)];
+const eventBuckets = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
+
+export function createMetrics(): Metrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const registers = [registry];
+  const of = ['stream', 'partition'];
+  const counter = <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
+    new Counter({ name, help, labelNames, registers });
+  const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
+    new Gauge({ name, help, labelNames, registers });
+  const histogram = <L extends string>(name: string, help: string, buckets: number[], labelNames: readonly L[] = []) =>
+    new Histogram({ name, help, buckets, labelNames, registers });
+
+  const consumed = counter('weir_consumed_total', 'Records read, valid or not', of);
+  const published = counter('weir_published_total', 'Risk events published', of);
+  const scored = counter('weir_scored_total', 'Transactions scored');
+  const decisions = counter('weir_decisions_total', 'Transactions by decision', ['decision']);
+  const deadLetters = counter('weir_dead_letters_total', 'Records that could not be scored', ['reason']);
+  const late = counter('weir_late_events_total', 'Events scored but too old to be applied to the state');
+  const recovered = counter('weir_recovered_events_total', 'Events re-applied to the state without publishing');
+  const lag = gauge('weir_lag_records', "Records between the position and the log's end, as of the last read", of);
+  const fenceLag = gauge('weir_fence_lag_records', 'Records published whose state is not stored yet', of);
+  const owned = gauge('weir_owned_partitions', 'Partitions that this process reads');
+  const isReady = gauge('weir_ready', '1 when /readyz answers 200');
+  const stages = histogram('weir_stage_seconds', 'Duration of a stage of a batch', stageBuckets, ['stage']);
+  const batchEvents = histogram('weir_batch_events', 'Transactions of a batch', eventBuckets);
+  const batchSeconds = histogram('weir_batch_seconds', 'From the read of a batch to published', secondsBuckets);
+  const eventSeconds = histogram(
+    'weir_event_to_published_seconds',
+    "From a record's broker timestamp to its published risk event",
+    secondsBuckets,
+  );
+  const cacheHits = counter('weir_state_cache_hits_total', 'Entity look-ups answered from memory');
+  const cacheMisses = counter('weir_state_cache_misses_total', 'Entity look-ups that went to the state store');
+  const roundTrips = counter('weir_redis_round_trips_total', 'Waits for Redis: commands sent together count once');
+  const operations = counter('weir_redis_operations_total', 'Script calls and commands', ['operation']);
+  const redisBytes = counter('weir_redis_bytes_total', 'Payload bytes to and from Redis', ['direction']);
+  let entities = () => 0;
+  new Gauge({
+    name: 'weir_state_entities',
+    help: 'Entities in memory',
+    registers,
+    collect() {
+      this.set(entities());
+    },
+  });
+
+  return {
+    partition(stream, partition) {
+      const labels = { stream, partition: String(partition) };
+      const at = {
+        consumed: consumed.labels(labels),
+        published: published.labels(labels),
+        lag: lag.labels(labels),
+        fenceLag: fenceLag.labels(labels),
+      };
+      return {
+        consumed: (records) => at.consumed.inc(records),
+        published: (events) => at.published.inc(events),
+        lag: (records) => at.lag.set(records),
+        fenceLag: (records) => at.fenceLag.set(records),
+        lost() {
+          lag.remove(labels);
+          fenceLag.remove(labels);
+        },
+      };
+    },
+    stage: (name, seconds) => stages.labels(name).observe(seconds),
+    batch(events, seconds) {
+      scored.inc(events);
+      batchEvents.observe(events);
+      batchSeconds.observe(seconds);
+    },
+    decided(names, counts) {
+      for (let k = 0; k < names.length; k++) if (counts[k] > 0) decisions.labels(names[k]).inc(counts[k]);
+    },
+    deadLetter: (reason) => deadLetters.labels(reason).inc(),
+    late: (events) => late.inc(events),
+    recovered: (events) => recovered.inc(events),
+    eventToPublished: (seconds) => eventSeconds.observe(seconds),
+    ownedPartitions: (change) => owned.inc(change),
+    cacheLookups(hits, misses) {
+      cacheHits.inc(hits);
+      cacheMisses.inc(misses);
+    },
+    watchEntities(count) {
+      entities = count;
+    },
+    redis(operation, bytesOut, bytesIn, commands) {
+      roundTrips.inc();
+      operations.labels(operation).inc(commands);
+      redisBytes.labels('out').inc(bytesOut);
+      redisBytes.labels('in').inc(bytesIn);
+    },
+    ready: (ready) => isReady.set(ready ? 1 : 0),
+    text: () => registry.metrics(),
+    contentType: registry.contentType,
+  };
+}

@@ -1,0 +1,238 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { demoJob, simulatedLines, writeLines } from '../support/demo-job.ts';
+import { runWeir, startWeir } from '../support/weir-process.ts';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'weir-cli-'));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+describe('weir --help', () => {
+  it('lists the commands, each of which has examples', async () => {
+    const { code, stdout } = await runWeir(['--help']);
+    expect(code).toBe(0);
+    const commands = [...stdout.matchAll(/^ {2}([a-z]+) \[options\]/gm)].map(([, name]) => name);
+    expect(commands).toEqual(['demo', 'run', 'check', 'simulate', 'features']);
+    for (const command of commands) {
+      const help = await runWeir([command, '--help']);
+      expect({ command, code: help.code, stderr: help.stderr }).toEqual({ command, code: 0, stderr: '' });
+      expect(help.stdout).toMatch(new RegExp(`Examples:\n(  .*\n)*.*weir ${command}`));
+    }
+  });
+
+  it('answers an unknown command or option with what is known, and exit code 2', async () => {
+    const command = await runWeir(['rnu']);
+    expect(command.code).toBe(2);
+    expect(command.stderr).toContain('Did you mean run?');
+    const option = await runWeir(['run', '--config', 'x', '--fast']);
+    expect(option.code).toBe(2);
+    expect(option.stderr).toContain("unknown option '--fast'");
+    expect((await runWeir(['run'])).code).toBe(2);
+  });
+});
+
+describe('weir demo', () => {
+  const demo = (...args: string[]) => runWeir(['demo', '--events', '4000', ...args], { WEIR_DEMO_DIR: folder });
+
+  it('scores, continues, starts over, and is quiet about it when it should be', async () => {
+    const first = await demo('--json');
+    expect({ code: first.code, stderr: first.stderr }).toEqual({ code: 0, stderr: '' });
+    const summary = JSON.parse(first.stdout) as Record<string, unknown>;
+    expect(Object.keys(summary)).toEqual([
+      ...['events', 'published', 'dead_letters', 'seconds', 'events_per_s', 'latency_ms', 'decisions', 'output'],
+    ]);
+    expect(summary).toMatchObject({
+      events: 4000,
+      published: 4000,
+      dead_letters: 0,
+      output: join(folder, 'risk.jsonl'),
+    });
+    expect(JSON.parse((await demo('--json')).stdout)).toMatchObject({ events: 0 });
+    expect((await demo()).stdout).toContain('Nothing new');
+
+    const over = await demo('--fresh');
+    expect(over.code).toBe(0);
+    expect(over.stdout).toMatch(/^4,000 transactions scored in [\d.]+ s/);
+    expect(over.stdout).toMatch(/precision [\d.]+ %, recall [\d.]+ % of \d+ labelled frauds/);
+    expect(over.stdout.match(/^ +(riskiest)? +[01]\.\d{3} (approve|challenge|review|block)/gm)).toHaveLength(5);
+    expect(over.stdout).toContain('Next');
+    expect(readFileSync(join(folder, 'risk.jsonl'), 'utf8').trimEnd().split('\n')).toHaveLength(4000);
+  });
+
+  it('says what to do when another stream lies there', async () => {
+    await demo('--json');
+    const { code, stderr } = await runWeir(['demo', '--seed', '8', '--events', '4000'], { WEIR_DEMO_DIR: folder });
+    expect(code).toBe(2);
+    expect(stderr).toContain('--fresh');
+  });
+});
+
+describe('weir check', () => {
+  it('finds no fault with any example', async () => {
+    for (const example of ['demo/weir.yaml', 'kafka/weir.yaml', 'handbook/weir.yaml', 'handbook/kafka.yaml']) {
+      const { code, stdout, stderr } = await runWeir(['check', '--config', `examples/${example}`], {
+        HANDBOOK_CSV: 'x.csv',
+      });
+      expect({ example, code, stderr }).toEqual({ example, code: 0, stderr: '' });
+      expect(stdout).toMatch(/no faults\. Job [a-z-]+: \d+ features/);
+    }
+  });
+
+  it('names every fault with its line, on standard error', async () => {
+    const file = join(folder, 'job.yaml');
+    writeFileSync(
+      file,
+      readFileSync('examples/demo/weir.yaml', 'utf8')
+        .replace('unit: ms', 'unit: sec')
+        .replace('job: demo', 'jib: demo'),
+    );
+    const { code, stdout, stderr } = await runWeir(['check', '--config', file]);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toContain(`${file}:3: jib: unknown key (did you mean job?)`);
+    expect(stderr).toContain(`${file}:9: event.time.unit: expected ms or s or us or iso, got "sec"`);
+  });
+
+  it('refuses a model that was made for other features, and a damaged one', async () => {
+    const other = await runWeir([
+      'check',
+      '--config',
+      'examples/demo/weir.yaml',
+      '--set',
+      'event.time.allowed_lateness_ms=1',
+      '--set',
+      'filters.small=amount < 6',
+    ]);
+    expect(other.code).toBe(6);
+    expect(other.stderr).toContain('terminal.ratio.small.1h');
+    const damaged = join(folder, 'model.onnx');
+    writeFileSync(damaged, readFileSync('examples/demo/model.onnx').subarray(0, 1000));
+    const { code, stderr } = await runWeir([
+      'check',
+      '--config',
+      'examples/demo/weir.yaml',
+      '--set',
+      `model.onnx=${damaged}`,
+    ]);
+    expect(code).toBe(6);
+    expect(stderr).toContain(damaged);
+  });
+});
+
+describe('weir features', () => {
+  it('exports what the job computes, with what each feature is', async () => {
+    await writeLines(join(folder, 'transactions.jsonl'), simulatedLines(3000));
+    const { args, env, output } = demoJob(folder);
+    expect((await runWeir(args, env)).code).toBe(0);
+    const published = readFileSync(output, 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as { data: { transaction_id: string; features: Record<string, number> } }).data);
+    for (const format of ['csv', 'jsonl']) {
+      const out = join(folder, `features.${format}`);
+      const exported = await runWeir(['features', '--config', 'examples/demo/weir.yaml', '--out', out], env);
+      expect({ code: exported.code, stderr: exported.stderr }).toEqual({
+        code: 0,
+        stderr: expect.stringMatching(/^3000 transactions, \d+ features/),
+      });
+      const { names, definitions, rows } = JSON.parse(readFileSync(`${out}.json`, 'utf8')) as Record<string, string[]>;
+      expect(rows).toBe(3000);
+      expect(definitions).toHaveLength(names.length);
+      const text = readFileSync(out, 'utf8').trimEnd().split('\n');
+      const got =
+        format === 'csv'
+          ? text
+              .slice(1)
+              .map((line) => line.split(','))
+              .map(([id, , , ...values]) => ({
+                id,
+                features: Object.fromEntries(names.map((name, k) => [name, Number(values[k])])),
+              }))
+          : text.map((line) => JSON.parse(line)).map(({ transaction_id: id, features }) => ({ id, features }));
+      expect(got).toEqual(published.map(({ transaction_id: id, features }) => ({ id, features })));
+    }
+  });
+
+  it('has no file for a job that reads Kafka', async () => {
+    const { code, stderr } = await runWeir([
+      'features',
+      '--config',
+      'examples/kafka/weir.yaml',
+      '--out',
+      join(folder, 'f.csv'),
+    ]);
+    expect(code).toBe(2);
+    expect(stderr).toContain('source.file.path');
+  });
+});
+
+describe('weir run', () => {
+  it('says what is wrong, with its exit code, for each thing that can be missing', async () => {
+    const env = { WEIR_DEMO_DIR: folder };
+    const run = (...more: string[]) => runWeir(['run', '--config', 'examples/demo/weir.yaml', ...more], env);
+    expect(await run()).toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining('transactions.jsonl cannot be read'),
+    });
+    await writeLines(join(folder, 'transactions.jsonl'), simulatedLines(10));
+    expect(await run('--set', 'model.onnx=none.onnx')).toMatchObject({
+      code: 6,
+      stderr: expect.stringContaining('none.onnx'),
+    });
+    const nowhere = [
+      '--set',
+      'state.embedded=null',
+      '--set',
+      'state.redis.url=redis://127.0.0.1:1',
+      '--set',
+      'state.redis.connect_timeout_ms=300',
+    ];
+    expect(await run(...nowhere)).toMatchObject({ code: 5, stderr: expect.stringContaining('127.0.0.1:1') });
+    const noBroker = [
+      'source.file=null',
+      'source.kafka.brokers=["127.0.0.1:1"]',
+      'source.kafka.topic=t',
+      'source.kafka.group=g',
+      'source.kafka.connect_timeout_ms=300',
+    ];
+    expect(await run(...noBroker.flatMap((each) => ['--set', each]))).toMatchObject({
+      code: 4,
+      stderr: expect.stringContaining('127.0.0.1:1'),
+    });
+    expect(await run('--processes', '2')).toMatchObject({ code: 2, stderr: expect.stringContaining('--processes') });
+    expect(await run('--processes', 'x')).toMatchObject({ code: 2 });
+    writeFileSync(join(folder, 'taken'), '');
+    expect(await run('--set', `sink.file.path=${join(folder, 'taken', 'risk.jsonl')}`)).toMatchObject({ code: 7 });
+  });
+
+  it('serves metrics and health while it runs', async () => {
+    await writeLines(join(folder, 'transactions.jsonl'), simulatedLines(20_000));
+    const { args, env, output } = demoJob(folder);
+    const weir = startWeir(
+      [...args, '--set', 'metrics.port=0', '--set', 'metrics.host=127.0.0.1', '--set', 'log.level=info'],
+      env,
+    );
+    const port = async () => {
+      for (;;) {
+        const match = /"metrics_port":(\d+)/.exec(weir.stderr());
+        if (match) return Number(match[1]);
+        await delay(2);
+      }
+    };
+    const at = `http://127.0.0.1:${await port()}`;
+    expect((await fetch(`${at}/healthz`)).status).toBe(200);
+    while (!existsSync(output)) await delay(2);
+    const ready = await fetch(`${at}/readyz`);
+    expect([ready.status, await ready.json()]).toEqual([200, { ready: true, troubles: {} }]);
+    const metrics = await (await fetch(`${at}/metrics`)).text();
+    expect(metrics).toMatch(/weir_owned_partitions 1/);
+    expect((await fetch(`${at}/nothing`)).status).toBe(404);
+    expect(await weir.ended()).toBe(0);
+    for (const line of weir.stderr().trimEnd().split('\n'))
+      expect(JSON.parse(line)).toMatchObject({ level: 'info', job: 'demo' });
+  });
+});

@@ -1,0 +1,193 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { parse, stringify } from 'yaml';
+import { loadJob } from '../../consumers/load-config.ts';
+import { WeirError } from '../../runtime/errors.ts';
+
+let folder: string;
+let files = 0;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'weir-config-'));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const good = `job: test
+source:
+  file: { path: in.jsonl }
+event:
+  id: $.id
+  time: { path: $.ts, unit: ms }
+  kind: { const: authorization }
+  fields:
+    amount: { path: $.amount, type: money, scale: 2 }
+    fraud: { path: $.fraud, type: flag }
+  entities:
+    card: { key: $.card }
+  key: card
+features:
+  - { entity: card, windows: [1h, 24h], aggregates: [count, sum(amount)] }
+state:
+  embedded: { path: state }
+model: { rules_only: true }
+policy:
+  - { name: burst, when: card.count.1h > 20, decision: review }
+sink:
+  file: { path: out.jsonl, dead_letters: dead.jsonl }
+`;
+
+function write(text: string): string {
+  const file = join(folder, `${files++}.yaml`);
+  writeFileSync(file, text);
+  return file;
+}
+
+const load = (text: string, overrides: string[] = [], env: Record<string, string> = {}) =>
+  loadJob(write(text), { overrides, env, folder: '/work-folder' });
+
+/** The faults of a config, without the file's name. */
+function faultsOf(text: string, overrides: string[] = [], env: Record<string, string> = {}): string[] {
+  const file = write(text);
+  try {
+    loadJob(file, { overrides, env, folder });
+  } catch (error) {
+    if (!(error instanceof WeirError)) throw error;
+    expect(error.code).toBe('CONFIG');
+    return error.message.split('\n').map((line) => line.replace(`${file}:`, ''));
+  }
+  return [];
+}
+
+describe('a job config', () => {
+  it('is one object with defaults filled in', () => {
+    const { config, set, policy } = load(good);
+    expect(config).toMatchObject({
+      job: 'test',
+      delivery: 'exactly-once',
+      batch: { max_events: 1000 },
+      log: { level: 'info' },
+    });
+    expect(set.names).toEqual(['card.count.1h', 'card.count.24h', 'card.sum.amount.1h', 'card.sum.amount.24h']);
+    expect(policy.rules).toHaveLength(1);
+  });
+
+  it('names every fault with its line', () => {
+    const text = good
+      .replace('scale: 2 }', 'scale: 99 }')
+      .replace('key: card\n', 'kee: card\n')
+      .replace('unit: ms', 'unit: hours')
+      .replace('job: test', 'job: Test Job');
+    expect(faultsOf(text)).toEqual([
+      expect.stringMatching(/^1: job: lower-case letters, digits and hyphens.*got "Test Job"/),
+      '6: event.time.unit: expected ms or s or us or iso, got "hours"',
+      expect.stringMatching(/^9: event.fields.amount.scale: .*99/),
+      '13: event.kee: unknown key (did you mean key?)',
+    ]);
+  });
+
+  it('names what does not fit together, with its line', () => {
+    const text = good
+      .replace('count, sum(amount)', 'cuont, sum(amuont)')
+      .replace('key: card\n', 'key: cart\n')
+      .replace('decision: review', 'decision: review')
+      .replace(
+        'sink:\n  file: { path: out.jsonl, dead_letters: dead.jsonl }',
+        'sink:\n  kafka: { topic: a, dead_letters: b }',
+      );
+    expect(faultsOf(text)).toEqual([
+      '13: event.key: there is no entity cart (did you mean card?)',
+      expect.stringMatching(/^15: features\[0\].aggregates\[0\]: there is no aggregate cuont \(did you mean count\?\)/),
+      expect.stringMatching(/^15: features\[0\].aggregates\[1\]: there is no field amuont \(did you mean amount\?\)/),
+      expect.stringMatching(/^21: sink.kafka: brokers is missing/),
+    ]);
+    expect(faultsOf(good.replace('card.count.1h > 20', 'card.cuont.1h > 20'))).toEqual([
+      expect.stringMatching(/^19: policy\[0\].when: .*card.cuont.1h.*did you mean card.count.1h\?/),
+    ]);
+  });
+
+  it('says which section must have exactly one of what', () => {
+    const both = good.replace(
+      'file: { path: in.jsonl }',
+      'file: { path: in.jsonl }\n  kafka: { brokers: ["a:1"], topic: t, group: g }',
+    );
+    expect(faultsOf(both)).toEqual(['2: source: a job has exactly one source: kafka or file']);
+    expect(faultsOf(good.replace('  embedded: { path: state }', '  flush_interval_ms: 5'))).toEqual([
+      expect.stringMatching(/^16: state: .*redis.*embedded/),
+    ]);
+    expect(faultsOf(good.replace(/state:\n.*\n/, ''))).toEqual(['state: the key is missing']);
+    expect(faultsOf(`${good}delivery: at-least-once\n`)).toEqual([
+      expect.stringMatching(/^22: delivery: .*Kafka source/),
+    ]);
+  });
+
+  it('fills in the environment, and keeps types', () => {
+    const text = good.replace('in.jsonl', '${DIR:-data}/in.jsonl').concat('metrics: { port: "${PORT}" }\n');
+    const { config } = load(text, [], { PORT: '9100' });
+    expect(config.metrics?.port).toBe(9100);
+    expect(config.source.file?.path).toBe(join(folder, 'data/in.jsonl'));
+    expect(load(good.replace('job: test', 'job: ${JOB}'), [], { JOB: 'x1' }).config.job).toBe('x1');
+    expect(faultsOf(text)).toEqual([expect.stringMatching(/^22: the environment variable PORT is not set/)]);
+    expect(faultsOf(text, [], { PORT: 'many' })).toEqual(['22: metrics.port: expected a number, got "many"']);
+  });
+
+  it('leaves a text from outside a text, whatever it looks like', () => {
+    const kafka = good.replace(
+      'file: { path: in.jsonl }',
+      'kafka: { brokers: ["a:1"], topic: t, group: g, sasl: { mechanism: plain, username: u, password: "${PASSWORD}" } }',
+    );
+    for (const password of ['12345', 'true', '{a', '# x', 'a: b'])
+      expect(load(kafka, [], { PASSWORD: password }).config.source.kafka?.sasl?.password).toBe(password);
+    expect(load(kafka, ['source.kafka.sasl.password=007'], { PASSWORD: 'x' }).config.source.kafka?.sasl?.password).toBe(
+      '007',
+    );
+  });
+
+  it('takes overrides: scalars, lists, removal, new keys', () => {
+    const { config } = load(good, [
+      'batch.max_events=7',
+      'features.0.windows=[5m]',
+      'event.key=null',
+      'log.level=warn',
+    ]);
+    expect(config.batch.max_events).toBe(7);
+    expect(config.features[0].windows).toEqual(['5m']);
+    expect(config.event.key).toBeUndefined();
+    expect(config.log.level).toBe('warn');
+    const other = [
+      'source.file=null',
+      'source.kafka.brokers=["k:9092"]',
+      'source.kafka.topic=t',
+      'source.kafka.group=g',
+    ];
+    expect(load(good, other).config.source).toMatchObject({ kafka: { brokers: ['k:9092'], topic: 't' } });
+    expect(faultsOf(good, ['batch.max_evnts=7'])).toEqual([
+      expect.stringMatching(/batch.max_evnts: unknown key \(did you mean max_events\?\)/),
+    ]);
+    expect(() => load(good, ['nonsense'])).toThrow(/--set wants key.path=value/);
+  });
+
+  it('starts paths from the file, and those from outside from where the command runs', () => {
+    const { config } = load(good.replace('in.jsonl', '${INPUT}'), ['sink.file.path=risk.jsonl'], {
+      INPUT: 'x/in.jsonl',
+    });
+    expect(config.source.file?.path).toBe('/work-folder/x/in.jsonl');
+    expect(config.sink.file?.path).toBe('/work-folder/risk.jsonl');
+    expect(config.sink.file?.dead_letters).toBe(join(folder, 'dead.jsonl'));
+    expect(config.state.embedded?.path).toBe(join(folder, 'state'));
+  });
+
+  it('says that a file is missing, is no YAML, or holds no keys', () => {
+    const inputs = { overrides: [], env: {}, folder };
+    expect(() => loadJob(join(folder, 'none.yaml'), inputs)).toThrow(/none.yaml cannot be read/);
+    mkdirSync(join(folder, 'dir.yaml'));
+    expect(() => loadJob(join(folder, 'dir.yaml'), inputs)).toThrow(/cannot be read/);
+    expect(faultsOf('a: [1')).toEqual([expect.stringMatching(/line 1/)]);
+    expect(faultsOf('just text')).toEqual([expect.stringMatching(/expected keys such as job/)]);
+    expect(faultsOf('')).toEqual([expect.stringMatching(/expected keys such as job/)]);
+  });
+
+  it('is the same after a round trip through YAML', () => {
+    expect(load(stringify(parse(good))).set.hash).toBe(load(good).set.hash);
+  });
+});
