@@ -48,9 +48,11 @@ export function readConfigDocument(file: string, inputs: ConfigInputs): ConfigDo
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines });
   if (document.errors.length > 0) {
+    // The first one: the others mostly follow from it.
+    const { pos, message } = document.errors[0];
     throw new WeirError(
       'CONFIG',
-      `${file}: ${document.errors.map(({ message }) => message.split('\n')[0]).join('; ')}`,
+      `${file}:${lines.linePos(pos[0]).line}: no valid YAML: ${message.split(' at line')[0]}`,
     );
   }
   if (!isMap(document.contents)) throw new WeirError('CONFIG', `${file}: expected keys such as job, source and sink`);
