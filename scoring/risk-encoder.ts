@@ -133,13 +133,13 @@ function jsonText(text: string): string {
 
 /** UTF-8 of all texts in one allocation, as one part for each. */
 function toBuffers(texts: readonly string[]): Buffer[] {
-  const whole = texts.join('');
-  const bytes = Buffer.from(whole);
-  const isAscii = bytes.length === whole.length;
+  let total = 0;
+  for (const text of texts) total += Buffer.byteLength(text);
+  const bytes = Buffer.allocUnsafeSlow(total);
   let at = 0;
   return texts.map((text) => {
     const from = at;
-    at += isAscii ? text.length : Buffer.byteLength(text);
+    at += bytes.write(text, from);
     return bytes.subarray(from, at);
   });
 }

@@ -79,7 +79,7 @@ describe('the tree', () => {
   it('has no file that nothing imports', () => {
     const entries = /^(cli\/(weir|schemas)\.ts|infra\/(build|services\/cli)\.ts|bench\/bench\.ts)$|\.test\.ts$/;
     const imported = new Set(all.flatMap(importsOf));
-    const named = ['package.json', ...filesBelow('infra', '.ts')].map(read).join('\n');
+    const named = ['package.json', 'jest.config.js', ...filesBelow('infra', '.ts')].map(read).join('\n');
     const dead = all.filter(
       (path) => !entries.test(path) && !imported.has(path) && !named.includes(path.split('/').at(-1)!),
     );

@@ -1,0 +1,19 @@
+import { deadLetterHeaders, deadLetterLine } from '../consumers/dead-letter-schema.ts';
+import { riskEvent } from '../scoring/risk-event.ts';
+import { asyncApi, cloudEvent, publishedSchema } from '../scoring/schemas.ts';
+
+/** The generated documents, by path below the project's root. */
+export function schemaFiles(): Readonly<Record<string, string>> {
+  const documents = {
+    'docs/schemas/risk-event.schema.json': publishedSchema(riskEvent),
+    'docs/schemas/cloud-event.schema.json': publishedSchema(cloudEvent),
+    'docs/schemas/dead-letter.schema.json': publishedSchema(deadLetterLine),
+    'docs/schemas/asyncapi.json': asyncApi({
+      headers: deadLetterHeaders,
+      description: 'An input record that could not be scored: original key and value, and why and whence as headers',
+    }),
+  };
+  return Object.fromEntries(
+    Object.entries(documents).map(([path, document]) => [path, `${JSON.stringify(document, null, 2)}\n`]),
+  );
+}

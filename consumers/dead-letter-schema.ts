@@ -1,0 +1,44 @@
+import { z } from 'zod';
+import type { DeadLetterReason } from './ports.ts';
+
+/** Why a record could not be scored. */
+export const deadLetterReasons: Readonly<Record<DeadLetterReason, string>> = {
+  'not-json': 'not a JSON object, or not a CSV row of as many columns as the header',
+  'missing-field': 'a value that the mapping needs is not there',
+  'wrong-type': 'a value cannot be read as what the mapping says',
+  'out-of-range': 'NaN, infinite, negative or huge, too many decimals, or a time out of the calendar',
+  'unknown-kind': 'a kind that the mapping does not know',
+  'empty-id': 'an id is empty',
+  'future-time': 'the event time is further ahead of the broker than `event.time.max_ahead_ms`',
+  oversized: 'longer than `event.max_bytes`',
+  'no-value': 'the record has no value',
+};
+
+const reason = z
+  .enum(Object.keys(deadLetterReasons) as [DeadLetterReason, ...DeadLetterReason[]])
+  .meta({ description: 'Which kind of fault' });
+const message = z.string().meta({ description: 'What is wrong and where in the record, for a person' });
+const stream = z.string().meta({ description: 'Topic or file that the record was read from' });
+
+/** A dead letter in a file, one a line. */
+export const deadLetterLine = z
+  .strictObject({
+    reason,
+    message,
+    stream,
+    partition: z.int().min(0),
+    offset: z.int().min(0),
+    key: z.string().nullable().meta({ description: "The record's key as UTF-8" }),
+    value: z.string().nullable().meta({ description: 'The original bytes: text where they are UTF-8, else base64' }),
+    encoding: z.literal('base64').optional().meta({ description: 'How `value` is written, when it is not text' }),
+  })
+  .meta({ title: 'Weir dead letter', description: 'An input record that could not be scored, kept whole' });
+
+/** Headers of a dead letter in Kafka; its key and value are the original bytes. */
+export const deadLetterHeaders = z.strictObject({
+  'weir-reason': reason,
+  'weir-message': message,
+  'weir-stream': stream,
+  'weir-partition': z.string().regex(/^\d+$/).meta({ description: 'Partition that it was read from, decimal digits' }),
+  'weir-offset': z.string().regex(/^\d+$/).meta({ description: 'Offset that it was read from, decimal digits' }),
+});
