@@ -28,14 +28,14 @@ const manifestSchema = z
     training: z.record(z.string(), z.union([z.string(), z.number()])).default({}),
   })
   .superRefine(({ features, golden }, context) => {
+    for (const [index, { name }] of features.entries()) {
+      if (features.findIndex((feature) => feature.name === name) === index) continue;
+      context.addIssue({ code: 'custom', path: ['features', index, 'name'], message: `${name} stands there twice` });
+    }
     for (const [index, row] of golden.entries()) {
       if (row.features.length === features.length) continue;
       const message = `${row.features.length} values for ${features.length} features`;
       context.addIssue({ code: 'custom', path: ['golden', index, 'features'], message });
-    }
-    for (const [index, { name }] of features.entries()) {
-      if (features.findIndex((feature) => feature.name === name) === index) continue;
-      context.addIssue({ code: 'custom', path: ['features', index, 'name'], message: `${name} stands there twice` });
     }
   });
 
