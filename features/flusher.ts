@@ -1,6 +1,6 @@
 import type { Clock } from '../runtime/clock.ts';
 import type { FeatureEngine } from './engine.ts';
-import type { StateStore } from './store.ts';
+import { LostStateError, type StateStore } from './store.ts';
 
 export interface FlusherOptions {
   readonly engine: FeatureEngine;
@@ -23,7 +23,10 @@ export interface FlusherOptions {
 export interface Flusher {
   /** Events are about to be applied that are not published yet: no flush may begin. */
   applying(): void;
-  /** All that is applied is published through the position. Waits only while the store refuses earlier changes. */
+  /**
+   * All that is applied is published through the position. Waits only while the store refuses earlier changes.
+   * @throws WeirError STORE when the store has lost what it had: the partition has to begin again from its fence.
+   */
   published(position: number): Promise<void>;
   /** Writes what is left, with one try: what the store does not take now, the next owner re-applies from the log. */
   drain(): Promise<void>;
@@ -42,6 +45,7 @@ export function createFlusher(options: FlusherOptions): Flusher {
   let isAbandoned = false;
   let isDraining = false;
   let hasTrouble = false;
+  let loss: unknown;
   let startedAt = Number.NEGATIVE_INFINITY;
   let flushing: Promise<void> | undefined;
   let timer: NodeJS.Timeout | undefined;
@@ -62,6 +66,11 @@ export function createFlusher(options: FlusherOptions): Flusher {
         } catch (error) {
           hasTrouble = true;
           options.onTrouble(error);
+          if (error instanceof Error && error.cause instanceof LostStateError) {
+            loss = error;
+            isAbandoned = true;
+            return;
+          }
           // What is given up must stay the last word: a later flush would move the fence over it.
           if (isDraining || !(await options.wait(retryMs))) isAbandoned = true;
         }
@@ -99,6 +108,7 @@ export function createFlusher(options: FlusherOptions): Flusher {
       position = through;
       isPublished = true;
       if (hasTrouble && flushing) await flushing;
+      if (loss !== undefined) throw loss;
       if (flushing) return;
       if (clock.monotonic() - startedAt >= intervalMs) void begin();
       else schedule();

@@ -18,17 +18,22 @@ export interface StateStore {
    * Stores the changes of one partition, each only if its offset is greater than the stored one, and then advances the
    * partition's fence in every slot group, never backwards. After it resolves, everything through `fence` is stored.
    * When it rejects, some changes may be stored and the fence may have advanced in some groups, each rightly.
+   * @throws WeirError STORE; its cause is a LostStateError when the store has less than it had confirmed (the fence is lower than it was):
+   *   repeating the call cannot help then, the partition has to ask for its fence and re-apply the log from there.
    */
   flush(partition: string, changes: readonly SubStateChange[], fence: number): Promise<void>;
 
   /**
    * The offset (exclusive) through which every sub-state of the partition is stored: the lowest over the slot groups; undefined
-   * when any group has none (a new partition, or lost data).
+   * when any group has none (a new partition, or lost data). From now on flush() goes by what this answers.
    */
   fence(partition: string): Promise<number | undefined>;
 
   close(): Promise<void>;
 }
+
+/** Why a flush was refused: what was stored before is gone. */
+export class LostStateError extends Error {}
 
 export interface LoadRequest {
   /** Entity type, e.g. "card". */

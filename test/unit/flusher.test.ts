@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type { FeatureEngine } from '../../features/engine.ts';
 import { createFlusher } from '../../features/flusher.ts';
-import type { StateStore } from '../../features/store.ts';
+import { LostStateError, type StateStore } from '../../features/store.ts';
 
 /** A store whose flushes end when the test says so. */
 function heldStore() {
@@ -145,5 +145,17 @@ describe('flusher', () => {
     await flusher.drain();
     expect(flushes).toHaveLength(2);
     expect([fences, unsettled()]).toEqual([[], 0]);
+  });
+
+  it('gives up what the store has lost the ground for, and says so', async () => {
+    const { flusher, dirty, flushes, fences, unsettled } = setUp();
+    const loss = new Error('lost', { cause: new LostStateError('gone') });
+    dirty.push('a');
+    await flusher.published(10);
+    flushes[0].reject(loss);
+    await settled();
+    await expect(flusher.published(20)).rejects.toBe(loss);
+    await flusher.drain();
+    expect([flushes.length, fences, unsettled()]).toEqual([1, [], 0]);
   });
 });
