@@ -71,7 +71,8 @@ export function createScorer({ model, set, policy, clock, mode, tokenise }: Scor
     width: set.names.length,
     async decide(batch, rows, { stream, partition }) {
       const answers = await model.score(rows.values, batch.count);
-      const probabilities = Float64Array.from(answers, publishedProbability);
+      const probabilities = new Float64Array(batch.count);
+      for (let row = 0; row < batch.count; row++) probabilities[row] = publishedProbability(answers[row]);
       const verdicts = policy.decide(batch, rows, probabilities);
       const alerts = alertedRows(verdicts.decisions);
       const explained = await explainRows(model, rows, answers, alerts);
