@@ -20,7 +20,10 @@ const fieldConfig = z.strictObject({
     .enum(['major', 'minor'])
     .default('major')
     .meta({ description: 'minor: the input is the stored integer already, e.g. cents' }),
-  optional: z.boolean().default(false).meta({ description: 'An event may lack it' }),
+  optional: z
+    .boolean()
+    .default(false)
+    .meta({ description: 'An event may lack it; absent, null and empty text are all no value' }),
   min: z.number().optional().meta({ description: 'Least value, in major units; money: 0 unless stated' }),
   max: z.number().optional().meta({ description: 'Greatest value, in major units; 10000000000 unless stated' }),
 });

@@ -22,7 +22,10 @@ export function jsonAccessor(path: string): Accessor {
   };
 }
 
-function step(value: unknown, key: string | number): unknown {
-  if (typeof value !== 'object' || value === null) return undefined;
-  return Object.hasOwn(value, key) ? (value as Record<string | number, unknown>)[key] : undefined;
+function step(parent: unknown, key: string | number): unknown {
+  if (typeof parent !== 'object' || parent === null) return undefined;
+  const value = (parent as Record<string | number, unknown>)[key];
+  // Prototypes hold functions and objects; only for those it has to be asked whose they are.
+  if (typeof value !== 'object' && typeof value !== 'function') return value;
+  return Object.hasOwn(parent, key) ? value : undefined;
 }

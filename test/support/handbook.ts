@@ -38,13 +38,13 @@ export async function readHandbook(limit: number): Promise<HandbookRow[]> {
       continue;
     }
     const [transaction_id, ts_ms, , customer_id, terminal_id, amount, fraud] = line.split(',');
-    const [whole, part = ''] = amount.split('.');
     rows.push({
       transaction_id,
       ts_ms: Number(ts_ms),
       customer_id,
       terminal_id,
-      amountMinor: Number(whole) * 100 + Number(part.padEnd(2, '0')),
+      // Some amounts carry the noise of binary fractions: 85.64999999999999.
+      amountMinor: Math.round(Number(amount) * 100),
       fraud: Number(fraud),
       line,
     });

@@ -1,0 +1,141 @@
+import type { EventLayout, TransactionBatch } from '../../features/columns.ts';
+import type { EventConfig } from './config.ts';
+import type { RecordReader } from './record.ts';
+import { largestStored, readFlag, readId, readNumber, readText, readTime, show, type ValueFault } from './values.ts';
+
+/** Reads one value of a parsed record into its column at the row; a fault leaves the row to be used again. */
+export type ColumnReader = (record: object, row: number, batch: TransactionBatch) => ValueFault | undefined;
+
+/**
+ * A reader per column of the layout, in the order that decides which fault of a record is told.
+ * @throws WeirError CONFIG when no record of the format can have one of the paths.
+ */
+export function columnReaders(event: EventConfig, layout: EventLayout, records: RecordReader): ColumnReader[] {
+  return [
+    idReader(event, records),
+    timeReader(event.time, records),
+    kindReader(event.kind, records),
+    ...layout.fields.map(({ name }, index) => fieldReader(name, event.fields[name], index, records)),
+    ...layout.entities.map(({ name }, index) => entityReader(name, event.entities[name], index, records)),
+  ];
+}
+
+/** No value: absent, null, or an empty text, which is all that a CSV row can say. */
+function isMissing(value: unknown): value is undefined | null | '' {
+  return value === undefined || value === null || value === '';
+}
+
+const missing: ValueFault = { reason: 'missing-field', message: 'the value is missing' };
+const emptyId: ValueFault = { reason: 'empty-id', message: 'the id is empty' };
+
+function at(name: string, path: string, { reason, message }: ValueFault): ValueFault {
+  return { reason, message: `${name} at ${path}: ${message}` };
+}
+
+function idReader({ id: path }: EventConfig, records: RecordReader): ColumnReader {
+  const read = records.access(path, 'event.id');
+  return (record, row, { ids }) => {
+    const value = read(record);
+    if (isMissing(value)) return at('id', path, value === '' ? emptyId : missing);
+    const id = readId(value);
+    if (typeof id !== 'string') return at('id', path, id);
+    ids[row] = id;
+    return undefined;
+  };
+}
+
+function timeReader({ path, unit }: EventConfig['time'], records: RecordReader): ColumnReader {
+  const read = records.access(path, 'event.time.path');
+  return (record, row, { times }) => {
+    const value = read(record);
+    if (isMissing(value)) return at('time', path, missing);
+    const time = readTime(value, unit);
+    if (typeof time !== 'number') return at('time', path, time);
+    times[row] = time;
+    return undefined;
+  };
+}
+
+function kindReader(kind: EventConfig['kind'], records: RecordReader): ColumnReader {
+  if ('const' in kind) {
+    return (_record, row, { kinds }) => {
+      kinds[row] = kind.const;
+      return undefined;
+    };
+  }
+  const read = records.access(kind.path, 'event.kind.path');
+  const known = new Map(Object.entries(kind.map));
+  return (record, row, { kinds }) => {
+    const value = read(record);
+    if (isMissing(value)) return at('kind', kind.path, missing);
+    const text = readText(value);
+    if (typeof text !== 'string') return at('kind', kind.path, text);
+    const found = known.get(text);
+    if (found === undefined) {
+      return at('kind', kind.path, { reason: 'unknown-kind', message: `${show(value)} is not in event.kind.map` });
+    }
+    kinds[row] = found;
+    return undefined;
+  };
+}
+
+function fieldReader(
+  name: string,
+  config: EventConfig['fields'][string],
+  index: number,
+  records: RecordReader,
+): ColumnReader {
+  const { path, optional } = config;
+  const read = records.access(path, `event.fields.${name}.path`);
+  if (config.type === 'text') {
+    return (record, row, batch) => {
+      const value = read(record);
+      if (isMissing(value) && !optional) return at(name, path, missing);
+      const text = isMissing(value) ? '' : readText(value);
+      if (typeof text !== 'string') return at(name, path, text);
+      batch.texts[index][row] = text;
+      return undefined;
+    };
+  }
+  const parse = numberParser(config);
+  return (record, row, batch) => {
+    const value = read(record);
+    if (isMissing(value) && !optional) return at(name, path, missing);
+    const number = isMissing(value) ? Number.NaN : parse(value);
+    if (typeof number !== 'number') return at(name, path, number);
+    batch.numbers[index][row] = number;
+    return undefined;
+  };
+}
+
+/** Ten billion major units: what a field may hold unless the config says otherwise. */
+const defaultMax = 10_000_000_000;
+
+function numberParser(config: EventConfig['fields'][string]): (value: unknown) => number | ValueFault {
+  const { type, scale, unit, min, max } = config;
+  if (type === 'flag') return readFlag;
+  const factor = 10 ** scale;
+  const rule = {
+    decimals: unit === 'minor' ? 0 : scale,
+    min: Math.max(-largestStored, Math.round((min ?? (type === 'money' ? 0 : -defaultMax)) * factor)),
+    max: Math.min(largestStored, Math.round((max ?? defaultMax) * factor)),
+  };
+  return (value) => readNumber(value, rule);
+}
+
+function entityReader(
+  name: string,
+  { key: path, optional }: EventConfig['entities'][string],
+  index: number,
+  records: RecordReader,
+): ColumnReader {
+  const read = records.access(path, `event.entities.${name}.key`);
+  return (record, row, { entityIds }) => {
+    const value = read(record);
+    if (isMissing(value) && !optional) return at(name, path, value === '' ? emptyId : missing);
+    const id = isMissing(value) ? '' : readId(value);
+    if (typeof id !== 'string') return at(name, path, id);
+    entityIds[index][row] = id;
+    return undefined;
+  };
+}
