@@ -14,9 +14,13 @@ export const deadLetterReasons: Readonly<Record<DeadLetterReason, string>> = {
   'no-value': 'the record has no value',
 };
 
-const reason = z
-  .enum(Object.keys(deadLetterReasons) as [DeadLetterReason, ...DeadLetterReason[]])
-  .meta({ description: 'Which kind of fault' });
+/** Open for the reader: there may be more reasons some day. */
+const reason = z.string().meta({
+  description: `Which kind of fault. ${Object.entries(deadLetterReasons)
+    .map(([name, meaning]) => `${name}: ${meaning}`)
+    .join('. ')}`,
+  examples: Object.keys(deadLetterReasons),
+});
 const message = z.string().meta({ description: 'What is wrong and where in the record, for a person' });
 const stream = z.string().meta({ description: 'Topic or file that the record was read from' });
 

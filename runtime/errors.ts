@@ -14,11 +14,11 @@ export class WeirError extends Error {
 
 /** What kind of failure; the command line maps each to one exit code in cli/exit-codes.ts. */
 export type ErrorCode =
-  | 'CONFIG' // the config, the command line or the model's manifest is wrong: a person must change something
+  | 'CONFIG' // the config or the command line is wrong: a person must change something
   | 'INPUT' // the source is missing or unreadable
   | 'BROKER' // Kafka cannot be reached or refused
   | 'STORE' // Redis or LMDB cannot be reached, refused, or is set up unsafely
-  | 'MODEL' // the model file is corrupt or disagrees with its manifest or the features
+  | 'MODEL' // the model or its manifest is missing, corrupt, or disagrees with the other or with the features
   | 'OUTPUT' // the sink cannot be written (disk full, permissions)
   | 'FENCED' // another process has taken the partition over; not a fault
   | 'INTERNAL'; // a broken invariant: a bug
