@@ -4,10 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import type { CompiledJob } from '../consumers/compile.ts';
-import { openSource } from '../consumers/components.ts';
+import { openSource, openStore } from '../consumers/components.ts';
 import { runParts } from '../consumers/job.ts';
 import type { Output, Sink } from '../consumers/ports.ts';
-import { createEmbeddedStore } from '../features/embedded/store.ts';
 import { describeError, WeirError } from '../runtime/errors.ts';
 import type { ScoredEvent, Scorer } from '../scoring/scorer.ts';
 import { type JobFlags, loadJobFrom, surroundingsOf, withJobOptions } from './job-options.ts';
@@ -49,7 +48,7 @@ async function exportFeatures(flags: Flags): Promise<void> {
   const render = format === 'csv' ? csvRenderer(job) : jsonRenderer(job);
   const file = await openOut(flags.out);
   try {
-    const store = await createEmbeddedStore({ path: folder }, { job: config.job, recipe: set.recipe });
+    const store = await openStore(withStateIn(job, folder), surroundings);
     const source = await openSource(job, surroundings);
     const sink = lineSink(file, flags.out);
     if (render.header !== undefined) await file.write(render.header);
@@ -76,6 +75,12 @@ async function exportFeatures(flags: Flags): Promise<void> {
     stop.release();
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** The job with a store of its own for as long as the export lasts. */
+function withStateIn(job: CompiledJob, folder: string): CompiledJob {
+  const state = { ...job.config.state, redis: undefined, embedded: { path: folder } };
+  return { ...job, config: { ...job.config, state } };
 }
 
 function formatOf({ format, out }: Flags): 'csv' | 'jsonl' {

@@ -43,19 +43,21 @@ export async function openScorer({ config, set, policy }: CompiledJob, { clock }
 }
 
 /** @throws WeirError STORE when the store cannot be reached or is set up unsafely. */
-export function openStore({ config, set }: CompiledJob, { clock, metrics }: Surroundings): Promise<StateStore> {
+export function openStore(
+  { config, set }: CompiledJob,
+  { clock, metrics, readiness }: Surroundings,
+): Promise<StateStore> {
   const { job, state } = config;
-  const { recipe } = set;
-  if (state.embedded) return createEmbeddedStore(state.embedded, { job, recipe });
+  const options = { job, recipe: set.recipe, clock, retentionMs: retentionOf(set) };
+  if (state.embedded) return createEmbeddedStore(state.embedded, options);
   return createRedisStore(state.redis!, {
-    job,
-    recipe,
-    clock,
-    retentionMs: retentionOf(set),
+    ...options,
+    onTrouble: (error) => readiness.setReady('redis', error === undefined, error ? describeError(error) : ''),
     onCommand: ({ operation, bytesOut, bytesIn, commands }) => metrics.redis(operation, bytesOut, bytesIn, commands),
   });
 }
 
+/** How long each entity type's events are retained, milliseconds. */
 function retentionOf(set: FeatureSet): (type: string) => number {
   const byType = new Map(set.entities.map(({ type, retentionMs }) => [type, retentionMs]));
   return (type) => byType.get(type)!;

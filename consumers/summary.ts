@@ -56,19 +56,28 @@ const riskiestKept = 5;
 export function createSummary(decisionNames: readonly string[], labelField: number): SummaryBuilder {
   const latencies = createHistogram({ lowest: 1, highest: 600_000_000, figures: 3 });
   const decisions = new Array<number>(decisionNames.length).fill(0);
-  let riskiest: RiskyTransaction[] = [];
+  const riskiest: RiskyTransaction[] = [];
   let [events, published, deadLetters, late] = [0, 0, 0, 0];
   let [truePositives, falsePositives, falseNegatives] = [0, 0, 0];
 
-  function keepRiskiest(
-    { batch, probabilities, decisions: decided, events: encoded }: SummarizedBatch,
-    row: number,
-  ): void {
+  /** The highest probability; among equals (without a model, all) the severest decision. */
+  const isRiskier = (probability: number, decision: number, than: RiskyTransaction): boolean =>
+    probability > than.probability ||
+    (probability === than.probability && decision > decisionNames.indexOf(than.decision));
+
+  function keepRiskiest({ batch, probabilities, decisions: decided, events: encoded }: SummarizedBatch, row: number) {
     const probability = probabilities[row];
-    if (riskiest.length === riskiestKept && probability <= riskiest[riskiestKept - 1].probability) return;
+    if (riskiest.length === riskiestKept && !isRiskier(probability, decided[row], riskiest[riskiestKept - 1])) return;
+    const decision = decisionNames[decided[row]];
+    const place = riskiest.findIndex((other) => isRiskier(probability, decided[row], other));
     const data = Buffer.from(encoded[row].data);
-    riskiest.push({ transactionId: batch.ids[row], probability, decision: decisionNames[decided[row]], data });
-    riskiest = riskiest.sort((a, b) => b.probability - a.probability).slice(0, riskiestKept);
+    riskiest.splice(place < 0 ? riskiest.length : place, 0, {
+      transactionId: batch.ids[row],
+      probability,
+      decision,
+      data,
+    });
+    riskiest.length = Math.min(riskiest.length, riskiestKept);
   }
 
   return {
