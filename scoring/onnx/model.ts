@@ -52,7 +52,7 @@ export async function createOnnxModel(config: ModelConfig, set: FeatureIdentity)
 }
 
 async function openSession(path: string, check: (bytes: Uint8Array) => void): Promise<InferenceSession> {
-  // Before the first session: the runtime else reports on stderr which graphics cards it did not find.
+  // Before the first session: the runtime may else report on stderr which graphics cards it did not find.
   env.logLevel = 'error';
   let bytes: Uint8Array;
   try {
