@@ -114,7 +114,7 @@ async function processBatch(parts: PartitionParts, raw: RawBatch): Promise<void>
   const scored = await observer.stage('score', () => scorer.decide(decoded.batch, rows, ownership));
   const events: OutputEvent[] = scored.events.map((event, row) => ({
     ...event,
-    key: raw.keys[decoded.batch.rawIndexes[row]],
+    key: event.key === undefined ? raw.keys[decoded.batch.rawIndexes[row]] : event.key,
   }));
   if (ownership.revoked.aborted) {
     throw new WeirError(
