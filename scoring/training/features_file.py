@@ -1,8 +1,9 @@
-"""Reads what `weir features` exported: a CSV of feature rows and the JSON beside it that says what each feature is."""
+"""Reads what `weir features` exported: feature rows as CSV, and the JSON beside it about them."""
 
 import csv
 import hashlib
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,31 +44,36 @@ def feature_set_hash(names: list[str], definitions: list[str]) -> str:
 def read_features(path: Path) -> Features:
     """Reads and checks `path` and `path`.json.
 
-    Raises FeaturesFileError when a file is missing, the two do not belong together, or a row has no label or a value
-    that is no number.
+    Raises FeaturesFileError when a file is missing, the two do not belong together, or a row has
+    no label or a value that is no number.
     """
     description = _read_description(Path(f"{path}.json"))
     names = description["names"]
     header = _read_header(path)
     if header != [*LEADING_COLUMNS, *names]:
         raise FeaturesFileError(
-            f"the columns of {path} are not those that {path}.json describes: {_difference(header, names)}; "
-            "export both again with `weir features`"
+            f"{path} does not have the columns that {path}.json describes: "
+            f"{_difference(header, names)}; export both again with `weir features`"
         )
     table = _read_table(path, len(header))
     if len(table) != description["rows"]:
         raise FeaturesFileError(
-            f"{path} has {len(table)} rows, {path}.json says {description['rows']}: an export was broken off or "
-            "changed; export again"
+            f"{path} has {len(table)} rows, {path}.json says {description['rows']}: "
+            "an export was broken off or changed; export again"
         )
+    if len(table) == 0:
+        raise FeaturesFileError(f"{path} has no rows")
     labels = table[:, 1]
-    if not np.isin(labels, (0, 1)).all():
-        raise FeaturesFileError(f"{path}: the labels must be 0 or 1, found {labels[~np.isin(labels, (0, 1))][0]:g}")
+    strange = labels[(labels != 0) & (labels != 1)]
+    if len(strange) > 0:
+        raise FeaturesFileError(f"{path}: a label is 0 or 1, but one is {strange[0]:g}")
     values = table[:, 2:].astype(np.float32)
     wrong = np.argwhere(~np.isfinite(values))
     if len(wrong) > 0:
         row, column = wrong[0]
-        raise FeaturesFileError(f"{path}, row {row + 1}: {names[column]} is {table[row, 2 + column]}, not a float32")
+        raise FeaturesFileError(
+            f"{path}, row {row + 1}: {names[column]} is {table[row, 2 + column]}, not a float32"
+        )
     return Features(
         job=description["job"],
         names=names,
@@ -84,16 +90,22 @@ def _read_description(path: Path) -> dict:
         description = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise FeaturesFileError(
-            f"{path} is missing: `weir features --out FILE.csv` writes it beside the CSV; keep the two together"
+            f"{path} is missing: `weir features --out FILE.csv` writes it beside the CSV; "
+            "keep the two together"
         ) from error
     except (OSError, ValueError) as error:
         raise FeaturesFileError(f"{path} cannot be read: {error}") from error
     missing = {"job", "rows", "names", "definitions", "hash"} - set(description)
     if missing:
-        raise FeaturesFileError(f"{path} has no {', '.join(sorted(missing))}: it is not from `weir features`")
+        raise FeaturesFileError(
+            f"{path} has no {', '.join(sorted(missing))}: it is not from `weir features`"
+        )
     names, definitions = description["names"], description["definitions"]
-    if len(names) != len(definitions) or feature_set_hash(names, definitions) != description["hash"]:
-        raise FeaturesFileError(f"{path} contradicts itself: its hash is not that of its features; export again")
+    is_whole = len(names) == len(definitions)
+    if not is_whole or feature_set_hash(names, definitions) != description["hash"]:
+        raise FeaturesFileError(
+            f"{path} contradicts itself: its hash is not that of its features; export again"
+        )
     return description
 
 
@@ -107,7 +119,7 @@ def _read_header(path: Path) -> list[str]:
 
 def _difference(header: list[str], names: list[str]) -> str:
     expected = [*LEADING_COLUMNS, *names]
-    for at, (found, wanted) in enumerate(zip(header, expected)):
+    for at, (found, wanted) in enumerate(zip(header, expected, strict=False)):
         if found != wanted:
             return f"column {at + 1} is {found[:60]!r}, not {wanted!r}"
     return f"{len(header)} columns, not {len(expected)}"
@@ -115,20 +127,13 @@ def _difference(header: list[str], names: list[str]) -> str:
 
 def _read_table(path: Path, columns: int) -> np.ndarray:
     """Everything but the ids; float64 [rows, columns - 1]."""
+    layout = {"delimiter": ",", "quotechar": '"', "comments": None, "encoding": "utf-8"}
     try:
-        return np.loadtxt(
-            path,
-            delimiter=",",
-            quotechar='"',
-            comments=None,
-            skiprows=1,
-            usecols=range(1, columns),
-            ndmin=2,
-            encoding="utf-8",
-        )
+        with warnings.catch_warnings(action="ignore"):  # of a file without rows
+            return np.loadtxt(path, skiprows=1, usecols=range(1, columns), ndmin=2, **layout)
     except ValueError as error:
         raise FeaturesFileError(
-            f"{path}: {error} (a row without a label? name the flag field in the config as event.label)"
+            f"{path}: {error} (no labels? name the flag field in the config: event.label)"
         ) from error
 
 
