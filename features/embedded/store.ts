@@ -1,0 +1,197 @@
+import { type Database, open, type RootDatabase } from 'lmdb';
+import type { Clock } from '../../runtime/clock.ts';
+import { describeError, WeirError } from '../../runtime/errors.ts';
+import { fenceLifetimeMs, subStateLifetimeMs } from '../expiry.ts';
+import type { StateStore, SubStateChange } from '../store.ts';
+import type { EmbeddedStoreConfig } from './config.ts';
+import { entityKey, hasExpired, mergeSubState, readEntity } from './entry.ts';
+import { damaged, openStateFolder } from './folder.ts';
+
+export interface EmbeddedStoreOptions {
+  readonly job: string;
+  readonly recipe: string;
+  /** How long an entity type's events are retained, milliseconds. */
+  readonly retentionMs: (type: string) => number;
+  readonly clock: Clock;
+}
+
+/** The one entry of a state that is no entity, as JSON; entity types begin with a letter. */
+const factsKey = Buffer.from('!');
+
+interface StateFacts {
+  /** Raised by every flush; the version of what it changes. */
+  sequence: number;
+  /** Nothing was stored before, seconds. */
+  since: number;
+  /** By partition number. */
+  partitions: PartitionFacts[];
+}
+
+interface PartitionFacts {
+  name: string;
+  /** Offset; the fence counts until `until`, seconds. */
+  fence: number;
+  until: number;
+}
+
+type Entries = Database<Buffer, Buffer>;
+
+const dayMs = 86_400_000;
+/** States of other jobs and recipes in the folder go when they were not opened for so long; no window is longer than 90 days. */
+const unusedMs = 100 * dayMs;
+
+/**
+ * The state in an LMDB folder, for one process at a time. A flush is one transaction, so that a fence is never ahead of what it stands
+ * for. A transaction is complete for every later start of the process when flush() resolves; it reaches the disk a moment later
+ * (LMDB's overlapping sync), and after a loss of power the folder is as some earlier flush left it: what is missing is re-applied from
+ * the log.
+ * @throws WeirError STORE when the folder is in use, somebody else's, or damaged.
+ */
+export async function createEmbeddedStore(
+  { path }: EmbeddedStoreConfig,
+  { job, recipe, retentionMs, clock }: EmbeddedStoreOptions,
+): Promise<StateStore> {
+  const nowSeconds = () => Math.floor(clock.now() / 1000);
+  const folder = openStateFolder(path);
+  const name = `${job}:${recipe}`;
+  let root: RootDatabase<Buffer, Buffer>;
+  let entries: Entries;
+  let facts: StateFacts;
+  try {
+    folder.states[name] = clock.now();
+    root = openRoot(path);
+    await dropUnused(root, folder.states, clock.now());
+    entries = root.openDB(name, { encoding: 'binary', keyEncoding: 'binary' });
+    facts = readFacts(entries) ?? { sequence: 0, since: nowSeconds(), partitions: [] };
+    folder.save();
+  } catch (error) {
+    folder.release();
+    throw error instanceof WeirError ? error : damaged(path, describeError(error));
+  }
+  let names = facts.partitions.map((partition) => partition.name);
+  let sweptTo: Buffer | undefined;
+  let queue: Promise<unknown> = Promise.resolve();
+
+  /** The value as it is stored, valid until the next look-up. */
+  function lookUp(key: Buffer): Buffer | undefined {
+    const value: Uint8Array | undefined = entries.getBinaryFast(key);
+    // Very long values come as plain bytes.
+    return value === undefined || Buffer.isBuffer(value) ? value : Buffer.from(value);
+  }
+
+  async function write(partition: string, changes: readonly SubStateChange[], fence: number): Promise<void> {
+    const now = nowSeconds();
+    const { draft, number } = draftFacts(facts, partition, fence, now);
+    const swept = sweep(changes.length, now);
+    const puts: [Buffer, Buffer][] = [];
+    for (const change of changes) {
+      const key = entityKey(change.type, change.id);
+      const expiry = now + Math.ceil(subStateLifetimeMs(retentionMs(change.type)) / 1000);
+      const value = mergeSubState(lookUp(key), draft.sequence, number, change, expiry, now);
+      if (value !== undefined) puts.push([key, value]);
+    }
+    try {
+      await entries.batch(() => {
+        for (const key of swept.keys) entries.remove(key);
+        for (const [key, value] of puts) entries.put(key, value);
+        entries.put(factsKey, Buffer.from(JSON.stringify(draft)));
+      });
+    } catch (error) {
+      throw await unwritable(path, error);
+    }
+    facts = draft;
+    names = draft.partitions.map((entry) => entry.name);
+    sweptTo = swept.to;
+  }
+
+  /** Some entities further on whose time is over, half as many looked at as are written: all get their turn, and nothing stops. */
+  function sweep(changes: number, now: number): { keys: Buffer[]; to: Buffer | undefined } {
+    const keys: Buffer[] = [];
+    if (now < facts.since + Math.floor(subStateLifetimeMs(0) / 1000)) return { keys, to: undefined };
+    const limit = 16 + (changes >> 1);
+    let to: Buffer | undefined;
+    let looked = 0;
+    for (const { key, value } of entries.getRange({ start: sweptTo ?? Buffer.from('"'), limit })) {
+      if (hasExpired(value, now)) keys.push(key);
+      to = key;
+      looked++;
+    }
+    return { keys, to: looked < limit ? undefined : to };
+  }
+
+  return {
+    async load(requests, owned) {
+      const now = nowSeconds();
+      return requests.map(({ type, id, version }) =>
+        readEntity(lookUp(entityKey(type, id)), version, owned, names, now),
+      );
+    },
+    flush(partition, changes, fence) {
+      const done = queue.then(() => write(partition, changes, fence));
+      queue = done.catch(() => undefined);
+      return done;
+    },
+    async fence(partition) {
+      const known = facts.partitions.find((entry) => entry.name === partition);
+      return known !== undefined && known.until > nowSeconds() ? known.fence : undefined;
+    },
+    async close() {
+      await queue;
+      try {
+        await root.flushed;
+        await root.close();
+        folder.states[name] = clock.now();
+        folder.save();
+      } catch (error) {
+        throw await unwritable(path, error);
+      } finally {
+        folder.release();
+      }
+    },
+  };
+}
+
+/** Pages of 8 KiB: entities are small, and of each page that changes a copy is written. */
+function openRoot(path: string): RootDatabase<Buffer, Buffer> {
+  return open({ path, noSubdir: false, pageSize: 8192, maxDbs: 64, encoding: 'binary', keyEncoding: 'binary' });
+}
+
+async function dropUnused(root: RootDatabase<Buffer, Buffer>, states: Record<string, number>, nowMs: number) {
+  for (const [name, usedAt] of Object.entries(states)) {
+    if (nowMs - usedAt < unusedMs) continue;
+    await root.openDB(name, { encoding: 'binary', keyEncoding: 'binary' }).drop();
+    delete states[name];
+  }
+}
+
+function readFacts(entries: Entries): StateFacts | undefined {
+  const bytes = entries.getBinary(factsKey);
+  return bytes === undefined ? undefined : JSON.parse(bytes.toString('utf8'));
+}
+
+/** The facts as they are once the flush is through, and the partition's number. */
+function draftFacts(
+  { sequence, since, partitions }: StateFacts,
+  partition: string,
+  fence: number,
+  now: number,
+): { draft: StateFacts; number: number } {
+  const draft = { sequence: sequence + 1, since, partitions: partitions.slice() };
+  const until = now + fenceLifetimeMs / 1000;
+  const known = partitions.findIndex(({ name }) => name === partition);
+  const number = known < 0 ? partitions.length : known;
+  const before = known < 0 ? fence : partitions[known].fence;
+  draft.partitions[number] = { name: partition, fence: Math.max(before, fence), until };
+  return { draft, number };
+}
+
+async function unwritable(path: string, error: unknown): Promise<WeirError> {
+  const cause = await (error as { commitError?: Promise<unknown> }).commitError?.catch((reason: unknown) => reason);
+  const message = describeError(cause ?? error);
+  const why = /ENOSPC|No space left/.test(message) ? 'the disk is full' : message;
+  return new WeirError(
+    'STORE',
+    `the state folder ${path} cannot be written: ${why}; what is stored stays, and the write is repeated`,
+    { cause: error },
+  );
+}

@@ -1,0 +1,43 @@
+-- Stores one partition's sub-states in one slot group and advances the partition's fence there.
+--
+-- KEYS[1]   the partition's fence in this group (a decimal offset)
+-- KEYS[2..] entities: hashes of partition name -> sub-state, and v -> version
+-- ARGV[1]   partition name
+-- ARGV[2]   the client's wall clock, seconds
+-- ARGV[3]   least version of an entity that changes now
+-- ARGV[4]   the fence that this group has confirmed to the caller before; -1: none
+-- ARGV[5]   the new fence; -1 while further calls for this group follow
+-- ARGV[6]   lifetime of the fence, seconds
+-- ARGV[7..] sub-states, one per entity: f64 offset, u32 expiry in seconds (both big-endian), bytes of features/codec.ts
+--
+-- Returns 1; 0 when the group has lost the fence that it had confirmed: then nothing is stored.
+local call, unpack, tonumber = redis.call, struct.unpack, tonumber
+local partition, now, least = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local fence = tonumber(call('GET', KEYS[1]) or -1)
+if fence < tonumber(ARGV[4]) then
+  return 0
+end
+for i = 2, #KEYS do
+  local key, value = KEYS[i], ARGV[i + 5]
+  local offset, expiry = unpack('>dI4', value)
+  local held = call('HMGET', key, partition, 'v')
+  if not held[1] or unpack('>d', held[1]) < offset then
+    local version = least
+    if held[2] then
+      local last = tonumber(held[2])
+      if last >= version then
+        version = last + 1
+      end
+    end
+    call('HSET', key, 'v', version, partition, value)
+    call('EXPIRE', key, expiry - now)
+  end
+end
+local advanced = tonumber(ARGV[5])
+if advanced >= 0 then
+  if advanced > fence then
+    fence = advanced
+  end
+  call('SET', KEYS[1], string.format('%.0f', fence), 'EX', ARGV[6])
+end
+return 1

@@ -1,0 +1,45 @@
+import { textHash } from '../hash.ts';
+
+export interface RedisKeysOptions {
+  readonly prefix: string;
+  readonly job: string;
+  readonly recipe: string;
+  readonly groups: number;
+}
+
+/**
+ * Key names in Redis. Everything of a slot group shares one hash tag, so that a Redis Cluster keeps it in one place; the tag names the
+ * job, the recipe and the number of groups, so that nothing is ever read under other circumstances than it was written:
+ *   weir:{card-risk:9f3a1c2b7d4e:16:3}:card:4111…     an entity
+ *   weir:{card-risk:9f3a1c2b7d4e:16:3}:FENCE:transactions:0   a partition's fence; entity types have no capitals
+ */
+export interface RedisKeys {
+  groupOf(id: string): number;
+  /** By group: what the keys of a type's entities begin with; the entity's id follows. */
+  entityPrefixes(type: string): readonly string[];
+  /** At least the bytes of an entity's key. */
+  bound(entity: { readonly type: string; readonly id: string }, group: number): number;
+  fence(group: number, partition: string): string;
+}
+
+export function redisKeys({ prefix, job, recipe, groups }: RedisKeysOptions): RedisKeys {
+  const tags = Array.from({ length: groups }, (_, group) => `${prefix}:{${job}:${recipe}:${groups}:${group}}`);
+  const byType = new Map<string, string[]>();
+
+  function entityPrefixes(type: string): string[] {
+    let prefixes = byType.get(type);
+    if (!prefixes) {
+      prefixes = tags.map((tag) => `${tag}:${type}:`);
+      byType.set(type, prefixes);
+    }
+    return prefixes;
+  }
+
+  return {
+    groupOf: (id) => textHash(id) % groups,
+    entityPrefixes,
+    // A UTF-16 unit becomes three bytes at most.
+    bound: ({ type, id }, group) => entityPrefixes(type)[group].length + 3 * id.length,
+    fence: (group, partition) => `${tags[group]}:FENCE:${partition}`,
+  };
+}

@@ -1,0 +1,88 @@
+import { WeirError } from '../../runtime/errors.ts';
+import type { LoadedEntity, LoadRequest, StoredSubState } from '../store.ts';
+import { argumentOverhead, type Reply, readScript, subStateHeader, writeCall } from './call.ts';
+import type { RedisKeys } from './keys.ts';
+
+export const loadScript = readScript('load.lua');
+
+/** Most keys of one call, and of what is sent before waiting: Redis serves nobody else during a call. */
+const callKeys = 256;
+const waveKeys = 8_192;
+
+/** Requests (by index) of one slot group that travel in one call. */
+export type LoadChunk = readonly number[];
+
+/** Splits requests by slot group into calls, and these into round trips: one, but for very many entities. */
+export function planLoad(requests: readonly LoadRequest[], keys: RedisKeys): LoadChunk[][] {
+  const open = new Map<number, number[]>();
+  const waves: LoadChunk[][] = [[]];
+  let waveCount = 0;
+  for (let index = 0; index < requests.length; index++) {
+    if (waveCount++ === waveKeys) {
+      waves.push([]);
+      open.clear();
+      waveCount = 1;
+    }
+    const group = keys.groupOf(requests[index].id);
+    let chunk = open.get(group);
+    if (chunk === undefined || chunk.length === callKeys) {
+      chunk = [];
+      open.set(group, chunk);
+      waves[waves.length - 1].push(chunk);
+    }
+    chunk.push(index);
+  }
+  return waves;
+}
+
+/** The call of a chunk; load.lua says what its arguments are. */
+export function encodeLoad(
+  chunk: LoadChunk,
+  requests: readonly LoadRequest[],
+  owned: ReadonlySet<string>,
+  keys: RedisKeys,
+  nowMs: number,
+): Buffer {
+  const group = keys.groupOf(requests[chunk[0]].id);
+  let bound = 2 * argumentOverhead + 20 + 8 * chunk.length;
+  for (const index of chunk) bound += argumentOverhead + keys.bound(requests[index], group);
+  for (const name of owned) bound += argumentOverhead + 3 * name.length;
+  const call = writeCall(loadScript, chunk.length, 2 + owned.size, bound);
+  const versions = Buffer.allocUnsafe(8 * chunk.length);
+  for (let k = 0; k < chunk.length; k++) {
+    const { type, id, version } = requests[chunk[k]];
+    call.text(keys.entityPrefixes(type)[group] + id);
+    versions.writeDoubleBE(version, 8 * k);
+  }
+  call.integer(Math.floor(nowMs / 1000));
+  call.bytes(versions);
+  for (const name of owned) call.text(name);
+  return call.end();
+}
+
+/** Reads the answer to a chunk into the answers of its requests. */
+export function readLoaded(reply: Reply, chunk: LoadChunk, answers: LoadedEntity[]): void {
+  const parts = reply as readonly Reply[];
+  const facts = parts[0] as Buffer;
+  const names = (parts[1] as readonly Buffer[]).map((name) => name.toString('utf8'));
+  let at = 0;
+  let part = 2;
+  for (const index of chunk) {
+    const version = facts.readDoubleBE(at);
+    const count = facts.readUInt16BE(at + 8);
+    at += 10;
+    const subStates: StoredSubState[] = [];
+    for (let k = 0; k < count; k++, at += 2) {
+      const value = parts[part++] as Buffer;
+      if (value.length < subStateHeader) {
+        throw new WeirError('STORE', `a stored state is damaged: it has ${value.length} bytes`);
+      }
+      subStates.push({
+        partition: names[facts.readUInt16BE(at)],
+        offset: value.readDoubleBE(0),
+        bytes: value.subarray(subStateHeader),
+      });
+    }
+    answers[index] = { version, subStates };
+  }
+}

@@ -1,0 +1,138 @@
+import type { Clock } from '../../runtime/clock.ts';
+import { WeirError } from '../../runtime/errors.ts';
+import { type LoadedEntity, LostStateError, type StateStore } from '../store.ts';
+import { encodeGet, exchange, type Reply, replyBytes } from './call.ts';
+import type { RedisStoreConfig } from './config.ts';
+import { connectRedis, type RedisConnection } from './connection.ts';
+import { encodeFlush, flushScript, planFlush } from './flush-calls.ts';
+import { redisKeys } from './keys.ts';
+import { encodeLoad, loadScript, planLoad, readLoaded } from './load-calls.ts';
+
+export interface RedisStoreOptions {
+  readonly job: string;
+  readonly recipe: string;
+  /** How long an entity type's events are retained, milliseconds. */
+  readonly retentionMs: (type: string) => number;
+  readonly clock: Clock;
+  readonly onCommand: (command: RedisCommand) => void;
+  /** The connection is lost; undefined: it is back. */
+  readonly onTrouble?: (error: WeirError | undefined) => void;
+}
+
+/** One round trip: commands sent in one write, and the wait for the last answer. */
+export interface RedisCommand {
+  readonly operation: 'load' | 'flush' | 'fence';
+  readonly commands: number;
+  /** Bytes of the commands, and of the answers' contents. */
+  readonly bytesOut: number;
+  readonly bytesIn: number;
+}
+
+/**
+ * The state in one Redis server. A load or a flush is one script call per slot group, all sent in one write.
+ * @throws WeirError STORE when the server cannot be reached, refuses, is too old or may evict. Later the methods reject with STORE;
+ *   what they were to do may be repeated as it is.
+ */
+export async function createRedisStore(config: RedisStoreConfig, options: RedisStoreOptions): Promise<StateStore> {
+  const { job, recipe, clock, retentionMs } = options;
+  const { groups } = config;
+  const keys = redisKeys({ prefix: config.key_prefix, job, recipe, groups });
+  const connection = await connectRedis(config, `weir-${job}`, (error) => options.onTrouble?.(error));
+  /** By partition, by group: the fence that the store has confirmed; -1: none. Less than that later on means lost data. */
+  const confirmed = new Map<string, Float64Array>();
+
+  function confirmedOf(partition: string): Float64Array {
+    let fences = confirmed.get(partition);
+    if (!fences) {
+      fences = new Float64Array(groups).fill(-1);
+      confirmed.set(partition, fences);
+    }
+    return fences;
+  }
+
+  async function call(operation: 'load' | 'flush', encode: () => readonly Buffer[]): Promise<Reply[]> {
+    const doing = operation === 'load' ? 'loading state' : 'storing state';
+    connection.demand(doing);
+    const calls = encode();
+    let replies = await roundTrip(operation, calls);
+    if (replies.some(isScriptMissing)) {
+      await loadScripts(connection, doing);
+      replies = await roundTrip(operation, calls);
+    }
+    const error = replies.find((reply) => reply instanceof Error);
+    if (error !== undefined) throw connection.fault(error, doing);
+    return replies;
+  }
+
+  async function roundTrip(operation: RedisCommand['operation'], calls: readonly Buffer[]): Promise<Reply[]> {
+    const replies = await exchange(connection.redis, calls);
+    let bytesOut = 0;
+    for (const bytes of calls) bytesOut += bytes.length;
+    options.onCommand({ operation, commands: calls.length, bytesOut, bytesIn: replyBytes(replies) });
+    return replies;
+  }
+
+  await loadScripts(connection, 'loading the scripts').catch((error: unknown) => {
+    connection.close();
+    throw error;
+  });
+
+  return {
+    async load(requests, owned) {
+      const answers: LoadedEntity[] = new Array(requests.length);
+      const nowMs = clock.now();
+      for (const chunks of planLoad(requests, keys)) {
+        const replies = await call('load', () =>
+          chunks.map((chunk) => encodeLoad(chunk, requests, owned, keys, nowMs)),
+        );
+        for (let k = 0; k < chunks.length; k++) readLoaded(replies[k], chunks[k], answers);
+      }
+      return answers;
+    },
+
+    async flush(partition, changes, fence) {
+      const fences = confirmedOf(partition);
+      const facts = { partition, fence, confirmed: fences, nowMs: clock.now(), retentionMs };
+      for (const chunks of planFlush(changes, keys, groups)) {
+        const replies = await call('flush', () => chunks.map((chunk) => encodeFlush(chunk, changes, facts, keys)));
+        if (replies.includes(0)) throw lostState(connection.address, partition);
+        for (const { group, isLast } of chunks) if (isLast) fences[group] = Math.max(fences[group], fence);
+      }
+    },
+
+    async fence(partition) {
+      const names = Array.from({ length: groups }, (_, group) => keys.fence(group, partition));
+      const replies = await roundTrip('fence', names.map(encodeGet));
+      const error = replies.find((reply) => reply instanceof Error);
+      if (error !== undefined) throw connection.fault(error, `reading the fence of partition ${partition}`);
+      const fences = Float64Array.from(replies, (reply) => (reply === null ? -1 : Number(String(reply))));
+      confirmed.set(partition, fences);
+      const lowest = fences.reduce((least, fence) => Math.min(least, fence));
+      return lowest < 0 ? undefined : lowest;
+    },
+
+    async close() {
+      connection.close();
+    },
+  };
+}
+
+async function loadScripts({ redis, fault }: RedisConnection, doing: string): Promise<void> {
+  for (const { text } of [loadScript, flushScript]) {
+    await redis.script('LOAD', text).catch((error: unknown) => {
+      throw fault(error, doing);
+    });
+  }
+}
+
+function isScriptMissing(reply: Reply): boolean {
+  return reply instanceof Error && reply.message.startsWith('NOSCRIPT');
+}
+
+function lostState(address: string, partition: string): WeirError {
+  return new WeirError(
+    'STORE',
+    `Redis at ${address} has lost state of partition ${partition} that it had confirmed (a restart without persistence, a fail-over, or keys removed)`,
+    { cause: new LostStateError('the partition has to ask for its fence and re-apply the log from there') },
+  );
+}

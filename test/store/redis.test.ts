@@ -1,0 +1,216 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { Redis } from 'ioredis';
+import type { RedisCommand, RedisStoreOptions } from '../../features/redis/store.ts';
+import { LostStateError, type StateStore } from '../../features/store.ts';
+import { type RedisService, startRedis } from '../../infra/services/start.ts';
+import { systemClock } from '../../runtime/clock.ts';
+import { WeirError } from '../../runtime/errors.ts';
+import { change, contents, describeStateStoreContract, nobody, own, request } from '../contract/state-store.ts';
+import { day, openRedisStore } from '../support/redis.ts';
+
+let redis: RedisService;
+let client: Redis;
+let prefixes = 0;
+beforeAll(async () => {
+  redis = await startRedis();
+  client = new Redis(redis.url);
+  client.on('error', () => {});
+});
+afterAll(async () => {
+  client.disconnect();
+  await redis.stop();
+});
+
+describeStateStoreContract('the Redis store', {
+  async create() {
+    const key_prefix = `contract-${prefixes++}`;
+    return {
+      open: ({ job = 'test', recipe = '0123456789ab', now = systemClock.now } = {}) =>
+        openRedisStore({ url: redis.url, key_prefix }, { job, recipe, clock: { ...systemClock, now } }),
+      remove: async () => {},
+    };
+  },
+});
+
+describe('the Redis store', () => {
+  let key_prefix: string;
+  let stores: StateStore[] = [];
+  beforeEach(() => {
+    key_prefix = `own-${prefixes++}`;
+  });
+  afterEach(async () => {
+    for (const store of stores) await store.close();
+    stores = [];
+  });
+
+  async function open(settings: object = {}, options: Partial<RedisStoreOptions> = {}): Promise<StateStore> {
+    const store = await openRedisStore({ url: redis.url, key_prefix, groups: 4, ...settings }, options);
+    stores.push(store);
+    return store;
+  }
+
+  const fenceKey = (group: number) => `${key_prefix}:{test:0123456789ab:4:${group}}:FENCE:t:0`;
+  const many = (count: number, offset = 1) => Array.from({ length: count }, (_, k) => change(`id-${k}`, offset));
+
+  it('lets other processes see at once what one has stored', async () => {
+    const [one, two] = [await open(), await open()];
+    await one.flush('t:0', [change('a', 1)], 1);
+    const [before] = await two.load([request('a')], nobody);
+    await one.flush('t:0', [change('a', 2)], 2);
+    const [after] = await two.load([request('a', before.version)], new Set(['t:1']));
+    expect(contents(after)).toEqual({ 't:0': '2 a@2' });
+    expect(await two.fence('t:0')).toBe(2);
+  });
+
+  it('knows no fence when one group has lost its own, and goes by the lowest of all', async () => {
+    const store = await open();
+    await store.flush('t:0', many(50), 60);
+    await client.set(fenceKey(1), 40);
+    expect(await store.fence('t:0')).toBe(40);
+    await client.del(fenceKey(2));
+    expect(await store.fence('t:0')).toBeUndefined();
+    await store.flush('t:0', [], 60);
+    expect(await store.fence('t:0')).toBe(60);
+  });
+
+  it.each([
+    ['is gone', (key: string) => client.del(key)],
+    ['went back', (key: string) => client.set(key, 59)],
+  ])('refuses a flush once a fence that it has confirmed %s, until the fence is asked for', async (_, damage) => {
+    const store = await open();
+    await store.flush('t:0', many(50), 60);
+    await damage(fenceKey(3));
+    const refused = await store.flush('t:0', many(50, 70), 80).catch((error: unknown) => error);
+    expect(refused).toMatchObject({
+      code: 'STORE',
+      message: expect.stringContaining('has lost state of partition t:0'),
+    });
+    expect((refused as Error).cause).toBeInstanceOf(LostStateError);
+    // Another process that has confirmed nothing there, and another partition, go on.
+    await (await open()).flush('t:1', many(5), 5);
+    await store.flush('t:2', many(5), 5);
+    const lowest = await store.fence('t:0');
+    expect(lowest).toBe(await client.get(fenceKey(3)).then((value) => (value === null ? undefined : Number(value))));
+    await store.flush('t:0', many(50, 70), 80);
+    expect(await store.fence('t:0')).toBe(80);
+  });
+
+  it('stores nothing in a group that has lost its fence', async () => {
+    const store = await open();
+    await store.flush('t:0', [], 60);
+    await client.flushdb();
+    await expect(store.flush('t:0', many(2_000, 70), 80)).rejects.toMatchObject({ code: 'STORE' });
+    expect(await client.keys(`${key_prefix}:*`)).toEqual([]);
+  });
+
+  it('moves the fence only when every call of its group has succeeded', async () => {
+    const store = await open({ groups: 1 });
+    const key = `${key_prefix}:{test:0123456789ab:1:0}`;
+    await client.set(`${key}:card:id-0`, 'not a hash');
+    await expect(store.flush('t:0', many(700), 9)).rejects.toMatchObject({ code: 'STORE' });
+    expect(await store.fence('t:0')).toBeUndefined();
+    await client.del(`${key}:card:id-0`);
+    await store.flush('t:0', many(700), 9);
+    expect(await store.fence('t:0')).toBe(9);
+  });
+
+  it('gives what it stores an end: the entity after retention and reserve, the fence after less than the reserve', async () => {
+    const store = await open({ groups: 1 }, { retentionMs: (type) => (type === 'card' ? 30 : 7) * day });
+    await store.flush('t:0', [change('a', 1), change('a', 1, '', 'device')], 1);
+    const key = `${key_prefix}:{test:0123456789ab:1:0}`;
+    const [card, device, fence] = await Promise.all(
+      [`${key}:card:a`, `${key}:device:a`, `${key}:FENCE:t:0`].map((name) => client.ttl(name)),
+    );
+    expect(Math.abs(card - 34 * 86_400)).toBeLessThan(10);
+    expect(Math.abs(device - 11 * 86_400)).toBeLessThan(10);
+    expect(Math.abs(fence - 3 * 86_400)).toBeLessThan(10);
+    await client.expire(`${key}:FENCE:t:0`, 5);
+    await store.flush('t:0', [], 1);
+    expect(await client.ttl(`${key}:FENCE:t:0`)).toBeGreaterThan(86_400);
+  });
+
+  it('keeps every key under the prefix, job, recipe, groups and group', async () => {
+    const store = await open();
+    await store.flush('t:0', many(40), 1);
+    const keys = await client.keys(`${key_prefix}*`);
+    expect(keys).toHaveLength(44);
+    for (const key of keys) expect(key).toMatch(/^own-\d+:\{test:0123456789ab:4:[0-3]\}:(card:id-\d+|FENCE:t:0)$/);
+    expect(new Set(keys.map((key) => key.split('}')[0])).size).toBe(4);
+  });
+
+  it('makes one round trip of a load and of a flush, and counts commands and bytes', async () => {
+    const commands: RedisCommand[] = [];
+    const store = await open({ groups: 16 }, { onCommand: (command) => commands.push(command) });
+    await store.flush('t:0', many(900), 900);
+    await store.load(
+      many(900).map(({ id }) => request(id)),
+      own,
+    );
+    await store.load([request('id-1'), request('id-2')], own);
+    await store.fence('t:0');
+    expect(commands.map(({ operation }) => operation)).toEqual(['flush', 'load', 'load', 'fence']);
+    expect(commands.map(({ commands: count }) => count)).toEqual([16, 16, expect.any(Number), 16]);
+    expect(commands[2].commands).toBeLessThanOrEqual(2);
+    const payload = many(900).reduce((sum, { bytes }) => sum + bytes.length, 0);
+    expect(commands[0].bytesOut).toBeGreaterThan(payload);
+    expect(commands[0].bytesIn).toBeLessThan(100);
+    expect(commands[1].bytesIn).toBeGreaterThan(payload);
+  });
+
+  it('goes on when the server has forgotten the scripts', async () => {
+    const store = await open();
+    await store.flush('t:0', [change('a', 1)], 1);
+    await client.script('FLUSH');
+    expect(contents((await store.load([request('a')], nobody))[0])).toEqual({ 't:0': '1 a@1' });
+    await client.script('FLUSH');
+    await store.flush('t:0', [change('a', 2)], 2);
+    expect(await store.fence('t:0')).toBe(2);
+  });
+
+  it('finds out a stored state that is cut short', async () => {
+    const store = await open({ groups: 1 });
+    await store.flush('t:0', [change('a', 1)], 1);
+    await client.hset(`${key_prefix}:{test:0123456789ab:1:0}:card:a`, 't:0', 'short');
+    await expect(store.load([request('a')], nobody)).rejects.toMatchObject({ code: 'STORE' });
+  });
+
+  it.each([
+    ['READONLY', ['REPLICAOF', '127.0.0.1', '1'], ['REPLICAOF', 'NO', 'ONE'], /is a read-only replica.*repeated/],
+    ['OOM', ['CONFIG', 'SET', 'maxmemory', '1'], ['CONFIG', 'SET', 'maxmemory', '0'], /has no memory left.*maxmemory/],
+    [
+      'NOREPLICAS',
+      ['CONFIG', 'SET', 'min-replicas-to-write', '1'],
+      ['CONFIG', 'SET', 'min-replicas-to-write', '0'],
+      /too few replicas/,
+    ],
+  ])('says %s in its own words, and goes on when it ends', async (_code, begin, end, sentence) => {
+    const server = await startRedis({ args: ['--save', ''] });
+    const admin = new Redis(server.url);
+    try {
+      const store = await open({ url: server.url });
+      await admin.call(begin[0], ...begin.slice(1));
+      const error = await store.flush('t:0', many(3), 3).catch((reason: unknown) => reason);
+      expect(error).toBeInstanceOf(WeirError);
+      expect(error).toMatchObject({ code: 'STORE', message: expect.stringMatching(sentence) });
+      expect((error as Error).message).toContain(`127.0.0.1:${server.port}`);
+      await admin.call(end[0], ...end.slice(1));
+      await eventually(() => store.flush('t:0', many(3), 3));
+      expect(await store.fence('t:0')).toBe(3);
+    } finally {
+      admin.disconnect();
+      await server.stop();
+    }
+  });
+});
+
+/** Tries again, at once, until it succeeds; the test's own time limit ends what never does. */
+async function eventually<T>(work: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'STORE' });
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
