@@ -71,6 +71,8 @@ export interface Output {
    * @throws WeirError FENCED when another owner has taken over; OUTPUT or BROKER otherwise.
    */
   publish(batch: OutputBatch, position: number): Promise<void>;
+  /** Makes sure that what is published stays so if the machine fails now. Absent where publish() has seen to that. */
+  sync?(): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -93,6 +93,7 @@ async function serveOnce(
     partition: name,
     clock,
     intervalMs: config.state.flush_interval_ms,
+    beforeFlush: output.sync,
     onFlushed: (fence, seconds) => {
       observer.flushed(fence, seconds);
       readiness.setReady('store', true, '');
@@ -120,6 +121,7 @@ async function serveOnce(
       untilEnd,
       signal,
     );
+    await output.sync?.();
     await flusher.drain();
   } finally {
     flusher.abandon();

@@ -9,6 +9,8 @@ export interface FlusherOptions {
   readonly clock: Clock;
   /** Least time between the beginnings of two flushes; what changes meanwhile is written once. Milliseconds. */
   readonly intervalMs: number;
+  /** Makes sure that what is published stays so, before state that follows from it is stored; absent: it does anyway. */
+  readonly beforeFlush?: () => Promise<void>;
   readonly onFlushed: (fence: number, seconds: number) => void;
   /** A flush failed and will be repeated. */
   readonly onTrouble: (error: unknown) => void;
@@ -58,6 +60,7 @@ export function createFlusher(options: FlusherOptions): Flusher {
     try {
       for (let retryMs = firstRetryMs; !isAbandoned; retryMs = Math.min(retryMs * 2, longestRetryMs)) {
         try {
+          if (options.beforeFlush) await options.beforeFlush();
           await store.flush(partition, changes, target);
           hasTrouble = false;
           fence = target;

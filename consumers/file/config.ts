@@ -4,15 +4,23 @@ import { filePath } from '../../runtime/config/path.ts';
 export const fileSourceConfig = z.strictObject({
   path: filePath().meta({ description: 'JSON Lines or CSV, either also gzipped; a CSV file begins with a header row' }),
   format: z.enum(['jsonl', 'csv']).optional().meta({ description: 'By the file name unless stated' }),
-  delimiter: z.string().length(1).default(',').meta({ description: 'Column delimiter of CSV' }),
+  delimiter: z
+    .string()
+    .regex(/^[^"\r\n\u0080-\uffff]$/, 'one ASCII character, not a quote')
+    .default(',')
+    .meta({ description: 'Column delimiter of CSV' }),
 });
 
-export const fileSinkConfig = z.strictObject({
-  path: filePath().meta({
-    description: 'Risk events, one CloudEvent in structured JSON a line; `<path>.checkpoint` holds the position',
-  }),
-  dead_letters: filePath().meta({ description: 'Dead letters, one JSON object a line' }),
-});
+export const fileSinkConfig = z
+  .strictObject({
+    path: filePath().meta({
+      description: 'Risk events, one CloudEvent in structured JSON a line; `<path>.checkpoint` holds the position',
+    }),
+    dead_letters: filePath().meta({ description: 'Dead letters, one JSON object a line' }),
+  })
+  .refine(({ path, dead_letters }) => path !== dead_letters, {
+    message: 'path and dead_letters are the same file',
+  });
 
 export type FileSourceConfig = z.output<typeof fileSourceConfig>;
 export type FileSinkConfig = z.output<typeof fileSinkConfig>;

@@ -1,72 +1,90 @@
-/** Cuts a byte stream into records. Pure: bytes in, records out. */
+/** Cuts a byte stream into records. Pure: bytes in, records out, the same ones however the stream is cut into chunks. */
 export interface Framer {
-  /** Complete records of the chunk, and what earlier chunks left open. Views of the input where possible. */
+  /** The records that end in the chunk; views of it where possible. */
   push(chunk: Buffer): Buffer[];
-  /** The last record when it has no line end. */
+  /** What is left when the stream ends: the last record needs no line end. */
   end(): Buffer[];
 }
 
 const newline = 10;
 const carriageReturn = 13;
 const quote = 34;
+const nothing = Buffer.alloc(0);
 
 /**
- * Records end with a line feed (a carriage return before it is dropped); blank lines are none. With `quoted`, line ends between
- * double quotes belong to the record, as in CSV.
+ * Records end with a line feed (a carriage return before it is dropped); blank lines are none.
  * @param limitBytes a longer record is cut to limitBytes + 1 bytes, so that its reader sees it is too long; the rest is skipped.
+ * @param delimiter of CSV, one ASCII character: line ends within a quoted cell then belong to the record. A quote begins a cell
+ *   only behind a delimiter or at the start, and one that is not closed within limitBytes is taken for a slip: the record ends
+ *   with its line, so that a stray quote spoils one record and not all that follow.
  */
-export function createFramer(quoted: boolean, limitBytes: number): Framer {
-  let open: Buffer[] = [];
-  let openBytes = 0;
-  let inQuotes = false;
+export function createFramer(limitBytes: number, delimiter?: string): Framer {
+  const quotedEnd = delimiter === undefined ? endOfLine : findQuotedEnd(limitBytes, delimiter.charCodeAt(0));
+  let open: Buffer = nothing;
+  let isSkipping = false;
 
-  function keep(part: Buffer): void {
-    const room = limitBytes + 1 - openBytes;
-    if (room <= 0 || part.length === 0) return;
+  function cut(data: Buffer, isLast: boolean): Buffer[] {
+    const records: Buffer[] = [];
+    let start = isSkipping ? endOfLine(data, 0) + 1 : 0;
+    if (isSkipping && start === 0) return records;
+    isSkipping = false;
+    const endOf = data.includes(quote) ? quotedEnd : endOfLine;
+    for (let end = endOf(data, start, isLast); end >= 0; end = endOf(data, start, isLast)) {
+      add(records, data, start, end);
+      start = end + 1;
+    }
+    // One byte more than too long may still be a carriage return.
+    isSkipping = data.length - start > limitBytes + 1;
+    if (isLast || isSkipping) add(records, data, start, data.length);
     // A copy: the chunk is not to stay in memory for the sake of its tail.
-    const kept = Buffer.from(part.subarray(0, room));
-    open.push(kept);
-    openBytes += kept.length;
+    open = isLast || isSkipping ? nothing : Buffer.from(data.subarray(start));
+    return records;
   }
 
-  function take(part: Buffer): Buffer | undefined {
-    let record = part;
-    if (openBytes > 0) {
-      keep(part);
-      record = open.length === 1 ? open[0] : Buffer.concat(open);
-      open = [];
-      openBytes = 0;
-    } else if (record.length > limitBytes + 1) record = record.subarray(0, limitBytes + 1);
-    if (record.length > 0 && record[record.length - 1] === carriageReturn) record = record.subarray(0, -1);
-    return record.length === 0 ? undefined : record;
-  }
-
-  /** Whether the quotes of the part leave the record open. */
-  function isOpen(part: Buffer): boolean {
-    for (let at = part.indexOf(quote); at >= 0; at = part.indexOf(quote, at + 1)) inQuotes = !inQuotes;
-    return inQuotes;
+  function add(records: Buffer[], data: Buffer, start: number, lineEnd: number): void {
+    const end = lineEnd > start && data[lineEnd - 1] === carriageReturn ? lineEnd - 1 : lineEnd;
+    if (end > start) records.push(data.subarray(start, Math.min(end, start + limitBytes + 1)));
   }
 
   return {
-    push(chunk) {
-      const records: Buffer[] = [];
-      let start = 0;
-      let scanned = 0;
-      for (let end = chunk.indexOf(newline); end >= 0; end = chunk.indexOf(newline, scanned)) {
-        const goesOn = quoted && isOpen(chunk.subarray(scanned, end));
-        scanned = end + 1;
-        if (goesOn) continue;
-        const record = take(chunk.subarray(start, end));
-        if (record) records.push(record);
-        start = end + 1;
-      }
-      if (quoted) isOpen(chunk.subarray(scanned));
-      keep(chunk.subarray(start));
-      return records;
-    },
-    end() {
-      const record = take(Buffer.alloc(0));
-      return record ? [record] : [];
-    },
+    push: (chunk) => cut(open.length === 0 ? chunk : Buffer.concat([open, chunk]), false),
+    end: () => cut(open, true),
   };
+}
+
+function endOfLine(data: Buffer, start: number): number {
+  return data.indexOf(newline, start);
+}
+
+/** Finds where the record that begins at `start` ends; -1 while that does not show. */
+function findQuotedEnd(limitBytes: number, delimiter: number) {
+  return (data: Buffer, start: number, isLast: boolean): number => {
+    const limit = start + limitBytes;
+    let at = start;
+    for (;;) {
+      const lineEnd = data.indexOf(newline, at);
+      const opening = indexBefore(data, quote, at, lineEnd < 0 ? limit : Math.min(lineEnd, limit));
+      if (opening < 0) return lineEnd;
+      at = opening + 1;
+      if (opening > start && data[opening - 1] !== delimiter) continue;
+      const closing = closingQuote(data, at, limit);
+      if (closing >= 0) at = closing + 1;
+      else if (isLast || data.length > limit) return data.indexOf(newline, start);
+      else return -1;
+    }
+  };
+}
+
+/** The first quote that is not one of a pair; -1 when there is none before `limit`. */
+function closingQuote(data: Buffer, from: number, limit: number): number {
+  for (let at = from; ; at += 2) {
+    at = indexBefore(data, quote, at, limit);
+    if (at < 0 || data[at + 1] !== quote) return at;
+  }
+}
+
+function indexBefore(data: Buffer, byte: number, from: number, limit: number): number {
+  const end = Math.min(limit, data.length);
+  for (let at = from; at < end; at++) if (data[at] === byte) return at;
+  return -1;
 }

@@ -2,73 +2,8 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { eventConfig } from '../../consumers/decode/config.ts';
 import { createDecoder } from '../../consumers/decode/decoder.ts';
-import type { RawBatch, RecordFormat } from '../../consumers/ports.ts';
-
-const json: RecordFormat = { type: 'json' };
-const at = { stream: 'transactions', partition: 3 };
-
-const config = {
-  id: '$.id',
-  time: { path: '$.ts', unit: 'ms' },
-  kind: { path: '$.kind', map: { auth: 'authorization', refund: 'refund', '7': 'reversal', true: 'confirmed' } },
-  fields: {
-    amount: { path: '$.amount', type: 'money', scale: 2 },
-    fraud: { path: '$.fraud', type: 'flag', optional: true },
-    device: { path: '$.device.id', type: 'text', optional: true },
-    score: { path: '$.scores[1]', type: 'number', scale: 3, optional: true },
-    ip: { path: "$['client.ip']", type: 'text', optional: true },
-  },
-  entities: { card: { key: '$.card' }, account: { key: '$.account', optional: true } },
-};
-
-const good = { id: 't-1', ts: 1_700_000_000_000, kind: 'auth', amount: '57.16', card: 'c-9' };
-
-function rawBatch(values: readonly (Buffer | null)[], timestamp = Number.NaN): RawBatch {
-  return {
-    values,
-    keys: values.map((_, index) => Buffer.from(`key-${index}`)),
-    offsets: values.map((_, index) => 100 + 2 * index),
-    timestamps: values.map(() => timestamp),
-    next: 100 + 2 * values.length,
-    end: 1000,
-  };
-}
-
-/** Decodes the records by the config, sections of which may be replaced. */
-function decode(records: readonly unknown[], { format = json, timestamp = Number.NaN, ...sections }: Settings = {}) {
-  const decoder = createDecoder(eventConfig.parse({ ...config, ...sections }), format);
-  const bytes = records.map((record) => (record === null ? null : asBytes(record)));
-  const { batch, deadLetters } = decoder.decode(rawBatch(bytes, timestamp), at);
-  const field = (name: string) => decoder.layout.fields.findIndex((candidate) => candidate.name === name);
-  return {
-    batch,
-    deadLetters,
-    numbers: (name: string) => [...batch.numbers[field(name)].subarray(0, batch.count)],
-    texts: (name: string) => batch.texts[field(name)],
-  };
-}
-
-interface Settings {
-  readonly format?: RecordFormat;
-  readonly timestamp?: number;
-  readonly [section: string]: unknown;
-}
-
-function asBytes(record: unknown): Buffer {
-  if (Buffer.isBuffer(record)) return record;
-  return Buffer.from(typeof record === 'string' ? record : JSON.stringify(record));
-}
-
-const withAmount = (rule: object) => ({ fields: { amount: { path: '$.amount', type: 'number', ...rule } } });
-
-/** What becomes of one amount: its stored integer, or why it is a dead letter. */
-function amountOf(amount: unknown, rule: object): number | string {
-  const record =
-    typeof amount === 'string' ? { ...good, amount } : `{"amount":${amount},${JSON.stringify(good).slice(1)}`;
-  const text = typeof amount === 'string' ? record : (record as string).replace(',"amount":"57.16"', '');
-  const { numbers, deadLetters } = decode([text], withAmount(rule));
-  return deadLetters.length === 0 ? numbers('amount')[0] : deadLetters[0].reason;
-}
+import type { RecordFormat } from '../../consumers/ports.ts';
+import { asBytes, at, config, decode, good, json, rawBatch, type Settings } from '../support/decoding.ts';
 
 describe('decoding a good record', () => {
   it('fills the columns, row by row', () => {
@@ -299,240 +234,47 @@ describe('a bad record', () => {
   });
 });
 
-describe('numbers', () => {
-  it('are kept exactly, from text and from numbers, at every scale', () => {
-    fc.assert(
-      fc.property(fc.integer({ min: 0, max: 8 }), fc.integer({ min: -(2 ** 49), max: 2 ** 49 }), (scale, minor) => {
-        const rule = { scale, min: -(10 ** 17), max: 10 ** 17 };
-        const text = decimal(minor, scale);
-        expect(amountOf(text, rule)).toBe(minor);
-        expect(amountOf(`${text}${scale === 0 ? '.' : ''}000`, rule)).toBe(minor);
-        expect(amountOf(Number(text), rule)).toBe(minor);
-        expect(amountOf(String(minor), { ...rule, unit: 'minor' })).toBe(minor);
-        expect(amountOf(minor, { ...rule, unit: 'minor' })).toBe(minor);
-      }),
-    );
+describe('the rules of a field', () => {
+  const amountsOf = (amounts: readonly unknown[], rule: object) => {
+    const settings = { fields: { amount: { path: '$.amount', ...rule } } };
+    return amounts.map((amount) => {
+      const { numbers, deadLetters } = decode([{ ...good, amount }], settings);
+      return numbers('amount')[0] ?? deadLetters[0].reason;
+    });
+  };
+
+  it('keep as many decimals as the scale says, or none where the input is in minor units', () => {
+    const input = ['57.16', 57.16, 57, '57.160', '57.165'];
+    expect(amountsOf(input, { type: 'money', scale: 2 })).toEqual([5716, 5716, 5700, 5716, 'out-of-range']);
+    const minor = { type: 'money', scale: 2, unit: 'minor' };
+    expect(amountsOf([5716, '5716', '57.16', -1], minor)).toEqual([5716, 5716, 'out-of-range', 'out-of-range']);
+    expect(amountsOf(['57', '57.5'], { type: 'number' })).toEqual([57, 'out-of-range']);
   });
 
-  it.each([
-    ['85.64999999999999', 8565],
-    ['83.10000000000001', 8310],
-    [85.64999999999999, 8565],
-    ['52.300000000000004', 5230],
-    ['0.30000000000000004', 30],
-  ])('drop the noise of binary fractions: %p', (amount, stored) => {
-    expect(amountOf(amount, { scale: 2 })).toBe(stored);
-  });
-
-  it.each([
-    ['5', 500],
-    ['+5', 500],
-    ['-5', -500],
-    ['5.', 500],
-    ['.5', 50],
-    ['-.5', -50],
-    ['05.10', 510],
-    ['5.1000000', 510],
-    [' 5.10\t', 510],
-    ['1e3', 100_000],
-    ['1.5E-1', 15],
-    ['12345678901.99', 'out-of-range'],
-    ['99999999999999999999999999999999', 'out-of-range'],
-    ['1e400', 'out-of-range'],
-    ['-Infinity', 'out-of-range'],
-    ['5.001', 'out-of-range'],
-    ['1e-3', 'out-of-range'],
-    ['', 'missing-field'],
-    [' ', 'wrong-type'],
-    ['.', 'wrong-type'],
-    ['-', 'wrong-type'],
-    ['5,10', 'wrong-type'],
-    ['1 000', 'wrong-type'],
-    ['0x10', 'wrong-type'],
-    ['1.2.3', 'wrong-type'],
-    ['--5', 'wrong-type'],
-    ['५', 'wrong-type'],
-  ])('as text: %p', (amount, wanted) => {
-    expect(amountOf(amount, { scale: 2 })).toBe(wanted);
-  });
-
-  it('have no negative zero', () => {
-    for (const zero of ['-0', '-0.00', '-0e0']) expect(amountOf(zero, { scale: 2 })).toBe(0);
-    expect(
-      decode([`{"amount":-0,${JSON.stringify({ ...good, amount: undefined }).slice(1)}`]).numbers('amount'),
-    ).toEqual([0]);
-  });
-
-  it('keep to the bounds of the config, in major units', () => {
-    const rule = { scale: 2, min: -1.5, max: 2 };
-    expect(['-1.50', '-1.51', '2.00', '2.01'].map((amount) => amountOf(amount, rule))).toEqual([
+  it('bound it, in major units', () => {
+    const rule = { type: 'number', scale: 2, min: -1.5, max: 2 };
+    const input = ['-1.50', '-1.51', '2.00', '2.01'];
+    expect(amountsOf(input, rule)).toEqual([-150, 'out-of-range', 200, 'out-of-range']);
+    expect(amountsOf(input.slice(0, 2), { ...rule, unit: 'minor' })).toEqual(['out-of-range', 'out-of-range']);
+    expect(amountsOf([-150, -151, 200, 201], { ...rule, unit: 'minor' })).toEqual([
       -150,
       'out-of-range',
       200,
       'out-of-range',
     ]);
-  });
-});
-
-describe('times', () => {
-  const timeOf = (ts: unknown, unit: string) => {
-    const { batch, deadLetters } = decode([{ ...good, ts }], { time: { path: '$.ts', unit } });
-    return deadLetters.length === 0 ? batch.times[0] : deadLetters[0].reason;
-  };
-
-  it.each([
-    ['ms', 1_700_000_000_123, 1_700_000_000_123],
-    ['ms', '1700000000123', 1_700_000_000_123],
-    ['ms', 1_700_000_000_123.9, 1_700_000_000_123],
-    ['ms', 0, 0],
-    ['ms', '', 'missing-field'],
-    ['ms', '1.7e12', 'wrong-type'],
-    ['ms', '-5', 'out-of-range'],
-    ['s', 1_522_540_831, 1_522_540_831_000],
-    ['s', '1522540831.123', 1_522_540_831_123],
-    ['s', 1_522_540_831.123, 1_522_540_831_123],
-    ['s', '1522540831.1239', 1_522_540_831_123],
-    ['us', 1_700_000_000_123_999, 1_700_000_000_123],
-    ['us', '1700000000123456', 1_700_000_000_123],
-    ['us', true, 'wrong-type'],
-  ])('in %s: %p', (unit, ts, wanted) => {
-    expect(timeOf(ts, unit)).toBe(wanted);
-  });
-
-  it('of every millisecond are the same in all units', () => {
-    fc.assert(
-      fc.property(fc.integer({ min: 0, max: 7_258_118_400_000 }), (ms) => {
-        const iso = new Date(ms).toISOString();
-        expect([
-          timeOf(ms, 'ms'),
-          timeOf(ms / 1000, 's'),
-          timeOf(String(ms / 1000), 's'),
-          timeOf(ms * 1000, 'us'),
-          timeOf(iso, 'iso'),
-        ]).toEqual([ms, ms, ms, ms, ms]);
-      }),
-    );
-  });
-
-  it.each([
-    ['2018-04-01T00:00:31Z', '2018-04-01T00:00:31.000Z'],
-    ['2018-04-01T00:00:31', '2018-04-01T00:00:31.000Z'],
-    ['2018-04-01 00:00:31', '2018-04-01T00:00:31.000Z'],
-    ['2018-04-01 02:30:31.5+02:30', '2018-04-01T00:00:31.500Z'],
-    ['2018-03-31T19:00:31-0500', '2018-04-01T00:00:31.000Z'],
-    ['2018-04-01T00:00:31.123456789Z', '2018-04-01T00:00:31.123Z'],
-    ['2018-04-01T00:00', '2018-04-01T00:00:00.000Z'],
-    ['2018-04-01', '2018-04-01T00:00:00.000Z'],
-    ['2020-02-29', '2020-02-29T00:00:00.000Z'],
-  ])('by ISO 8601: %s', (text, wanted) => {
-    expect(new Date(timeOf(text, 'iso') as number).toISOString()).toBe(wanted);
-  });
-
-  it.each([
-    '2018-02-29',
-    '2018-04-31T00:00:00Z',
-    '2018-13-01',
-    '2018-00-10',
-    '2018-01-00',
-    '2018-04-01T24:00:00Z',
-    '2018-04-01T10:60:00Z',
-    '01.04.2018',
-    'now',
-    1_700_000_000_000,
-  ])('that ISO 8601 does not know: %p', (text) => {
-    expect(timeOf(text, 'iso')).toBe('wrong-type');
-  });
-
-  it('ahead of the broker by no more than the limit are good, and files have no broker', () => {
-    expect(decode([good], { timestamp: good.ts - 300_000 }).deadLetters).toEqual([]);
-    expect(decode([{ ...good, ts: 7e12 }]).deadLetters).toEqual([]);
-  });
-});
-
-describe('flags', () => {
-  it('are true, false, 1 and 0 in any spelling of JSON or CSV', () => {
-    const spellings = [true, 1, '1', 'true', 'True', 'TRUE', false, 0, '0', 'false', 'False', 'FALSE'];
-    const { numbers } = decode(spellings.map((fraud) => ({ ...good, fraud })));
-    expect(numbers('fraud')).toEqual(spellings.map((_, index) => (index < 6 ? 1 : 0)));
-  });
-});
-
-describe('CSV', () => {
-  const format: RecordFormat = { type: 'csv', columns: ['id', 'ts', 'amount', 'card', 'name'], delimiter: ',' };
-  const mapping = {
-    kind: { const: 'authorization' },
-    fields: {
-      amount: { path: '$.amount', type: 'money', scale: 2 },
-      name: { path: '$.name', type: 'text', optional: true },
-    },
-    entities: { card: { key: '$.card' } },
-    format: 'csv',
-  };
-  const rows = (...lines: (string | Buffer)[]) => decode(lines, { ...mapping, format });
-
-  it('is read by column names', () => {
-    const { batch, numbers, texts, deadLetters } = rows(
-      '1,1700000000000,5.10,c,Ann',
-      '2,1700000000001,,c,',
-      '3,1700000000002,6,c,',
-    );
-    expect(batch.ids).toEqual(['1', '3']);
-    expect(numbers('amount')).toEqual([510, 600]);
-    expect(texts('name')).toEqual(['Ann', '']);
-    expect(deadLetters.map(({ reason, message }) => [reason, message])).toEqual([
-      ['missing-field', 'amount at $.amount: the value is missing'],
+    expect(amountsOf([-1e10, -1e10 - 1, 1e10, 1e10 + 1], { type: 'number' })).toEqual([
+      -1e10,
+      'out-of-range',
+      1e10,
+      'out-of-range',
     ]);
   });
+});
 
-  it('may quote cells', () => {
-    const { batch, texts } = rows(
-      '"1",1700000000000,"5.10",c,"Ann ""A"", O\nB"',
-      '2,1700000000000,1,"c,d",5" pipe',
-      '3,1700000000000,1,c,\n',
-    );
-    expect(batch.ids).toEqual(['1', '2', '3']);
-    expect(texts('name')).toEqual(['Ann "A", O\nB', '5" pipe', '']);
-    expect(batch.entityIds[0]).toEqual(['c', 'c,d', 'c']);
-  });
-
-  it.each([
-    ['1,1700000000000,5.10,c', 'not-json', 'expected 5 columns as in the header, got 4'],
-    ['1,1700000000000,5.10,c,a,b', 'not-json', 'expected 5 columns as in the header, got 6'],
-    ['1,1700000000000,5.10,c,"a', 'not-json', 'not CSV: Quoted field unterminated'],
-    ['1,1700000000000,5.10,c,"a"b', 'not-json', /^not CSV: /],
-    ['1,1700000000000,5.10,c,a"\n2,1,1,c,', 'not-json', 'expected one CSV row, got 2: a quote is out of place'],
-    ['', 'not-json', 'expected 5 columns as in the header, got 1'],
-    ['"', 'not-json', /^not CSV: /],
-    [',1700000000000,5.10,c,a', 'empty-id', 'id at $.id: the id is empty'],
-    ['1,1700000000000,5.10,,a', 'empty-id', 'card at $.card: the id is empty'],
-    ['1,,5.10,c,a', 'missing-field', 'time at $.ts: the value is missing'],
-  ])('that is bad: %j', (line, reason, message) => {
-    const { deadLetters } = rows(line);
-    expect(deadLetters).toHaveLength(1);
-    expect(deadLetters[0].reason).toBe(reason);
-    if (typeof message === 'string') expect(deadLetters[0].message).toBe(message);
-    else expect(deadLetters[0].message).toMatch(message);
-    expect(deadLetters[0].value).toEqual(Buffer.from(line));
-  });
-
-  it('that is not UTF-8 is a dead letter, not another name', () => {
-    const { deadLetters } = rows(Buffer.from('1,1700000000000,5.10,c\xe9,a', 'latin1'));
-    expect(deadLetters[0]).toMatchObject({ reason: 'not-json', message: 'the bytes are not UTF-8' });
-    expect(rows('1,1700000000000,5.10,c\ufffd,a').deadLetters).toEqual([]);
-  });
-
-  it('without a mapped column is a fault of the config, found before any record', () => {
-    const open = (columns: string[]) => () =>
-      createDecoder(eventConfig.parse({ ...config, ...mapping }), { ...format, columns });
-    expect(open(['id', 'ts', 'amuont', 'card', 'name'])).toThrow(
-      expect.objectContaining({
-        code: 'CONFIG',
-        message:
-          'event.fields.amount.path is $.amount, but the CSV input has no column amount (did you mean amuont?); its columns are id, ts, amuont, card, name',
-      }),
-    );
-    expect(open(['id', 'ts', 'amount', 'name'])).toThrow(/^event\.entities\.card\.key is \$\.card/);
-    expect(open(['ts', 'amount', 'card', 'name'])).toThrow(/^event\.id is \$\.id/);
+describe('the time', () => {
+  it('may be ahead of the broker by no more than the limit, and files have no broker', () => {
+    expect(decode([good], { timestamp: good.ts - 300_000 }).deadLetters).toEqual([]);
+    expect(decode([{ ...good, ts: 7e12 }]).deadLetters).toEqual([]);
   });
 });
 
@@ -635,10 +377,3 @@ describe('whatever comes', () => {
     );
   });
 });
-
-/** The decimal text of an integer of 10^-scale. */
-function decimal(minor: number, scale: number): string {
-  const digits = String(Math.abs(minor)).padStart(scale + 1, '0');
-  const point = digits.length - scale;
-  return `${minor < 0 ? '-' : ''}${digits.slice(0, point)}${scale === 0 ? '' : `.${digits.slice(point)}`}`;
-}

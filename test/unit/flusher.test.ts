@@ -28,7 +28,7 @@ function fakeEngine(dirty: string[]) {
   return { engine: engine as FeatureEngine, unsettled: () => unsettled };
 }
 
-function setUp(intervalMs = 0, mayRepeat = () => true) {
+function setUp(intervalMs = 0, mayRepeat = () => true, beforeFlush?: () => Promise<void>) {
   let now = 0;
   const dirty: string[] = [];
   const { store, flushes } = heldStore();
@@ -41,6 +41,7 @@ function setUp(intervalMs = 0, mayRepeat = () => true) {
     partition: 't:0',
     clock: { now: () => now, monotonic: () => now },
     intervalMs,
+    beforeFlush,
     onFlushed: (fence) => fences.push(fence),
     onTrouble: (error) => troubles.push(error),
     wait: async () => mayRepeat(),
@@ -89,6 +90,25 @@ describe('flusher', () => {
     expect(flushes[1]).toMatchObject({ fence: 6, ids: ['id-2', 'id-3', 'id-4', 'id-5'] });
     flushes[1].resolve();
     await flusher.drain();
+  });
+
+  it('stores nothing before what is published is safe', async () => {
+    const syncs: { resolve: () => void; reject: (error: Error) => void }[] = [];
+    const sync = () => new Promise<void>((resolve, reject) => void syncs.push({ resolve, reject }));
+    const { flusher, dirty, flushes, fences, troubles } = setUp(0, () => true, sync);
+    dirty.push('a');
+    await flusher.published(10);
+    await settled();
+    expect([syncs.length, flushes.length]).toEqual([1, 0]);
+    syncs[0].reject(new Error('the disk is full'));
+    await settled();
+    expect([syncs.length, flushes.length, troubles.length]).toEqual([2, 0, 1]);
+    syncs[1].resolve();
+    await settled();
+    expect(flushes[0]).toMatchObject({ fence: 10, ids: ['a'] });
+    flushes[0].resolve();
+    await flusher.drain();
+    expect(fences).toEqual([10]);
   });
 
   it('repeats a failed flush with the same changes before anything newer, and keeps their entities meanwhile', async () => {

@@ -17,7 +17,7 @@ const sources = folders.flatMap((folder) => filesBelow(folder, '.ts'));
 const all = [...sources, ...['test', 'bench'].flatMap((folder) => filesBelow(folder, '.ts'))];
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
 const importsOf = (path: string) =>
-  [...read(path).matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)].map((match) =>
+  [...read(path).matchAll(/(?:from|import|URL)\s*\(?\s*'(\.[^']+\.\w+)'/g)].map((match) =>
     relative(root, resolve(root, dirname(path), match[1])),
   );
 
