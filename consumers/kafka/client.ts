@@ -5,8 +5,11 @@ import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import { type Admin, type ISocketFactoryArgs, Kafka, logLevel, type SASLOptions } from 'kafkajs';
 import type { Clock } from '../../runtime/clock.ts';
 import { describeError, type ErrorCode, WeirError } from '../../runtime/errors.ts';
+import { installCodecs } from './codecs.ts';
 import type { KafkaConnection } from './config.ts';
 import { brokerFault, isRefusal, missingTopic, protocolType } from './faults.ts';
+import { repairClient } from './repairs.ts';
+import { installStableOffsets } from './stable-offsets.ts';
 
 /** The part of a logger that the adapters use. */
 export interface KafkaLog {
@@ -22,6 +25,9 @@ const requestMs = 30_000;
 export const retrySettings = { initialRetryTime: 100, maxRetryTime: 2_000, multiplier: 2, factor: 0.2, retries: 5 };
 
 export function createClient(connection: KafkaConnection, log?: KafkaLog): Kafka {
+  repairClient();
+  installStableOffsets();
+  installCodecs();
   return new Kafka({
     brokers: [...connection.brokers],
     clientId: connection.client_id,
@@ -112,7 +118,8 @@ function unreachable(error: unknown, { brokers, connect_timeout_ms }: KafkaConne
   );
 }
 
-async function countPartitions(
+/** @throws WeirError `missing` when a topic does not exist. */
+export async function countPartitions(
   admin: Admin,
   topics: readonly string[],
   brokers: readonly string[],
@@ -129,17 +136,4 @@ async function countPartitions(
     }
   }
   return counts;
-}
-
-/** The group's committed offset of one partition; undefined when it has none. */
-export async function committedOffset(
-  admin: Admin,
-  group: string,
-  topic: string,
-  partition: number,
-): Promise<number | undefined> {
-  const [{ partitions }] = await admin.fetchOffsets({ groupId: group, topics: [topic] });
-  const offset = Number(partitions.find((entry) => entry.partition === partition)?.offset ?? -1);
-  // Negative: none, or the client's mark for "begin at the earliest" after the log was cut.
-  return offset >= 0 ? offset : undefined;
 }

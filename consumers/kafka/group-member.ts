@@ -3,7 +3,10 @@ import { retrySettings } from './client.ts';
 import type { KafkaSourceConfig } from './config.ts';
 
 /** One fetch's records of one partition. */
-export type FetchedBatch = Pick<Batch, 'partition' | 'messages' | 'highWatermark' | 'lastOffset'>;
+export interface FetchedBatch extends Pick<Batch, 'partition' | 'messages' | 'highWatermark' | 'lastOffset'> {
+  /** The offset that was asked for. */
+  readonly fetchedOffset: string;
+}
 
 export interface GroupEvents {
   /** The group rebalances: what was assigned may be somebody else's by now. */
@@ -12,8 +15,8 @@ export interface GroupEvents {
   assigned(partitions: readonly number[]): void;
   /** Gives true when the batch was taken in. `isStale`: a seek was asked for after the fetch. */
   fetched(batch: FetchedBatch, isStale: boolean): boolean;
-  /** A stretch of the log without any readable record: control records, aborted transactions. */
-  skipped(partition: number, next: number, end: number): void;
+  /** A stretch of the log without any readable record: control records, aborted transactions. It reaches from `first` to `next`. */
+  skipped(partition: number, first: number, next: number, end: number): void;
 }
 
 /** One membership of the consumer group. */
@@ -62,8 +65,9 @@ export function joinGroup(
   consumer.on(consumer.events.CRASH, ({ payload }: ConsumerCrashEvent) => end(payload.error));
   // The only trace of a fetch whose records are all control records or aborted: no batch comes of it.
   consumer.on(consumer.events.END_BATCH_PROCESS, ({ payload }) => {
-    if (payload.batchSize === 0)
-      events.skipped(payload.partition, Number(payload.lastOffset) + 1, Number(payload.highWatermark));
+    const { partition, batchSize, firstOffset, lastOffset, highWatermark } = payload;
+    if (batchSize > 0) return;
+    events.skipped(partition, Number(firstOffset ?? lastOffset), Number(lastOffset) + 1, Number(highWatermark));
   });
 
   const run = async () => {
@@ -76,7 +80,9 @@ export function joinGroup(
       // A worker for every batch of a fetch: each is handed over in the turn of the event loop in which it arrived.
       partitionsConsumedConcurrently: Math.max(16, partitions * 2),
       eachBatch: async ({ batch, resolveOffset, isStale }) => {
-        if (events.fetched(batch, isStale())) resolveOffset(batch.messages[batch.messages.length - 1].offset);
+        // The client's types leave the offset out that it asked for.
+        const isTaken = events.fetched(batch as Batch & FetchedBatch, isStale());
+        if (isTaken) resolveOffset(batch.messages[batch.messages.length - 1].offset);
       },
     });
   };

@@ -15,6 +15,8 @@ export interface OwnedPartitionParts {
   readonly member: Pick<GroupMember, 'seek' | 'pause' | 'resume' | 'commit'>;
   range(): Promise<{ readonly earliest: number; readonly end: number }>;
   checkpointed(): Promise<number | undefined>;
+  /** The broker has deleted records that were to be read. */
+  lost(from: number, to: number): void;
 }
 
 /** An ownership together with the side that the group's events drive. */
@@ -22,7 +24,7 @@ export interface OwnedPartition {
   readonly ownership: Ownership;
   /** Takes a batch in; false when it comes from before a seek. */
   fetched(batch: FetchedBatch, isStale: boolean): boolean;
-  skipped(next: number, end: number): void;
+  skipped(first: number, next: number, end: number): void;
   revoke(): void;
 }
 
@@ -35,6 +37,7 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
   const revocation = new AbortController();
   let isPaused = false;
   let isSeeking = false;
+  let isAstray = false;
   let wake = () => {};
 
   const assertOwned = () => {
@@ -56,8 +59,10 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
     assertOwned();
     isSeeking = true;
     const from = Math.max(position, earliest);
+    if (from > position) parts.lost(position, from);
     await member.seek(partition, from);
     isSeeking = false;
+    isAstray = false;
     isPaused = false;
     prefetch.reset(from, end);
   }
@@ -83,7 +88,7 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
     range: parts.range,
     async read(position) {
       assertOwned();
-      if (position !== prefetch.position) await seek(position);
+      if (position !== prefetch.position || isAstray) await seek(position);
       if (prefetch.isEmpty) await arrival();
       assertOwned();
       const batch = prefetch.take(maxEvents);
@@ -114,6 +119,11 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
     ownership,
     fetched(batch, isStale) {
       if (isStale || isSeeking || revocation.signal.aborted) return false;
+      // An answer to a fetch from before the last seek, from a broker that no longer leads the partition: records would be left out.
+      if (Number(batch.fetchedOffset) !== prefetch.fetchPosition) {
+        isAstray = true;
+        return false;
+      }
       prefetch.push(batch.messages, Number(batch.lastOffset()) + 1, Number(batch.highWatermark));
       if (prefetch.isFull) {
         isPaused = true;
@@ -122,8 +132,12 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
       wake();
       return true;
     },
-    skipped(next, end) {
+    skipped(first, next, end) {
       if (isSeeking || revocation.signal.aborted) return;
+      if (first < prefetch.fetchPosition) {
+        isAstray = true;
+        return;
+      }
       prefetch.push([], next, end);
       wake();
     },

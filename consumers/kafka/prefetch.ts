@@ -5,6 +5,8 @@ export interface FetchedRecord {
   readonly offset: string;
   readonly timestamp: string;
   readonly key: Buffer | null;
+  /** The key, when it had to be hidden from the client (see repairs.ts). */
+  readonly hiddenKey?: Buffer;
   readonly value: Buffer | null;
 }
 
@@ -17,6 +19,8 @@ export interface PrefetchLimits {
 export interface Prefetch {
   /** The position that `take` goes on from. NaN before the first `reset`. */
   readonly position: number;
+  /** The position that the next fetch is expected to begin at: behind all that is held. */
+  readonly fetchPosition: number;
   readonly isEmpty: boolean;
   /** Fetching is to pause: a limit is reached. */
   readonly isFull: boolean;
@@ -64,9 +68,14 @@ export function createPrefetch(limits: PrefetchLimits): Prefetch {
     }
   }
 
+  const fetchPosition = () => (chunks.length > 0 ? chunks[chunks.length - 1].next : position);
+
   return {
     get position() {
       return position;
+    },
+    get fetchPosition() {
+      return fetchPosition();
     },
     get isEmpty() {
       return chunks.length === 0;
@@ -85,7 +94,7 @@ export function createPrefetch(limits: PrefetchLimits): Prefetch {
       end = newEnd;
     },
     push(records, next, newEnd) {
-      const expected = chunks.length > 0 ? chunks[chunks.length - 1].next : position;
+      const expected = fetchPosition();
       let from = 0;
       while (from < records.length && Number(records[from].offset) < expected) from++;
       const size = byteSize(records, from);
@@ -112,7 +121,7 @@ interface Columns {
 
 function append(batch: Columns, record: FetchedRecord): void {
   batch.values.push(record.value);
-  batch.keys.push(record.key);
+  batch.keys.push(record.key ?? record.hiddenKey ?? null);
   batch.offsets.push(Number(record.offset));
   batch.timestamps.push(Number(record.timestamp));
 }

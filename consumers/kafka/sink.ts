@@ -1,10 +1,10 @@
 import type { Admin, Producer } from 'kafkajs';
 import kafkajs from 'kafkajs';
 import type { Clock } from '../../runtime/clock.ts';
+import { WeirError } from '../../runtime/errors.ts';
 import { eventSource, eventType } from '../../scoring/cloud-event.ts';
-import type { Output, Ownership, Sink } from '../ports.ts';
+import { type Output, type Ownership, partitionName, type Sink } from '../ports.ts';
 import { connectAdmin, createClient, type KafkaLog, type PartitionCounts, retrySettings } from './client.ts';
-import { installCodecs } from './codecs.ts';
 import type { KafkaConnection, KafkaSinkConfig } from './config.ts';
 import { brokerFault } from './faults.ts';
 import { openPlainOutput } from './plain-output.ts';
@@ -26,7 +26,6 @@ export interface KafkaSinkOptions {
 }
 
 export function createKafkaSink(config: KafkaSinkConfig, options: KafkaSinkOptions): Sink {
-  installCodecs();
   const { connection, clock, group } = options;
   const client = createClient(connection, options.log);
   const outputs = new Set<Output>();
@@ -72,6 +71,8 @@ export function createKafkaSink(config: KafkaSinkConfig, options: KafkaSinkOptio
 
   async function openOutput(ownership: Ownership): Promise<Output> {
     const { admin, partitions } = await connected();
+    // Opening fences whoever owns the partition now: a former owner must not.
+    if (ownership.revoked.aborted) throw revoked(ownership);
     const destination = destinationOf(ownership, partitions);
     if (options.delivery === 'at-least-once') {
       return openPlainOutput(await sharedProducer(), ownership, destination);
@@ -114,11 +115,7 @@ export function createKafkaSink(config: KafkaSinkConfig, options: KafkaSinkOptio
         return { ...output, close: () => closeOutput(output) };
       } catch (error) {
         await forget();
-        throw brokerFault(
-          error,
-          `opening the output of ${ownership.stream}:${ownership.partition}`,
-          connection.brokers,
-        );
+        throw brokerFault(error, `opening the output of ${partitionName(ownership)}`, connection.brokers);
       }
     },
     async close() {
@@ -132,4 +129,8 @@ export function createKafkaSink(config: KafkaSinkConfig, options: KafkaSinkOptio
   async function closeOutput(output: Output): Promise<void> {
     if (outputs.delete(output)) await output.close();
   }
+}
+
+function revoked(ownership: Ownership): WeirError {
+  return new WeirError('FENCED', `partition ${partitionName(ownership)} is not owned by this process any more`);
 }

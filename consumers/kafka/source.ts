@@ -3,8 +3,8 @@ import type { Admin } from 'kafkajs';
 import type { Clock } from '../../runtime/clock.ts';
 import { describeError, WeirError } from '../../runtime/errors.ts';
 import type { Ownership, RecordFormat, Source } from '../ports.ts';
-import { committedOffset, connectAdmin, createClient, type KafkaLog } from './client.ts';
-import { installCodecs } from './codecs.ts';
+import { connectAdmin, countPartitions, createClient, type KafkaLog } from './client.ts';
+import { committedOffset } from './committed-offset.ts';
 import type { KafkaSourceConfig } from './config.ts';
 import { brokerFault, isRefusal } from './faults.ts';
 import { type GroupMember, joinGroup } from './group-member.ts';
@@ -29,16 +29,18 @@ const longestWaitMs = 5_000;
  * afterwards: the client's protocol is eager, and what happened to a partition in between cannot be known.
  */
 export function createKafkaSource(config: KafkaSourceConfig, options: KafkaSourceOptions): Source {
-  installCodecs();
   const client = createClient(config, options.log);
   const gained = createGained();
   const closing = new AbortController();
   const owned = new Map<number, OwnedPartition>();
   let admin: Promise<Admin> | undefined;
   let partitions = 0;
+  /** Counts what ends a gain that is under way. */
+  let gains = 0;
   let running: Promise<void> | undefined;
 
   const revokeAll = () => {
+    gains++;
     for (const partition of owned.values()) partition.revoke();
     owned.clear();
   };
@@ -68,11 +70,11 @@ export function createKafkaSource(config: KafkaSourceConfig, options: KafkaSourc
       revoked: revokeAll,
       assigned: (assignment) => {
         revokeAll();
-        for (const partition of assignment) gain(partition, member);
         onJoined();
+        void gainAll(assignment, member);
       },
       fetched: (batch, isStale) => owned.get(batch.partition)?.fetched(batch, isStale) ?? false,
-      skipped: (partition, next, end) => owned.get(partition)?.skipped(next, end),
+      skipped: (partition, ...stretch) => owned.get(partition)?.skipped(...stretch),
     });
     const stop = () => void member.leave();
     closing.signal.addEventListener('abort', stop, { once: true });
@@ -81,6 +83,19 @@ export function createKafkaSource(config: KafkaSourceConfig, options: KafkaSourc
     } finally {
       closing.signal.removeEventListener('abort', stop);
     }
+  }
+
+  /** The partitions are counted again first: a topic that has grown is what brings about a rebalance. */
+  async function gainAll(assignment: readonly number[], member: GroupMember): Promise<void> {
+    const gaining = ++gains;
+    const counted = withAdmin((connected) => countPartitions(connected, [config.topic], config.brokers, 'INPUT'));
+    const count = await counted.then(
+      (counts) => counts.get(config.topic)!,
+      () => partitions,
+    );
+    if (gaining !== gains) return;
+    partitions = Math.max(count, ...assignment.map((partition) => partition + 1));
+    for (const partition of assignment) gain(partition, member);
   }
 
   function gain(partition: number, member: GroupMember): void {
@@ -93,6 +108,11 @@ export function createKafkaSource(config: KafkaSourceConfig, options: KafkaSourc
       limits: { records: config.prefetch_records, bytes: config.prefetch_bytes },
       brokers: config.brokers,
       member,
+      lost: (from, to) =>
+        options.log?.warn(
+          { stream: config.topic, partition, from, to },
+          'records were deleted at the broker before they were read: retention is too short, or the job was away too long',
+        ),
       range: () => rangeOf(partition),
       checkpointed: async () =>
         withAdmin((connected) => committedOffset(connected, config.group, config.topic, partition)),
@@ -109,6 +129,7 @@ export function createKafkaSource(config: KafkaSourceConfig, options: KafkaSourc
   }
 
   async function withAdmin<T>(ask: (admin: Admin) => Promise<T>): Promise<T> {
+    if (closing.signal.aborted) throw new WeirError('FENCED', `the source of topic ${config.topic} is closed`);
     admin ??= connectAdmin(client, config, [config.topic], 'INPUT', options.clock, closing.signal).then(
       (found) => found.admin,
     );

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import kafkajs, { type Admin, type Kafka, type Producer, type Transaction } from 'kafkajs';
 import { WeirError } from '../../runtime/errors.ts';
 import type { Output, OutputBatch } from '../ports.ts';
-import { committedOffset } from './client.ts';
+import { committedOffset } from './committed-offset.ts';
 import { brokerFault, isFenced, protocolType } from './faults.ts';
 import { type Destination, sendBatch } from './send.ts';
 
@@ -37,14 +37,15 @@ export async function openTransactionalOutput(
   const close = async () => {
     await Promise.all(producers.map((producer) => producer.disconnect().catch(() => undefined)));
   };
-  try {
-    await Promise.all(producers.map(fence));
-  } catch (error) {
+  // All of them to their ends: one that went on in the background would fence the next output of this very process.
+  const fences = await Promise.allSettled(producers.map(fence));
+  const failed = fences.find((result) => result.status === 'rejected');
+  if (failed !== undefined) {
     await close();
-    throw error;
+    throw failed.reason;
   }
   return {
-    position: () => committedPosition(parts),
+    position: () => committedPosition(parts, destination),
     async publish(batch, position) {
       const producer = producers[published++ % producers.length];
       try {
@@ -61,15 +62,20 @@ export async function openTransactionalOutput(
 const turns = ['a', 'b'];
 
 /**
- * The group's committed offset, or what was acknowledged to this process if that is more: a broker that was killed right after it
- * acknowledged a commit, and that no replica stands in for, may come back without having written the markers, and then answers with
- * the position before (seen with Kafka 4.3: "likely deleted already and hence can be skipped").
+ * The group's committed offset. A transaction that stays unsettled although its id is taken over has lost its end: a broker that is
+ * killed right after it acknowledged a commit, and that no replica stands in for, may come back without having written the markers
+ * (seen with Kafka 4.3: "likely deleted already and hence can be skipped"). If this process was told of the commit, it goes on from
+ * there: the next commit of the same id makes up for the markers.
  */
-async function committedPosition(parts: TransactionalParts): Promise<number | undefined> {
-  const { topic, partition } = parts.position;
-  const committed = await committedOffset(parts.admin, parts.group, topic, partition);
-  const acknowledged = parts.acknowledged.get(parts.transactionalId);
-  return acknowledged === undefined ? committed : Math.max(acknowledged, committed ?? 0);
+async function committedPosition(
+  { admin, group, position, transactionalId, acknowledged }: TransactionalParts,
+  destination: Destination,
+): Promise<number | undefined> {
+  try {
+    return await committedOffset(admin, group, position.topic, position.partition, acknowledged.get(transactionalId));
+  } catch (error) {
+    throw brokerFault(error, `looking up the position of ${transactionalId}`, destination.brokers);
+  }
 }
 
 function createProducer(client: Kafka, transactionalId: string, transactionTimeout: number): Producer {

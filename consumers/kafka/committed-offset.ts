@@ -1,0 +1,62 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Admin } from 'kafkajs';
+import { WeirError } from '../../runtime/errors.ts';
+import { protocolType } from './faults.ts';
+import { unstableOffset } from './stable-offsets.ts';
+
+/** The group's coordinator is being elected or still reads its log; the client repeats nothing of this kind. */
+const passing = new Set(['GROUP_LOAD_IN_PROGRESS', 'GROUP_COORDINATOR_NOT_AVAILABLE', 'NOT_COORDINATOR_FOR_GROUP']);
+
+const firstWaitMs = 10;
+const longestWaitMs = 500;
+/** How long to wait for a coordinator or for a transaction to settle. */
+const patienceMs = 20_000;
+/** The same for a transaction, when it is known what its outcome will be. */
+const shortPatienceMs = 2_000;
+
+/**
+ * The group's committed offset of one partition, when no transaction can change it any more; undefined when it has none.
+ * @param known taken for the answer when a transaction stays unsettled.
+ * @throws WeirError BROKER when a transaction stays unsettled and nothing is known; else what the client throws.
+ */
+export async function committedOffset(
+  admin: Admin,
+  group: string,
+  topic: string,
+  partition: number,
+  known?: number,
+): Promise<number | undefined> {
+  for (let waited = 0, waitMs = firstWaitMs; ; waited += waitMs, waitMs = Math.min(waitMs * 2, longestWaitMs)) {
+    const answer = await fetchOffset(admin, group, topic, partition, waited < patienceMs);
+    if (typeof answer === 'number') return answer >= 0 ? answer : undefined;
+    if (answer === 'unstable' && known !== undefined && waited >= shortPatienceMs) return known;
+    if (answer === 'unstable' && waited >= patienceMs) throw unsettled(group, topic, partition);
+    await delay(waitMs);
+  }
+}
+
+async function fetchOffset(
+  admin: Admin,
+  group: string,
+  topic: string,
+  partition: number,
+  isPatient: boolean,
+): Promise<number | 'unstable' | 'unavailable'> {
+  try {
+    const [{ partitions }] = await admin.fetchOffsets({ groupId: group, topics: [topic] });
+    const offset = partitions.find((entry) => entry.partition === partition)?.offset ?? '-1';
+    return offset === unstableOffset ? 'unstable' : Number(offset);
+  } catch (error) {
+    if (isPatient && passing.has(protocolType(error) ?? '')) return 'unavailable';
+    throw error;
+  }
+}
+
+function unsettled(group: string, topic: string, partition: number): WeirError {
+  return new WeirError(
+    'BROKER',
+    `the position of group ${group} in ${topic}:${partition} is in a transaction that is neither committed nor aborted; if this ` +
+      'lasts, a broker that died has left it hanging: kafka-transactions.sh find-hanging --broker-id N --max-transaction-timeout 0 ' +
+      'names the partitions to end it in, with kafka-transactions.sh abort',
+  );
+}

@@ -1,0 +1,100 @@
+import { createRequire } from 'node:module';
+
+/**
+ * Inner parts of kafkajs 2.2.4, for what its public surface has no place for. That is its last release and package.json names it
+ * exactly; test/unit/kafka-client.test.ts fails when another version is installed, so that somebody looks here first.
+ */
+const require = createRequire(import.meta.url);
+
+/** Writes protocol fields one after the other. */
+export interface ProtocolEncoder {
+  readonly buf: Buffer;
+  readonly buffer: Buffer;
+  writeInt8(value: number): this;
+  writeInt16(value: number): this;
+  writeInt32(value: number): this;
+  writeString(value: string | null): this;
+  writeBuffer(value: Buffer): this;
+  /** A compact string. */
+  writeUVarIntString(value: string): this;
+  /** A compact array of encoders. */
+  writeUVarIntArray(values: readonly ProtocolEncoder[]): this;
+  /** Without an argument: no tagged fields. */
+  writeUVarIntBytes(value?: Buffer): this;
+}
+
+export interface ProtocolDecoder {
+  readInt16(): number;
+  readInt32(): number;
+  readInt64(): bigint;
+  readUVarIntString(): string | null;
+  readUVarIntArray<T>(read: (decoder: ProtocolDecoder) => T): T[] | null;
+  readTaggedFields(): unknown;
+}
+
+export interface ProtocolRequest {
+  readonly apiKey: number;
+  readonly apiVersion: number;
+  readonly apiName: string;
+  readonly expectResponse?: () => boolean;
+  encode(): Promise<Pick<ProtocolEncoder, 'buf' | 'buffer'>>;
+}
+
+export interface ProtocolCall {
+  readonly request: ProtocolRequest;
+  readonly response: { decode(raw: Buffer): Promise<unknown>; parse(data: never): Promise<unknown> };
+}
+
+/** One kind of request in the client's table: the versions it knows, and how each is written and read. */
+export interface RequestDefinition<Arguments> {
+  versions: string[];
+  protocol(choice: { version: number }): (what: Arguments) => ProtocolCall;
+}
+
+export interface FetchedMessage {
+  readonly isControlRecord: boolean;
+  key: Buffer | null;
+  /** The key, when it is hidden from the client (see repairs.ts). */
+  hiddenKey?: Buffer;
+}
+
+export interface FetchAnswer {
+  readonly responses: readonly {
+    readonly partitions: readonly {
+      readonly abortedTransactions?: readonly unknown[];
+      readonly messages: readonly FetchedMessage[];
+    }[];
+  }[];
+}
+
+export interface CoordinatorQuery {
+  readonly groupId: string;
+  /** 0 of a group, 1 of transactions. */
+  readonly coordinatorType?: number;
+}
+
+type Class<Instance> = { readonly prototype: Instance };
+
+const load = <T>(path: string) => require(`kafkajs/src/${path}.js`) as T;
+
+export const Encoder = load<new (initialSize?: number) => ProtocolEncoder>('protocol/encoder');
+export const Decoder = load<new (bytes: Buffer) => ProtocolDecoder>('protocol/decoder');
+export const errorFromCode = load<{ createErrorFromCode(code: number): Error }>('protocol/error').createErrorFromCode;
+/** The client's table of requests; what is put in is used by every client of the process. */
+export const definitionOf = <Arguments>(name: 'offsetFetch' | 'produce') =>
+  load<RequestDefinition<Arguments>>(`protocol/requests/${name}/index`);
+export const Broker =
+  load<
+    Class<{
+      fetch(query: object): Promise<FetchAnswer>;
+      findGroupCoordinator(query: CoordinatorQuery): Promise<object>;
+    }>
+  >('broker/index');
+export const RequestQueue =
+  load<Class<{ readonly pending: readonly unknown[]; scheduleCheckPendingRequests(): void }>>(
+    'network/requestQueue/index',
+  );
+export const OffsetManager =
+  load<Class<{ setDefaultOffset(of: { topic: string; partition: number }): Promise<void> }>>(
+    'consumer/offsetManager/index',
+  );
