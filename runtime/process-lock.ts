@@ -79,6 +79,7 @@ function read(path: string): string | undefined {
 /** Removes the lock of a process that is gone; one that another process has made meanwhile is put back. */
 function takeAway(path: string, holder: string): void {
   const aside = `${path}.${process.pid}.old`;
+  if (read(path) !== holder) return;
   try {
     renameSync(path, aside);
     if (readFileSync(aside, 'utf8') !== holder) linkSync(aside, path);

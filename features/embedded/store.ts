@@ -151,9 +151,20 @@ export async function createEmbeddedStore(
   };
 }
 
-/** Pages of 8 KiB: entities are small, and of each page that changes a copy is written. */
+/**
+ * Pages of 8 KiB: entities are small, and of each page that changes a copy is written. Without event-turn batching a failed commit
+ * rejects the flush alone, not a promise that nobody has.
+ */
 function openRoot(path: string): RootDatabase<Buffer, Buffer> {
-  return open({ path, noSubdir: false, pageSize: 8192, maxDbs: 64, encoding: 'binary', keyEncoding: 'binary' });
+  return open({
+    path,
+    noSubdir: false,
+    pageSize: 8192,
+    maxDbs: 64,
+    eventTurnBatching: false,
+    encoding: 'binary',
+    keyEncoding: 'binary',
+  });
 }
 
 async function dropUnused(root: RootDatabase<Buffer, Buffer>, states: Record<string, number>, nowMs: number) {
@@ -188,7 +199,8 @@ function draftFacts(
 async function unwritable(path: string, error: unknown): Promise<WeirError> {
   const cause = await (error as { commitError?: Promise<unknown> }).commitError?.catch((reason: unknown) => reason);
   const message = describeError(cause ?? error);
-  const why = /ENOSPC|No space left/.test(message) ? 'the disk is full' : message;
+  // LMDB takes a write that is cut short by a full disk for an input/output error.
+  const why = /ENOSPC|No space left|Input\/output/.test(message) ? `the disk is full or fails (${message})` : message;
   return new WeirError(
     'STORE',
     `the state folder ${path} cannot be written: ${why}; what is stored stays, and the write is repeated`,
