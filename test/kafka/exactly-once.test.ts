@@ -12,90 +12,39 @@ import {
   handbookHeader,
   readHandbook,
 } from '../support/handbook.ts';
+import { createHandbookJob, expectExactlyOnce, type PublishedRecord } from '../support/handbook-job.ts';
 import { type TestKafka, testKafka } from '../support/kafka.ts';
 import { runWeir, startWeir } from '../support/weir-process.ts';
 
-const rowCount = 50_000;
-const partitions = 4;
-
-interface Published {
-  readonly transaction_id: string;
-  readonly features: Record<string, number>;
-  readonly source_position: { partition: number; offset: number };
-}
+/** `npm run handbook` runs the whole file. */
+const rowCount = Number(process.env.WEIR_TEST_HANDBOOK_ROWS ?? 50_000);
 
 let rows: HandbookRow[];
 let wanted: Map<string, Record<string, number>>;
-let kafkaService: KafkaService;
-let redis: RedisService;
+let services: { kafka: KafkaService; redis: RedisService };
 let kafka: TestKafka;
 let folder: string;
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'weir-exactly-once-'));
-  [rows, kafkaService, redis] = await Promise.all([readHandbook(rowCount), startKafka(), startRedis()]);
+  const [read, kafkaService, redis] = await Promise.all([readHandbook(rowCount), startKafka(), startRedis()]);
+  rows = read;
+  services = { kafka: kafkaService, redis };
   wanted = bruteForceFeatures(rows);
   kafka = testKafka(kafkaService.brokers);
 }, 240_000);
 
 afterAll(async () => {
   await kafka?.close();
-  await Promise.all([kafkaService?.stop(), redis?.stop()]);
+  await Promise.all([services?.kafka.stop(), services?.redis.stop()]);
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Fills a topic with the rows, keyed by customer, and answers the command line of a job over it. */
-async function makeJob(name: string): Promise<string[]> {
-  for (const topic of [`${name}.in`, `${name}.scored`, `${name}.dead`]) await kafka.createTopic(topic, partitions);
-  await kafka.produce(
-    `${name}.in`,
-    rows.map(({ transaction_id, ts_ms, customer_id, terminal_id, amountMinor, fraud }) => ({
-      key: customer_id,
-      value: JSON.stringify({
-        transaction_id,
-        ts_ms,
-        customer_id,
-        terminal_id,
-        amount: (amountMinor / 100).toFixed(2),
-        fraud,
-      }),
-    })),
-  );
-  const settings = {
-    job: name,
-    'source.kafka.topic': `${name}.in`,
-    'source.kafka.group': name,
-    'sink.kafka.topic': `${name}.scored`,
-    'sink.kafka.dead_letters': `${name}.dead`,
-  };
-  const overrides = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
-  return ['run', '--config', 'examples/handbook/kafka.yaml', '--until-end', ...overrides];
-}
-
-const environment = () => ({ KAFKA_BROKERS: kafkaService.brokers.join(','), REDIS_URL: redis.url });
-
-async function published(topic: string) {
-  return (await kafka.readCommitted(topic)).map((record) => ({
-    ...record,
-    data: JSON.parse(record.value) as Published,
-  }));
-}
-
-/** Every transaction once, in input order per partition, with customer features equal to brute force. */
-function expectExactlyOnce(records: Awaited<ReturnType<typeof published>>) {
-  const ids = records.map(({ data }) => data.transaction_id);
-  expect(new Set(ids).size).toBe(ids.length);
-  expect(ids.length).toBe(rows.length);
-  const faults = records.flatMap(({ data }) =>
-    differences(data.transaction_id, data.features, wanted.get(data.transaction_id)!, 'customer.'),
-  );
-  expect(faults.slice(0, 5)).toEqual([]);
-  for (let partition = 0; partition < partitions; partition++) {
-    const offsets = records
-      .filter((record) => record.partition === partition)
-      .map(({ data }) => data.source_position.offset);
-    expect(offsets).toEqual([...offsets].sort((a, b) => a - b));
-  }
+/** Runs the command until the input's end, and expects that it ends well. */
+async function runToEnd({ args, env }: { args: readonly string[]; env: Readonly<Record<string, string>> }) {
+  const { code, stderr, stdout } = await runWeir([...args, '--until-end', '--json'], env);
+  expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+  return JSON.parse(stdout) as { published: number; dead_letters: number };
 }
 
 describe('the Handbook job, exactly once', () => {
@@ -103,19 +52,21 @@ describe('the Handbook job, exactly once', () => {
     const input = join(folder, 'handbook.csv');
     writeFileSync(input, `${handbookHeader}\n${rows.map(({ line }) => line).join('\n')}\n`);
     const output = join(folder, 'risk.jsonl');
-    const { code, stderr } = await runWeir(
-      [
-        ...['run', '--config', 'examples/handbook/weir.yaml', '--until-end', '--json'],
-        ...['--set', `state.embedded.path=${join(folder, 'state')}`],
-        ...['--set', `sink.file.path=${output}`, '--set', `sink.file.dead_letters=${join(folder, 'dead.jsonl')}`],
-      ],
-      { HANDBOOK_CSV: input },
-    );
-    expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+    const settings = {
+      'state.embedded.path': join(folder, 'state'),
+      'sink.file.path': output,
+      'sink.file.dead_letters': join(folder, 'dead.jsonl'),
+    };
+    const overrides = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
+    const args = ['run', '--config', 'examples/handbook/weir.yaml', ...overrides];
+    expect(await runToEnd({ args, env: { HANDBOOK_CSV: input } })).toMatchObject({
+      published: rows.length,
+      dead_letters: 0,
+    });
     const events = readFileSync(output, 'utf8')
       .trimEnd()
       .split('\n')
-      .map((line) => JSON.parse(line).data as Published);
+      .map((line) => (JSON.parse(line) as { data: PublishedRecord['data'] }).data);
     expect(events.map((event) => event.transaction_id)).toEqual(rows.map((row) => row.transaction_id));
     const faults = events.flatMap((event) =>
       differences(event.transaction_id, event.features, wanted.get(event.transaction_id)!),
@@ -125,56 +76,63 @@ describe('the Handbook job, exactly once', () => {
   }, 300_000);
 
   it('gives the same customer features through four partitions, Redis and transactions', async () => {
-    const args = await makeJob('whole');
-    const { code, stderr } = await runWeir(args, environment());
-    expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
-    const records = await published('whole.scored');
-    expectExactlyOnce(records);
-    expect(await kafka.readCommitted('whole.dead')).toEqual([]);
+    const job = await createHandbookJob('whole', kafka, services);
+    await job.produce(rows);
+    expect(await runToEnd(job)).toMatchObject({ published: rows.length, dead_letters: 0 });
+    const records = await job.published();
+    expectExactlyOnce(records, rows, wanted);
+    expect(await job.deadLetters()).toEqual([]);
 
     const ajv = new Ajv2020({ strict: false });
-    (addFormats as unknown as (ajv: Ajv2020) => void)(ajv);
+    addFormats.default(ajv);
     const validate = ajv.compile(JSON.parse(readFileSync('docs/schemas/risk-event.schema.json', 'utf8')));
     for (const { data } of records)
-      if (!validate(data)) throw new Error(`${data.transaction_id}: ${ajv.errorsText(validate.errors)}`);
+      expect({ data, faults: validate(data) ? [] : validate.errors }).toEqual({ data, faults: [] });
     expect(records[0].headers).toMatchObject({
       ce_specversion: '1.0',
       ce_type: 'weir.risk.scored.v1',
+      ce_id: expect.stringMatching(/^whole\.in:\d:\d+$/),
       'content-type': 'application/json',
     });
-
-    const bootstrap = ['--bootstrap-server', kafkaService.brokers[0], '--topic', 'whole.scored', '--from-beginning'];
-    const printed = await kafkaService.consoleConsumer([
-      ...bootstrap,
-      '--max-messages',
-      '100',
-      '--isolation-level',
-      'read_committed',
-    ]);
-    expect(
-      printed
-        .trim()
-        .split('\n')
-        .filter((line) => line.startsWith('{"')).length,
-    ).toBe(100);
   }, 300_000);
 
+  it("is read by the Kafka distribution's own console consumer", async () => {
+    const printed = await services.kafka.consoleConsumer([
+      ...['--bootstrap-server', services.kafka.brokers[0], '--topic', 'whole.scored', '--from-beginning'],
+      ...['--max-messages', '100', '--isolation-level', 'read_committed'],
+    ]);
+    const events = printed.split('\n').filter((line) => line.startsWith('{'));
+    expect(events.map((line) => (JSON.parse(line) as { decision: string }).decision)).toHaveLength(100);
+  }, 120_000);
+
   it('publishes each transaction once, with the same features, through three kill -9', async () => {
-    const args = await makeJob('killed');
+    const job = await createHandbookJob('killed', kafka, services);
+    await job.produce(rows);
     for (const share of [0.15, 0.4, 0.7]) {
-      const weir = startWeir(args, environment());
-      const isThere = kafka.waitForCommitted('killed.scored', Math.floor(rows.length * share));
-      await Promise.race([
-        isThere,
-        weir
-          .ended()
-          .then((code) => Promise.reject(new Error(`weir ended with ${code} before it was killed: ${weir.stderr()}`))),
-      ]);
+      const weir = startWeir(job.args, job.env);
+      const hasEnded = weir.ended().then((code) => {
+        throw new Error(`weir ended with ${code} before it was killed: ${weir.stderr()}`);
+      });
+      await Promise.race([job.waitForPublished(Math.floor(rows.length * share)), hasEnded]);
+      hasEnded.catch(() => undefined);
       weir.kill('SIGKILL');
       expect(await weir.ended()).toBe('SIGKILL');
     }
-    const { code, stderr } = await runWeir(args, environment());
-    expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
-    expectExactlyOnce(await published('killed.scored'));
+    await runToEnd(job);
+    expectExactlyOnce(await job.published(), rows, wanted);
   }, 400_000);
+
+  it('shares the partitions among processes', async () => {
+    const job = await createHandbookJob('shared', kafka, services);
+    await job.produce(rows);
+    const { code, stdout, stderr } = await runWeir([...job.args, '--until-end', '--json', '--processes', '2'], job.env);
+    expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+    const each = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as { published: number }).published);
+    expect(each).toHaveLength(2);
+    expect(each[0] + each[1]).toBe(rows.length);
+    expectExactlyOnce(await job.published(), rows, wanted);
+  }, 300_000);
 });

@@ -36,7 +36,8 @@ export function testKafka(brokers: readonly string[]): TestKafka {
     await consumer.subscribe({ topic, fromBeginning: true });
     let isDone = false;
     await new Promise<void>((resolve, reject) => {
-      consumer.on(consumer.events.CRASH, ({ payload }) => reject(payload.error));
+      // A coordinator that is still loading, say, is no reason to give up: the client begins again by itself.
+      consumer.on(consumer.events.CRASH, ({ payload }) => payload.restart || reject(payload.error));
       const eachBatch = async ({ batch }: EachBatchPayload) => {
         for (const message of batch.messages) isDone ||= see(batch.partition, message);
         if (isDone) resolve();

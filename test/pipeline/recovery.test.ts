@@ -1,0 +1,134 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { Redis } from 'ioredis';
+import { type KafkaService, type RedisService, startKafka, startRedis } from '../../infra/services/start.ts';
+import { bruteForceFeatures, type HandbookRow, readHandbook } from '../support/handbook.ts';
+import { createHandbookJob, expectExactlyOnce, type HandbookJob } from '../support/handbook-job.ts';
+import { type TestKafka, testKafka } from '../support/kafka.ts';
+import { startWeir, type WeirProcess } from '../support/weir-process.ts';
+
+const rowCount = 8_000;
+const half = rowCount / 2;
+
+let rows: HandbookRow[];
+let wanted: Map<string, Record<string, number>>;
+let services: { kafka: KafkaService; redis: RedisService };
+let kafka: TestKafka;
+let processes: WeirProcess[] = [];
+
+beforeAll(async () => {
+  // Services of our own: they are killed here.
+  delete process.env.WEIR_TEST_REDIS_URL;
+  delete process.env.WEIR_TEST_KAFKA_BROKERS;
+  const [read, kafkaService, redis] = await Promise.all([readHandbook(rowCount), startKafka(), startRedis()]);
+  rows = read;
+  wanted = bruteForceFeatures(rows);
+  services = { kafka: kafkaService, redis };
+  kafka = testKafka(kafkaService.brokers);
+}, 240_000);
+afterEach(async () => {
+  for (const weir of processes) {
+    weir.kill('SIGCONT');
+    weir.kill('SIGKILL');
+    await weir.ended();
+  }
+  processes = [];
+});
+afterAll(async () => {
+  await kafka?.close();
+  await Promise.all([services?.kafka.stop(), services?.redis.stop()]);
+});
+
+function start({ args, env }: HandbookJob): WeirProcess {
+  const weir = startWeir(args, env);
+  processes.push(weir);
+  return weir;
+}
+
+/** The job with the first half of the rows published. */
+async function halfDone(name: string): Promise<{ job: HandbookJob; weir: WeirProcess }> {
+  const job = await createHandbookJob(name, kafka, services);
+  await job.produce(rows.slice(0, half));
+  const weir = start(job);
+  await job.waitForPublished(half);
+  return { job, weir };
+}
+
+/** Sends the second half, waits until it is published, and ends the process in order. */
+async function finish(job: HandbookJob, weir: WeirProcess): Promise<void> {
+  await job.produce(rows.slice(half));
+  await job.waitForPublished(rowCount);
+  weir.kill('SIGTERM');
+  expect({ code: await weir.ended(), bug: /INTERNAL|bug in weir/.test(weir.stderr()) }).toEqual({
+    code: 0,
+    bug: false,
+  });
+  expectExactlyOnce(await job.published(), rows, wanted);
+}
+
+async function wipeRedis(): Promise<void> {
+  const redis = new Redis(services.redis.url);
+  await redis.flushall();
+  redis.disconnect();
+}
+
+describe('what fails in the middle', () => {
+  it('Redis loses everything while no process runs: state is rebuilt from the log, publishing nothing', async () => {
+    const { job, weir } = await halfDone('redis-lost');
+    weir.kill('SIGKILL');
+    await weir.ended();
+    await wipeRedis();
+    await finish(job, start(job));
+  }, 200_000);
+
+  it('Redis crashes under a running process and comes back empty: it goes on, with the same features', async () => {
+    const { job, weir } = await halfDone('redis-crashed');
+    await services.redis.kill();
+    await job.produce(rows.slice(half, half + 1000));
+    await services.redis.restart();
+    await job.produce(rows.slice(half + 1000));
+    await job.waitForPublished(rowCount);
+    weir.kill('SIGTERM');
+    expect(await weir.ended()).toBe(0);
+    expectExactlyOnce(await job.published(), rows, wanted);
+    // What it stored afterwards is whole: another process goes by it.
+    const redis = new Redis(services.redis.url);
+    expect(await redis.dbsize()).toBeGreaterThan(100);
+    redis.disconnect();
+  }, 200_000);
+
+  it('the broker restarts under a running process: it goes on', async () => {
+    const { job, weir } = await halfDone('broker-restarted');
+    await services.kafka.restart();
+    await finish(job, weir);
+  }, 200_000);
+
+  it('a process is paused until another has its partitions, then wakes: it cannot publish', async () => {
+    const { job, weir } = await halfDone('zombie');
+    weir.kill('SIGSTOP');
+    await job.produce(rows.slice(half, half + 1000));
+    const heir = start(job);
+    await job.waitForPublished(half + 1000);
+    weir.kill('SIGCONT');
+    await job.produce(rows.slice(half + 1000));
+    await job.waitForPublished(rowCount);
+    for (const each of [weir, heir]) each.kill('SIGTERM');
+    expect(await Promise.all([weir.ended(), heir.ended()])).toEqual([0, 0]);
+    expectExactlyOnce(await job.published(), rows, wanted);
+  }, 200_000);
+
+  it('processes come and go under load', async () => {
+    const { job, weir } = await halfDone('coming-and-going');
+    const second = start(job);
+    await job.produce(rows.slice(half, half + 2000));
+    await job.waitForPublished(half + 1000);
+    weir.kill('SIGTERM');
+    const third = start(job);
+    await job.produce(rows.slice(half + 2000));
+    await job.waitForPublished(rowCount - 500);
+    second.kill('SIGKILL');
+    await job.waitForPublished(rowCount);
+    third.kill('SIGTERM');
+    expect([await weir.ended(), await second.ended(), await third.ended()]).toEqual([0, 'SIGKILL', 0]);
+    expectExactlyOnce(await job.published(), rows, wanted);
+  }, 200_000);
+});
