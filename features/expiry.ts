@@ -4,13 +4,20 @@
  * and fences a lifetime well below that reserve: after a longer stop the fence is gone, and the partition is rebuilt from the
  * log instead of going on with state of which some may be gone.
  */
-const dayMs = 86_400_000;
+const hourMs = 3_600_000;
+const dayMs = 24 * hourMs;
 const reserveMs = 4 * dayMs;
 
-/** From the last write of a sub-state. */
-export function subStateLifetimeMs(retentionMs: number): number {
-  return retentionMs + reserveMs;
+/**
+ * When a sub-state that is written now may go: seconds since the epoch, rounded up to the hour, so that most writes of an entity find
+ * the same expiry set already.
+ */
+export function subStateExpiry(nowMs: number, retentionMs: number): number {
+  return Math.ceil((nowMs + retentionMs + reserveMs) / hourMs) * (hourMs / 1000);
 }
+
+/** No sub-state goes earlier than this after it was written. */
+export const leastLifetimeMs = reserveMs;
 
 /** From the last flush of a partition. */
 export const fenceLifetimeMs = 3 * dayMs;

@@ -1,7 +1,7 @@
 import { type Database, open, type RootDatabase } from 'lmdb';
 import type { Clock } from '../../runtime/clock.ts';
 import { describeError, WeirError } from '../../runtime/errors.ts';
-import { fenceLifetimeMs, subStateLifetimeMs } from '../expiry.ts';
+import { fenceLifetimeMs, leastLifetimeMs, subStateExpiry } from '../expiry.ts';
 import type { StateStore, SubStateChange } from '../store.ts';
 import type { EmbeddedStoreConfig } from './config.ts';
 import { entityKey, hasExpired, mergeSubState, readEntity } from './entry.ts';
@@ -86,7 +86,7 @@ export async function createEmbeddedStore(
     const puts: [Buffer, Buffer][] = [];
     for (const change of changes) {
       const key = entityKey(change.type, change.id);
-      const expiry = now + Math.ceil(subStateLifetimeMs(retentionMs(change.type)) / 1000);
+      const expiry = subStateExpiry(clock.now(), retentionMs(change.type));
       const value = mergeSubState(lookUp(key), draft.sequence, number, change, expiry, now);
       if (value !== undefined) puts.push([key, value]);
     }
@@ -107,7 +107,7 @@ export async function createEmbeddedStore(
   /** Some entities further on whose time is over, half as many looked at as are written: all get their turn, and nothing stops. */
   function sweep(changes: number, now: number): { keys: Buffer[]; to: Buffer | undefined } {
     const keys: Buffer[] = [];
-    if (now < facts.since + Math.floor(subStateLifetimeMs(0) / 1000)) return { keys, to: undefined };
+    if (now < facts.since + leastLifetimeMs / 1000) return { keys, to: undefined };
     const limit = 16 + (changes >> 1);
     let to: Buffer | undefined;
     let looked = 0;

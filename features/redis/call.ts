@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { Command, type Pipeline, type Redis } from 'ioredis';
+import { Command, type Redis } from 'ioredis';
 
 /** A Lua script beside this file, and the digest that Redis knows it by. */
 export interface Script {
@@ -14,46 +14,57 @@ export function readScript(name: string): Script {
 }
 
 /**
- * Writes one call of a script in Redis's protocol into one buffer: a call has hundreds of arguments, and the client's own way makes
- * several objects of each.
+ * Script calls in Redis's protocol, written into one buffer that is used again and again: a call has hundreds of arguments, and the
+ * client's own way makes several objects of each.
  */
 export interface CallWriter {
+  /**
+   * Begins a call; so many keys and other arguments have to follow.
+   * @param bound at least the bytes of all arguments, each with `argumentOverhead`.
+   */
+  begin(script: Script, keys: number, args: number, bound: number): void;
   text(value: string): void;
   integer(value: number): void;
-  bytes(value: Uint8Array): void;
+  /** Several f64, big-endian, as one argument. */
+  doubles(count: number, numberAt: (index: number) => number): void;
   /** One argument of f64 offset, u32 expiry in seconds, and the bytes: a sub-state as it is stored. */
   subState(offset: number, expiry: number, value: Uint8Array): void;
-  end(): Buffer;
+  /** The calls written since the last reset. Views: valid until then. */
+  calls(): Buffer[];
+  reset(): void;
 }
 
 /** Bytes that an argument takes besides its content, at most. */
 export const argumentOverhead = 16;
 export const subStateHeader = 12;
 const callOverhead = 128;
+const firstBytes = 1 << 16;
+/** A larger buffer is given back after use. */
+const keptBytes = 1 << 22;
 
-/** @param bound at least the bytes of all arguments, each with `argumentOverhead`. */
-export function writeCall(script: Script, keys: number, args: number, bound: number): CallWriter {
-  const out = Buffer.allocUnsafe(callOverhead + bound);
-  let at = out.write(
-    `*${3 + keys + args}\r\n$7\r\nEVALSHA\r\n$40\r\n${script.sha}\r\n$${String(keys).length}\r\n${keys}\r\n`,
-    0,
-  );
+export function createCallWriter(): CallWriter {
+  let out = Buffer.allocUnsafeSlow(firstBytes);
+  let at = 0;
+  const starts: number[] = [];
+
+  function reserve(bytes: number): void {
+    if (out.length - at >= bytes) return;
+    const larger = Buffer.allocUnsafeSlow(Math.max(2 * out.length, at + bytes));
+    out.copy(larger, 0, 0, at);
+    out = larger;
+  }
 
   function length(value: number): void {
     out[at++] = 36; // $
-    digits(value);
-    lineEnd();
-  }
-
-  function digits(value: number): void {
-    let rest = value;
     let end = at + 1;
     for (let most = 10; value >= most; most *= 10) end++;
     at = end;
+    let rest = value;
     do {
       out[--end] = 48 + (rest % 10);
       rest = Math.floor(rest / 10);
     } while (rest > 0);
+    lineEnd();
   }
 
   function lineEnd(): void {
@@ -61,29 +72,33 @@ export function writeCall(script: Script, keys: number, args: number, bound: num
     out[at++] = 10;
   }
 
+  function text(value: string): void {
+    const start = at;
+    length(value.length);
+    const written = out.write(value, at);
+    if (written === value.length) at += written;
+    else {
+      at = start;
+      length(written);
+      at += out.write(value, at);
+    }
+    lineEnd();
+  }
+
   return {
-    text(value) {
-      const start = at;
-      length(value.length);
-      const written = out.write(value, at);
-      if (written === value.length) at += written;
-      else {
-        at = start;
-        length(written);
-        at += out.write(value, at);
-      }
-      lineEnd();
+    begin(script, keys, args, bound) {
+      reserve(callOverhead + bound);
+      starts.push(at);
+      at += out.write(`*${3 + keys + args}\r\n`, at);
+      text('EVALSHA');
+      text(script.sha);
+      text(String(keys));
     },
-    integer(value) {
-      const text = String(value);
-      length(text.length);
-      at += out.write(text, at);
-      lineEnd();
-    },
-    bytes(value) {
-      length(value.length);
-      out.set(value, at);
-      at += value.length;
+    text,
+    integer: (value) => text(String(value)),
+    doubles(count, numberAt) {
+      length(8 * count);
+      for (let index = 0; index < count; index++) at = out.writeDoubleBE(numberAt(index), at);
       lineEnd();
     },
     subState(offset, expiry, value) {
@@ -94,7 +109,12 @@ export function writeCall(script: Script, keys: number, args: number, bound: num
       at += value.length;
       lineEnd();
     },
-    end: () => out.subarray(0, at),
+    calls: () => starts.map((start, index) => out.subarray(start, starts[index + 1] ?? at)),
+    reset() {
+      if (out.length > keptBytes) out = Buffer.allocUnsafeSlow(firstBytes);
+      at = 0;
+      starts.length = 0;
+    },
   };
 }
 
@@ -105,16 +125,20 @@ export function encodeGet(key: string): Buffer {
 /** An answer: nested arrays of buffers and numbers, or the error that Redis gave instead. */
 export type Reply = Error | Buffer | number | null | readonly Reply[];
 
-/** Sends the calls in one write and waits for all answers: one round trip. Errors come as values, one per call. */
-export async function exchange(redis: Redis, calls: readonly Buffer[]): Promise<Reply[]> {
-  const pipeline = redis.pipeline();
-  for (const bytes of calls) {
-    const command = new Command('evalsha', []);
+/**
+ * Sends the calls in one write and waits for all answers: one round trip. Errors come as values, one per call. There has to be a
+ * connection.
+ */
+export function exchange(redis: Redis, calls: readonly Buffer[]): Promise<Reply[]> {
+  const { stream } = redis;
+  stream.cork();
+  const answers = calls.map((bytes) => {
+    const command = new Command('evalsha');
     command.toWritable = () => bytes;
-    (pipeline as unknown as Pipeline).sendCommand(command);
-  }
-  const answers = (await pipeline.exec()) as [Error | null, Reply][];
-  return answers.map(([error, reply]) => error ?? reply);
+    return (redis.sendCommand(command) as Promise<Reply>).catch((error: Error) => error);
+  });
+  stream.uncork();
+  return Promise.all(answers);
 }
 
 /** Payload bytes of an answer. */

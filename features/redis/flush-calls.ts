@@ -1,6 +1,6 @@
-import { fenceLifetimeMs, subStateLifetimeMs } from '../expiry.ts';
+import { fenceLifetimeMs, subStateExpiry } from '../expiry.ts';
 import type { SubStateChange } from '../store.ts';
-import { argumentOverhead, readScript, subStateHeader, writeCall } from './call.ts';
+import { argumentOverhead, type CallWriter, readScript, subStateHeader } from './call.ts';
 import type { RedisKeys } from './keys.ts';
 
 export const flushScript = readScript('flush.lua');
@@ -65,19 +65,20 @@ function waves(chunks: readonly FlushChunk[]): FlushChunk[][] {
   return all;
 }
 
-/** The call of a chunk; flush.lua says what its arguments are. */
-export function encodeFlush(
+/** Writes the call of a chunk; flush.lua says what its arguments are. */
+export function writeFlush(
+  call: CallWriter,
   { group, changes: indexes, isLast }: FlushChunk,
   changes: readonly SubStateChange[],
   { partition, fence, confirmed, nowMs, retentionMs }: FlushFacts,
   keys: RedisKeys,
-): Buffer {
+): void {
   const fenceKey = keys.fence(group, partition);
   let bound = 7 * argumentOverhead + 3 * (fenceKey.length + partition.length) + 5 * 20;
   for (const index of indexes) {
     bound += 2 * argumentOverhead + keys.bound(changes[index], group) + subStateHeader + changes[index].bytes.length;
   }
-  const call = writeCall(flushScript, 1 + indexes.length, 6 + indexes.length, bound);
+  call.begin(flushScript, 1 + indexes.length, 6 + indexes.length, bound);
   call.text(fenceKey);
   for (const index of indexes) call.text(keys.entityPrefixes(changes[index].type)[group] + changes[index].id);
   const now = Math.floor(nowMs / 1000);
@@ -89,7 +90,6 @@ export function encodeFlush(
   call.integer(fenceLifetimeMs / 1000);
   for (const index of indexes) {
     const { type, offset, bytes } = changes[index];
-    call.subState(offset, now + Math.ceil(subStateLifetimeMs(retentionMs(type)) / 1000), bytes);
+    call.subState(offset, subStateExpiry(nowMs, retentionMs(type)), bytes);
   }
-  return call.end();
 }

@@ -21,7 +21,11 @@ for i = 2, #KEYS do
   local key, value = KEYS[i], ARGV[i + 5]
   local offset, expiry = unpack('>dI4', value)
   local held = call('HMGET', key, partition, 'v')
-  if not held[1] or unpack('>d', held[1]) < offset then
+  local heldOffset, heldExpiry = -1, 0
+  if held[1] then
+    heldOffset, heldExpiry = unpack('>dI4', held[1])
+  end
+  if heldOffset < offset then
     local version = least
     if held[2] then
       local last = tonumber(held[2])
@@ -30,7 +34,10 @@ for i = 2, #KEYS do
       end
     end
     call('HSET', key, 'v', version, partition, value)
-    call('EXPIRE', key, expiry - now)
+    -- Expiries are rounded up to the hour: the same one has been set already.
+    if heldExpiry ~= expiry then
+      call('EXPIRE', key, expiry - now)
+    end
   end
 end
 local advanced = tonumber(ARGV[5])

@@ -1,6 +1,6 @@
 import { WeirError } from '../../runtime/errors.ts';
 import type { LoadedEntity, LoadRequest, StoredSubState } from '../store.ts';
-import { argumentOverhead, type Reply, readScript, subStateHeader, writeCall } from './call.ts';
+import { argumentOverhead, type CallWriter, type Reply, readScript, subStateHeader } from './call.ts';
 import type { RedisKeys } from './keys.ts';
 
 export const loadScript = readScript('load.lua');
@@ -35,29 +35,24 @@ export function planLoad(requests: readonly LoadRequest[], keys: RedisKeys): Loa
   return waves;
 }
 
-/** The call of a chunk; load.lua says what its arguments are. */
-export function encodeLoad(
+/** Writes the call of a chunk; load.lua says what its arguments are. */
+export function writeLoad(
+  call: CallWriter,
   chunk: LoadChunk,
   requests: readonly LoadRequest[],
   owned: ReadonlySet<string>,
   keys: RedisKeys,
   nowMs: number,
-): Buffer {
+): void {
   const group = keys.groupOf(requests[chunk[0]].id);
   let bound = 2 * argumentOverhead + 20 + 8 * chunk.length;
   for (const index of chunk) bound += argumentOverhead + keys.bound(requests[index], group);
   for (const name of owned) bound += argumentOverhead + 3 * name.length;
-  const call = writeCall(loadScript, chunk.length, 2 + owned.size, bound);
-  const versions = Buffer.allocUnsafe(8 * chunk.length);
-  for (let k = 0; k < chunk.length; k++) {
-    const { type, id, version } = requests[chunk[k]];
-    call.text(keys.entityPrefixes(type)[group] + id);
-    versions.writeDoubleBE(version, 8 * k);
-  }
+  call.begin(loadScript, chunk.length, 2 + owned.size, bound);
+  for (const index of chunk) call.text(keys.entityPrefixes(requests[index].type)[group] + requests[index].id);
   call.integer(Math.floor(nowMs / 1000));
-  call.bytes(versions);
+  call.doubles(chunk.length, (k) => requests[chunk[k]].version);
   for (const name of owned) call.text(name);
-  return call.end();
 }
 
 /** Reads the answer to a chunk into the answers of its requests. */

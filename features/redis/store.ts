@@ -1,12 +1,12 @@
 import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { type LoadedEntity, LostStateError, type StateStore } from '../store.ts';
-import { encodeGet, exchange, type Reply, replyBytes } from './call.ts';
+import { type CallWriter, createCallWriter, encodeGet, exchange, type Reply, replyBytes } from './call.ts';
 import type { RedisStoreConfig } from './config.ts';
 import { connectRedis, type RedisConnection } from './connection.ts';
-import { encodeFlush, flushScript, planFlush } from './flush-calls.ts';
+import { flushScript, planFlush, writeFlush } from './flush-calls.ts';
 import { redisKeys } from './keys.ts';
-import { encodeLoad, loadScript, planLoad, readLoaded } from './load-calls.ts';
+import { loadScript, planLoad, readLoaded, writeLoad } from './load-calls.ts';
 
 export interface RedisStoreOptions {
   readonly job: string;
@@ -50,17 +50,27 @@ export async function createRedisStore(config: RedisStoreConfig, options: RedisS
     return fences;
   }
 
-  async function call(operation: 'load' | 'flush', encode: () => readonly Buffer[]): Promise<Reply[]> {
+  /** Buffers that no call is using. */
+  const writers: CallWriter[] = [];
+
+  /** Writes calls, sends them, and answers once all have succeeded. */
+  async function call(operation: 'load' | 'flush', write: (writer: CallWriter) => void): Promise<Reply[]> {
     const doing = operation === 'load' ? 'loading state' : 'storing state';
     connection.demand(doing);
-    const calls = encode();
+    const writer = writers.pop() ?? createCallWriter();
+    write(writer);
+    const calls = writer.calls();
     let replies = await roundTrip(operation, calls);
     if (replies.some(isScriptMissing)) {
       await loadScripts(connection, doing);
+      connection.demand(doing);
       replies = await roundTrip(operation, calls);
     }
     const error = replies.find((reply) => reply instanceof Error);
     if (error !== undefined) throw connection.fault(error, doing);
+    // After a fault the connection may still hold the buffer: it is not used again.
+    writer.reset();
+    writers.push(writer);
     return replies;
   }
 
@@ -82,9 +92,9 @@ export async function createRedisStore(config: RedisStoreConfig, options: RedisS
       const answers: LoadedEntity[] = new Array(requests.length);
       const nowMs = clock.now();
       for (const chunks of planLoad(requests, keys)) {
-        const replies = await call('load', () =>
-          chunks.map((chunk) => encodeLoad(chunk, requests, owned, keys, nowMs)),
-        );
+        const replies = await call('load', (writer) => {
+          for (const chunk of chunks) writeLoad(writer, chunk, requests, owned, keys, nowMs);
+        });
         for (let k = 0; k < chunks.length; k++) readLoaded(replies[k], chunks[k], answers);
       }
       return answers;
@@ -94,17 +104,21 @@ export async function createRedisStore(config: RedisStoreConfig, options: RedisS
       const fences = confirmedOf(partition);
       const facts = { partition, fence, confirmed: fences, nowMs: clock.now(), retentionMs };
       for (const chunks of planFlush(changes, keys, groups)) {
-        const replies = await call('flush', () => chunks.map((chunk) => encodeFlush(chunk, changes, facts, keys)));
+        const replies = await call('flush', (writer) => {
+          for (const chunk of chunks) writeFlush(writer, chunk, changes, facts, keys);
+        });
         if (replies.includes(0)) throw lostState(connection.address, partition);
         for (const { group, isLast } of chunks) if (isLast) fences[group] = Math.max(fences[group], fence);
       }
     },
 
     async fence(partition) {
+      const doing = `reading the fence of partition ${partition}`;
+      connection.demand(doing);
       const names = Array.from({ length: groups }, (_, group) => keys.fence(group, partition));
       const replies = await roundTrip('fence', names.map(encodeGet));
       const error = replies.find((reply) => reply instanceof Error);
-      if (error !== undefined) throw connection.fault(error, `reading the fence of partition ${partition}`);
+      if (error !== undefined) throw connection.fault(error, doing);
       const fences = Float64Array.from(replies, (reply) => (reply === null ? -1 : Number(String(reply))));
       confirmed.set(partition, fences);
       const lowest = fences.reduce((least, fence) => Math.min(least, fence));

@@ -121,12 +121,28 @@ describe('the Redis store', () => {
     const [card, device, fence] = await Promise.all(
       [`${key}:card:a`, `${key}:device:a`, `${key}:FENCE:t:0`].map((name) => client.ttl(name)),
     );
-    expect(Math.abs(card - 34 * 86_400)).toBeLessThan(10);
-    expect(Math.abs(device - 11 * 86_400)).toBeLessThan(10);
+    // Rounded up to the hour.
+    expect(Math.abs(card - 34 * 86_400 - 1_800)).toBeLessThanOrEqual(1_800 + 10);
+    expect(Math.abs(device - 11 * 86_400 - 1_800)).toBeLessThanOrEqual(1_800 + 10);
     expect(Math.abs(fence - 3 * 86_400)).toBeLessThan(10);
     await client.expire(`${key}:FENCE:t:0`, 5);
     await store.flush('t:0', [], 1);
     expect(await client.ttl(`${key}:FENCE:t:0`)).toBeGreaterThan(86_400);
+  });
+
+  it('puts the end of an entity off at least once an hour, however often it is written', async () => {
+    let now = systemClock.now();
+    const store = await open({ groups: 1 }, { clock: { ...systemClock, now: () => now } });
+    const key = `${key_prefix}:{test:0123456789ab:1:0}:card:a`;
+    await store.flush('t:0', [change('a', 1)], 1);
+    for (let hour = 0; hour < 3; hour++) {
+      await client.expire(key, 1_000);
+      for (let minute = 0; minute < 60; minute += 10, now += 600_000) {
+        const offset = 2 + hour * 60 + minute;
+        await store.flush('t:0', [change('a', offset)], offset);
+      }
+      expect(await client.ttl(key)).toBeGreaterThan(33 * 86_400);
+    }
   });
 
   it('keeps every key under the prefix, job, recipe, groups and group', async () => {
