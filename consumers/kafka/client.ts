@@ -7,6 +7,8 @@ import type { Clock } from '../../runtime/clock.ts';
 import { describeError, type ErrorCode, WeirError } from '../../runtime/errors.ts';
 import { installCodecs } from './codecs.ts';
 import type { KafkaConnection } from './config.ts';
+import { rememberCoordinators } from './coordinators.ts';
+import { installEncodedMessages } from './encoded-messages.ts';
 import { brokerFault, isRefusal, missingTopic, protocolType } from './faults.ts';
 import { repairClient } from './repairs.ts';
 import { installStableOffsets } from './stable-offsets.ts';
@@ -28,6 +30,8 @@ export function createClient(connection: KafkaConnection, log?: KafkaLog): Kafka
   repairClient();
   installStableOffsets();
   installCodecs();
+  installEncodedMessages();
+  rememberCoordinators();
   return new Kafka({
     brokers: [...connection.brokers],
     clientId: connection.client_id,

@@ -74,27 +74,32 @@ export const kafkaSourceConfig = z.strictObject({
     .meta({ description: 'Bytes of one partition held in memory before fetching pauses' }),
 });
 
-export const kafkaSinkConfig = z.strictObject({
-  topic: topicName.meta({ description: 'Topic of the risk events; it must exist' }),
-  dead_letters: topicName.meta({ description: 'Topic of the records that could not be scored; it must exist' }),
-  brokers: brokers.optional().meta({ description: "Brokers, host:port; default: the Kafka source's" }),
-  client_id: z
-    .string()
-    .min(1)
-    .optional()
-    .meta({ description: "Name in the brokers' logs and quotas; default: the source's, or weir" }),
-  tls: tls
-    .optional()
-    .meta({ description: "TLS: true, or files and options; default: the source's when brokers are absent" }),
-  sasl: sasl.optional().meta({ description: "SASL login; default: the source's when brokers are absent" }),
-  connect_timeout_ms: milliseconds(100, 600_000)
-    .default(30_000)
-    .meta({ description: 'How long to try to reach the brokers before giving up' }),
-  compression: z.enum(['none', 'gzip', 'zstd']).default('none').meta({ description: 'Compression of what is sent' }),
-  transaction_timeout_ms: milliseconds(1_000, 900_000)
-    .default(60_000)
-    .meta({ description: 'After this the broker aborts the transaction of a process that has stopped answering' }),
-});
+export const kafkaSinkConfig = z
+  .strictObject({
+    topic: topicName.meta({ description: 'Topic of the risk events; it must exist' }),
+    dead_letters: topicName.meta({ description: 'Topic of the records that could not be scored; it must exist' }),
+    brokers: brokers.optional().meta({ description: "Brokers, host:port; default: the Kafka source's" }),
+    client_id: z
+      .string()
+      .min(1)
+      .optional()
+      .meta({ description: "Name in the brokers' logs and quotas; default: the source's, or weir" }),
+    tls: tls
+      .optional()
+      .meta({ description: "TLS: true, or files and options; default: the source's when brokers are absent" }),
+    sasl: sasl.optional().meta({ description: "SASL login; default: the source's when brokers are absent" }),
+    connect_timeout_ms: milliseconds(100, 600_000)
+      .default(30_000)
+      .meta({ description: 'How long to try to reach the brokers before giving up' }),
+    compression: z.enum(['none', 'gzip', 'zstd']).default('none').meta({ description: 'Compression of what is sent' }),
+    transaction_timeout_ms: milliseconds(1_000, 900_000)
+      .default(60_000)
+      .meta({ description: 'After this the broker aborts the transaction of a process that has stopped answering' }),
+  })
+  .refine(({ topic, dead_letters }) => topic !== dead_letters, {
+    path: ['dead_letters'],
+    error: 'dead letters need another topic than risk events',
+  });
 
 export type KafkaSourceConfig = z.output<typeof kafkaSourceConfig>;
 export type KafkaSinkConfig = z.output<typeof kafkaSinkConfig>;

@@ -73,6 +73,14 @@ export interface CoordinatorQuery {
   readonly coordinatorType?: number;
 }
 
+export interface BrokerCalls {
+  fetch(query: object): Promise<FetchAnswer>;
+  addPartitionsToTxn(request: object): Promise<unknown>;
+  addOffsetsToTxn(request: object): Promise<unknown>;
+  txnOffsetCommit(request: object): Promise<unknown>;
+  endTxn(request: object): Promise<unknown>;
+}
+
 type Class<Instance> = { readonly prototype: Instance };
 
 const load = <T>(path: string) => require(`kafkajs/src/${path}.js`) as T;
@@ -83,13 +91,9 @@ export const errorFromCode = load<{ createErrorFromCode(code: number): Error }>(
 /** The client's table of requests; what is put in is used by every client of the process. */
 export const definitionOf = <Arguments>(name: 'offsetFetch' | 'produce') =>
   load<RequestDefinition<Arguments>>(`protocol/requests/${name}/index`);
-export const Broker =
-  load<
-    Class<{
-      fetch(query: object): Promise<FetchAnswer>;
-      findGroupCoordinator(query: CoordinatorQuery): Promise<object>;
-    }>
-  >('broker/index');
+export const Broker = load<Class<BrokerCalls>>('broker/index');
+export const Cluster =
+  load<Class<{ findGroupCoordinatorMetadata(query: CoordinatorQuery): Promise<object> }>>('cluster/index');
 export const RequestQueue =
   load<Class<{ readonly pending: readonly unknown[]; scheduleCheckPendingRequests(): void }>>(
     'network/requestQueue/index',

@@ -1,15 +1,21 @@
 import type { Producer } from 'kafkajs';
+import type { Clock } from '../../runtime/clock.ts';
 import { type Output, type Ownership, partitionName } from '../ports.ts';
 import { brokerFault } from './faults.ts';
 import { type Destination, sendBatch } from './send.ts';
 
 /** At-least-once: what was sent and not yet checkpointed when a process dies is sent again by the next owner. */
-export function openPlainOutput(producer: Producer, ownership: Ownership, destination: Destination): Output {
+export function openPlainOutput(
+  producer: Producer,
+  ownership: Ownership,
+  destination: Destination,
+  clock: Clock,
+): Output {
   return {
     position: () => ownership.checkpointed(),
     async publish(batch, position) {
       try {
-        await sendBatch(producer, batch, destination);
+        await sendBatch(producer, batch, destination, clock.now());
       } catch (error) {
         throw brokerFault(error, `publishing for ${partitionName(ownership)}`, destination.brokers);
       }

@@ -1,83 +1,107 @@
-import kafkajs, { type CompressionTypes, type TopicMessages, type Transaction } from 'kafkajs';
-import type { OutputBatch } from '../ports.ts';
-import { deadLetterMessages, eventMessages } from './records.ts';
+import kafkajs, { type PartitionMetadata, type TopicMessages, type Transaction } from 'kafkajs';
+import type { DeadLetter, OutputBatch, OutputEvent } from '../ports.ts';
+import { compressRecords } from './codecs.ts';
+import { encodedMessages } from './encoded-messages.ts';
+import { type EncodedRecords, encodeRecords, type RecordLayout, recordSizes } from './record-batch.ts';
 
 /** Where one input partition's output goes. */
 export interface Destination {
-  readonly topic: string;
-  /** Undefined: by key. */
-  readonly partition: number | undefined;
-  readonly deadLetterTopic: string;
-  readonly deadLetterPartition: number | undefined;
-  /** CloudEvents source and type. */
-  readonly source: string;
-  readonly type: string;
+  readonly events: TopicDestination<OutputEvent>;
+  readonly deadLetters: TopicDestination<DeadLetter>;
   readonly compression: 'none' | 'gzip' | 'zstd';
   readonly brokers: readonly string[];
 }
 
-/** The client's cost for a request grows with the square of its records per partition: no more than this in one. */
-const recordsPerRequest = 1_000;
+export interface TopicDestination<R> {
+  readonly topic: string;
+  readonly layout: RecordLayout<R>;
+  /** Undefined: by key. */
+  readonly partition: number | undefined;
+  /** How many partitions the topic has. */
+  readonly partitions: number;
+}
+
 /** Brokers take 1,048,588 bytes of one partition in a request unless told otherwise (message.max.bytes). */
 const bytesPerRequest = 1_000_000;
-/** Bytes of a record besides key and value: headers, lengths. A dead letter's message comes on top. */
-const recordOverhead = 256;
 
-/** Sends events and dead letters in order, request after request; resolves when the brokers have them all. */
+/**
+ * Sends events and dead letters in order, request after request; resolves when the brokers have them all.
+ * @param timestamp of all records, milliseconds since the epoch.
+ */
 export async function sendBatch(
   to: Pick<Transaction, 'sendBatch'>,
-  batch: OutputBatch,
+  { events, deadLetters }: OutputBatch,
   destination: Destination,
+  timestamp: number,
 ): Promise<void> {
-  const compression = compressionType(destination.compression);
-  const events = requestSizes(batch.events, ({ key, data }) => recordOverhead + (key?.length ?? 0) + data.length);
-  const letters = requestSizes(
-    batch.deadLetters,
-    ({ key, value, message }) => recordOverhead + message.length * 3 + (key?.length ?? 0) + (value?.length ?? 0),
-  );
-  for (let turn = 0, event = 0, letter = 0; turn < Math.max(events.length, letters.length); turn++) {
-    const [nextEvent, nextLetter] = [event + (events[turn] ?? 0), letter + (letters[turn] ?? 0)];
-    const part = {
-      events: batch.events.slice(event, nextEvent),
-      deadLetters: batch.deadLetters.slice(letter, nextLetter),
-    };
-    await to.sendBatch({ acks: -1, compression, topicMessages: toMessages(part, destination) });
-    [event, letter] = [nextEvent, nextLetter];
+  const streams = [
+    await encode(events, destination.events, destination.compression, timestamp),
+    await encode(deadLetters, destination.deadLetters, destination.compression, timestamp),
+  ];
+  for (let turn = 0; ; turn++) {
+    const topicMessages = streams.flatMap((stream) => messagesOf(stream, turn));
+    if (topicMessages.length === 0) return;
+    await to.sendBatch({ acks: -1, topicMessages });
   }
 }
 
-/** How many records go into each request. A record that is too large alone goes alone: the broker decides. */
-function requestSizes<T>(records: readonly T[], bytesOf: (record: T) => number): number[] {
-  const sizes: number[] = [];
-  let count = 0;
-  let bytes = 0;
+/** A topic's encoded records: for each partition the requests' shares, in order. */
+interface EncodedStream {
+  readonly topic: string;
+  readonly byPartition: ReadonlyMap<number, readonly EncodedRecords[]>;
+}
+
+function messagesOf({ topic, byPartition }: EncodedStream, turn: number): TopicMessages[] {
+  const shares = new Map<number, EncodedRecords>();
+  for (const [partition, batches] of byPartition) if (turn < batches.length) shares.set(partition, batches[turn]);
+  return shares.size > 0 ? [{ topic, messages: encodedMessages(shares) }] : [];
+}
+
+async function encode<R>(
+  records: readonly R[],
+  destination: TopicDestination<R>,
+  compression: Destination['compression'],
+  timestamp: number,
+): Promise<EncodedStream> {
+  const byPartition = new Map<number, EncodedRecords[]>();
+  for (const [partition, share] of placed(records, destination)) {
+    const batches = encodeAll(share, destination.layout, timestamp);
+    byPartition.set(partition, await Promise.all(batches.map((batch) => compressRecords(batch, compression))));
+  }
+  return { topic: destination.topic, byPartition };
+}
+
+/** Records by partition. */
+function placed<R>(records: readonly R[], { partition, ...keyed }: TopicDestination<R>): Map<number, readonly R[]> {
+  if (records.length === 0) return new Map();
+  return partition === undefined ? placedByKey(records, keyed) : new Map([[partition, records]]);
+}
+
+function placedByKey<R>(
+  records: readonly R[],
+  { topic, layout, partitions }: Omit<TopicDestination<R>, 'partition'>,
+): Map<number, R[]> {
+  const partitioner = kafkajs.Partitioners.DefaultPartitioner();
+  const partitionMetadata = Array.from({ length: partitions }, (_, partitionId) => ({ partitionId, leader: 0 }));
+  const shares = new Map<number, R[]>();
   for (const record of records) {
-    const size = bytesOf(record);
-    if (count > 0 && (count === recordsPerRequest || bytes + size > bytesPerRequest)) {
-      sizes.push(count);
-      [count, bytes] = [0, 0];
-    }
-    count++;
-    bytes += size;
+    const message = { key: layout.key(record), value: null };
+    const partition = partitioner({ topic, partitionMetadata: partitionMetadata as PartitionMetadata[], message });
+    const share = shares.get(partition);
+    if (share === undefined) shares.set(partition, [record]);
+    else share.push(record);
   }
-  if (count > 0) sizes.push(count);
-  return sizes;
+  return shares;
 }
 
-function toMessages({ events, deadLetters }: OutputBatch, destination: Destination): TopicMessages[] {
-  const topicMessages: TopicMessages[] = [];
-  if (events.length > 0) {
-    const messages = eventMessages(events, destination.source, destination.type, destination.partition);
-    topicMessages.push({ topic: destination.topic, messages });
+/** As few batches as the brokers accept. A record that is too large alone goes alone: the broker decides. */
+function encodeAll<R>(records: readonly R[], layout: RecordLayout<R>, timestamp: number): EncodedRecords[] {
+  const sizes = recordSizes(records, layout);
+  const batches: EncodedRecords[] = [];
+  for (let from = 0, to = 0, bytes = 0; to < records.length; from = to, bytes = 0) {
+    do bytes += sizes[to++];
+    while (to < records.length && bytes + sizes[to] <= bytesPerRequest);
+    batches.push(encodeRecords(records, layout, sizes, from, to, timestamp));
   }
-  if (deadLetters.length > 0) {
-    const messages = deadLetterMessages(deadLetters, destination.deadLetterPartition);
-    topicMessages.push({ topic: destination.deadLetterTopic, messages });
-  }
-  return topicMessages;
-}
-
-function compressionType(name: Destination['compression']): CompressionTypes {
-  const { GZIP, None, ZSTD } = kafkajs.CompressionTypes;
-  return { none: None, gzip: GZIP, zstd: ZSTD }[name];
+  return batches;
 }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Admin, Producer } from 'kafkajs';
 import kafkajs from 'kafkajs';
 import type { Clock } from '../../runtime/clock.ts';
@@ -6,8 +7,9 @@ import { eventSource, eventType } from '../../scoring/cloud-event.ts';
 import { type Output, type Ownership, partitionName, type Sink } from '../ports.ts';
 import { connectAdmin, createClient, type KafkaLog, type PartitionCounts, retrySettings } from './client.ts';
 import type { KafkaConnection, KafkaSinkConfig } from './config.ts';
-import { brokerFault } from './faults.ts';
+import { brokerFault, isRefusal } from './faults.ts';
 import { openPlainOutput } from './plain-output.ts';
+import { deadLetterLayout, eventLayout } from './records.ts';
 import type { Destination } from './send.ts';
 import { openTransactionalOutput } from './transactional-output.ts';
 
@@ -25,11 +27,14 @@ export interface KafkaSinkOptions {
   readonly log?: KafkaLog;
 }
 
+const retryMs = 200;
+
 export function createKafkaSink(config: KafkaSinkConfig, options: KafkaSinkOptions): Sink {
   const { connection, clock, group } = options;
   const client = createClient(connection, options.log);
   const outputs = new Set<Output>();
   const acknowledged = new Map<string, number>();
+  const layout = eventLayout(eventSource(options.job), eventType);
   let cluster: Promise<{ admin: Admin; partitions: PartitionCounts }> | undefined;
   let shared: Promise<Producer> | undefined;
 
@@ -75,13 +80,14 @@ export function createKafkaSink(config: KafkaSinkConfig, options: KafkaSinkOptio
     if (ownership.revoked.aborted) throw revoked(ownership);
     const destination = destinationOf(ownership, partitions);
     if (options.delivery === 'at-least-once') {
-      return openPlainOutput(await sharedProducer(), ownership, destination);
+      return openPlainOutput(await sharedProducer(), ownership, destination, clock);
     }
     return openTransactionalOutput(client, destination, {
       transactionalId: `${group}.${ownership.stream}.${ownership.partition}`,
       transactionTimeoutMs: config.transaction_timeout_ms,
       admin,
       group,
+      clock,
       acknowledged,
       // Positions are kept as committed offsets, and brokers take those only for topics they have. A source that is no Kafka topic
       // (a file, which has one partition) borrows the first partition of the sink's own topic: no consumer of the group reads it.
@@ -91,17 +97,16 @@ export function createKafkaSink(config: KafkaSinkConfig, options: KafkaSinkOptio
     });
   }
 
-  function destinationOf(ownership: Ownership, partitions: PartitionCounts): Destination {
+  function destinationOf({ partition }: Ownership, counts: PartitionCounts): Destination {
     // A Kafka source's partition decides the output's, so that the order of each key is kept whatever hashed the keys; from
     // elsewhere, the keys are hashed as by Kafka's own Java client.
-    const place = (topic: string) => (options.sourceIsKafka ? ownership.partition % partitions.get(topic)! : undefined);
+    const place = (topic: string) => {
+      const partitions = counts.get(topic)!;
+      return { topic, partitions, partition: options.sourceIsKafka ? partition % partitions : undefined };
+    };
     return {
-      topic: config.topic,
-      partition: place(config.topic),
-      deadLetterTopic: config.dead_letters,
-      deadLetterPartition: place(config.dead_letters),
-      source: eventSource(options.job),
-      type: eventType,
+      events: { ...place(config.topic), layout },
+      deadLetters: { ...place(config.dead_letters), layout: deadLetterLayout },
       compression: config.compression,
       brokers: connection.brokers,
     };
@@ -109,13 +114,19 @@ export function createKafkaSink(config: KafkaSinkConfig, options: KafkaSinkOptio
 
   return {
     async open(ownership) {
-      try {
-        const output = await openOutput(ownership);
-        outputs.add(output);
-        return { ...output, close: () => closeOutput(output) };
-      } catch (error) {
-        await forget();
-        throw brokerFault(error, `opening the output of ${partitionName(ownership)}`, connection.brokers);
+      const deadline = clock.monotonic() + connection.connect_timeout_ms;
+      for (;;) {
+        try {
+          const output = await openOutput(ownership);
+          outputs.add(output);
+          return { ...output, close: () => closeOutput(output) };
+        } catch (error) {
+          await forget();
+          if (error instanceof WeirError || isRefusal(error) || clock.monotonic() > deadline) {
+            throw brokerFault(error, `opening the output of ${partitionName(ownership)}`, connection.brokers);
+          }
+          await delay(retryMs);
+        }
       }
     },
     async close() {

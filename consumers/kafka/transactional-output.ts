@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import kafkajs, { type Admin, type Kafka, type Producer, type Transaction } from 'kafkajs';
+import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import type { Output, OutputBatch } from '../ports.ts';
 import { committedOffset } from './committed-offset.ts';
@@ -11,6 +12,7 @@ export interface TransactionalParts {
   readonly transactionTimeoutMs: number;
   readonly admin: Admin;
   readonly group: string;
+  readonly clock: Clock;
   /** The partition whose committed offset of the group is the input position. */
   readonly position: { readonly topic: string; readonly partition: number };
   /** Positions whose commit the broker has acknowledged to this process, by transactional id. */
@@ -104,7 +106,7 @@ async function commit(
 ): Promise<void> {
   // Side by side: neither needs the other, and both wait mostly for answers.
   const [sent, offsets] = await Promise.allSettled([
-    sendBatch(transaction, batch, destination),
+    sendBatch(transaction, batch, destination, parts.clock.now()),
     sendPosition(transaction, position, parts),
   ]);
   const failed = [sent, offsets].find((result) => result.status === 'rejected');
