@@ -75,17 +75,32 @@ async function recover(
   position: number,
   signal: AbortSignal,
 ): Promise<void> {
-  const { ownership, decoder, engine, observer } = parts;
+  const { ownership, decoder, engine, flusher, observer } = parts;
+  const name = partitionName(ownership);
   const fence = (await parts.fence()) ?? 0;
+  if (fence > position) {
+    throw new WeirError(
+      'CONFIG',
+      `the state of ${name} reaches offset ${fence}, but its output only ${position}: the output was lost or set back, and state cannot go back with it. Empty the state, or give the job another name`,
+    );
+  }
   let at = Math.max(fence, range.earliest);
   if (at >= position) return;
   observer.recovering(at, position, at > fence);
   while (at < position && !signal.aborted && !ownership.revoked.aborted) {
     const raw = upTo(await ownership.read(at), position);
+    if (raw.values.length === 0 && raw.next >= raw.end && raw.next < position) {
+      throw new WeirError(
+        'INPUT',
+        `${name} ends at ${raw.end}, but it was read to ${position} before: restore it, or begin anew with another job name`,
+      );
+    }
     const { batch } = decoder.decode(raw, ownership);
-    engine.replay(batch, await engine.load(batch), partitionName(ownership));
+    engine.replay(batch, await engine.load(batch), name);
     observer.recovered(batch.count);
     at = raw.next;
+    // All of this is published: the store may have it, which keeps a long recovery's memory and its repetition short.
+    await flusher.published(at);
   }
 }
 
@@ -114,7 +129,7 @@ async function processBatch(parts: PartitionParts, raw: RawBatch): Promise<void>
   const scored = await observer.stage('score', () => scorer.decide(decoded.batch, rows, ownership));
   const events: OutputEvent[] = scored.events.map((event, row) => ({
     ...event,
-    key: event.key === undefined ? raw.keys[decoded.batch.rawIndexes[row]] : event.key,
+    key: event.key === undefined ? decoded.keys[row] : event.key,
   }));
   if (ownership.revoked.aborted) {
     throw new WeirError(

@@ -1,7 +1,7 @@
 import type { Clock } from '../runtime/clock.ts';
 import { decodeSubState } from './codec.ts';
 import type { EntityPlan } from './plan.ts';
-import type { LoadedEntity, LoadRequest, StateStore } from './store.ts';
+import type { LoadRequest, StateStore, StoredSubState } from './store.ts';
 import { emptySubState, type SubState } from './sub-state.ts';
 
 export const neverLoaded = -1;
@@ -34,7 +34,8 @@ export interface EntityCacheOptions {
 
 export interface EntityCache {
   /**
-   * The entities of the given ids, pinned, and up to date in the store's eyes. One round trip for all that have to be loaded.
+   * The entities of the given ids, pinned, and up to date in the store's eyes. One round trip for all that have to be loaded; more
+   * only when partitions were gained or lost meanwhile.
    * @param plans entity plans; ids[k] belong to plans[k], '' for none.
    * @param count rows of each ids[k]
    */
@@ -55,6 +56,13 @@ export interface Loaded {
   release(): void;
 }
 
+interface Begun {
+  readonly pending: ReadonlySet<Promise<void>>;
+  /** Entities that were up to date, and those whose load was begun. */
+  readonly hits: number;
+  readonly misses: number;
+}
+
 interface Shelf {
   young: Map<string, Entity>;
   old: Map<string, Entity>;
@@ -64,6 +72,8 @@ interface Shelf {
 export function createEntityCache(options: EntityCacheOptions): EntityCache {
   const { store, clock, capacity, refreshMs } = options;
   const owned = new Set<string>();
+  /** Goes up whenever a partition is gained or lost: what was asked of the store before is not the whole answer any more. */
+  let epoch = 0;
   const shelves = new Map<string, Shelf>();
 
   const shelfOf = (type: string): Shelf => {
@@ -86,6 +96,28 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
     return entity;
   }
 
+  function pin(type: string, ids: readonly string[], count: number): (Entity | undefined)[] {
+    const shelf = shelfOf(type);
+    rotate(shelf);
+    const column: (Entity | undefined)[] = new Array(count);
+    for (let row = 0; row < count; row++) {
+      const id = ids[row];
+      if (id === '') continue;
+      const entity = lookUp(shelf, id) ?? newEntity(shelf, id);
+      entity.pins++;
+      column[row] = entity;
+    }
+    return column;
+  }
+
+  function newEntity(shelf: Shelf, key: string): Entity {
+    // A copy: cut out of a record, the key would keep all of the record's text in memory.
+    const id = Buffer.from(key).toString();
+    const entity = { id, subStates: [], version: neverLoaded, refreshedAt: 0, pins: 0, dirty: 0, loading: undefined };
+    shelf.young.set(id, entity);
+    return entity;
+  }
+
   /** Two generations: when the young one is full the old one goes, but for what is in use or not stored yet. */
   function rotate(shelf: Shelf): void {
     if (shelf.young.size * 2 <= capacity) return;
@@ -102,32 +134,62 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
   }
 
   async function fetch(wanted: readonly Entity[], plans: readonly EntityPlan[], now: number): Promise<void> {
+    const asked = epoch;
     const requests: LoadRequest[] = wanted.map((entity, k) => ({
       type: plans[k].type,
       id: entity.id,
       version: Math.max(0, entity.version),
     }));
-    try {
-      const answers = await store.load(requests, owned);
-      for (let k = 0; k < wanted.length; k++) adopt(wanted[k], plans[k], answers[k], now);
-    } finally {
-      for (const entity of wanted) entity.loading = undefined;
+    const answers = await store.load(requests, new Set(owned));
+    for (let k = 0; k < wanted.length; k++) {
+      adopt(wanted[k], plans[k], answers[k].subStates);
+      wanted[k].version = asked === epoch ? answers[k].version : neverLoaded;
+      wanted[k].refreshedAt = now;
     }
   }
 
-  function adopt(entity: Entity, plan: EntityPlan, answer: LoadedEntity, now: number): void {
-    for (const { partition, offset, bytes } of answer.subStates) {
+  /** Of two copies the one that reaches further counts. */
+  function adopt(entity: Entity, plan: EntityPlan, subStates: readonly StoredSubState[]): void {
+    for (const { partition, offset, bytes } of subStates) {
       const held = entity.subStates.findIndex((state) => state.partition === partition);
       if (held >= 0 && entity.subStates[held].offset >= offset) continue;
       const state = decodeSubState(bytes, plan, partition, offset);
       if (held >= 0) entity.subStates[held] = state;
       else entity.subStates.push(state);
     }
-    entity.version = answer.version;
-    entity.refreshedAt = now;
+  }
+
+  /** Begins the load of those that need one; loads that others began are to be waited for as well. */
+  function bringUpToDate(entities: Loaded['entities'], plans: readonly EntityPlan[], now: number): Begun {
+    const pending = new Set<Promise<void>>();
+    const wanted: Entity[] = [];
+    const wantedPlans: EntityPlan[] = [];
+    let hits = 0;
+    for (let k = 0; k < plans.length; k++) {
+      const { shared } = shelfOf(plans[k].type);
+      for (const entity of entities[k]) {
+        if (!entity) continue;
+        if (entity.loading) pending.add(entity.loading);
+        else if (needsLoad(entity, shared, now)) {
+          entity.loading = placeholder;
+          wanted.push(entity);
+          wantedPlans.push(plans[k]);
+        } else hits++;
+      }
+    }
+    pending.delete(placeholder);
+    if (wanted.length > 0) {
+      const loading = fetch(wanted, wantedPlans, now).finally(() => {
+        for (const entity of wanted) entity.loading = undefined;
+      });
+      for (const entity of wanted) entity.loading = loading;
+      pending.add(loading);
+    }
+    return { pending, hits, misses: wanted.length };
   }
 
   function forget(partition: string): void {
+    epoch++;
     for (const shelf of shelves.values()) {
       for (const generation of [shelf.young, shelf.old]) {
         for (const entity of generation.values()) {
@@ -142,48 +204,15 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
   return {
     async load(plans, ids, count) {
       const now = clock.monotonic();
-      const entities: (Entity | undefined)[][] = [];
-      const wanted: Entity[] = [];
-      const wantedPlans: EntityPlan[] = [];
-      const pending = new Set<Promise<void>>();
-      const pinned: Entity[] = [];
-      let hits = 0;
-      for (let k = 0; k < plans.length; k++) {
-        const shelf = shelfOf(plans[k].type);
-        rotate(shelf);
-        const row: (Entity | undefined)[] = new Array(count);
-        for (let i = 0; i < count; i++) {
-          const id = ids[k][i];
-          if (id === '') continue;
-          let entity = lookUp(shelf, id);
-          if (!entity) {
-            entity = { id, subStates: [], version: neverLoaded, refreshedAt: 0, pins: 0, dirty: 0, loading: undefined };
-            shelf.young.set(id, entity);
-          }
-          row[i] = entity;
-          entity.pins++;
-          pinned.push(entity);
-          if (entity.loading) pending.add(entity.loading);
-          else if (needsLoad(entity, shelf.shared, now)) {
-            wanted.push(entity);
-            wantedPlans.push(plans[k]);
-            entity.loading = placeholder;
-          } else hits++;
-        }
-        entities.push(row);
-      }
+      const entities = plans.map((plan, k) => pin(plan.type, ids[k], count));
       const release = () => {
-        for (const entity of pinned) entity.pins--;
+        for (const column of entities) for (const entity of column) if (entity) entity.pins--;
       };
-      options.onLookups(hits, wanted.length);
       try {
-        if (wanted.length > 0) {
-          const loading = fetch(wanted, wantedPlans, now);
-          for (const entity of wanted) entity.loading = loading;
-          pending.delete(placeholder);
-          pending.add(loading);
-        }
-        if (pending.size > 0) await Promise.all(pending);
+        let begun = bringUpToDate(entities, plans, now);
+        options.onLookups(begun.hits, begun.misses);
+        // Whoever gained or lost a partition meanwhile has set entities back to never loaded.
+        for (; begun.pending.size > 0; begun = bringUpToDate(entities, plans, now)) await Promise.all(begun.pending);
       } catch (error) {
         release();
         throw error;

@@ -93,14 +93,13 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     const offset = batch.offsets[row];
     if (offset < state.offset) return true;
     const inserted = insertEvent(state, plans[k], batch.times[row], fillFacts(k, batch));
-    if (!inserted) return false;
     state.offset = offset + 1;
     if (!state.dirty) {
       state.dirty = true;
       entity.dirty++;
       changes.push({ plan: plans[k], entity, state });
     }
-    return true;
+    return inserted;
   }
 
   return {

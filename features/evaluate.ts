@@ -1,6 +1,6 @@
 import type { EntityPlan, WindowFeature } from './plan.ts';
 import { featureStates } from './rows.ts';
-import { lastRowAt, type SubState, squareLimb } from './sub-state.ts';
+import { isInexact, lastRowAt, type SubState, squareLimb } from './sub-state.ts';
 
 const fresh = featureStates.indexOf('fresh');
 const absent = featureStates.indexOf('absent');
@@ -38,38 +38,51 @@ export interface Evaluator {
  * differences, all integers, add up. Cost: a search per distinct window edge, a subtraction per distinct reading.
  */
 export function createEvaluator(plan: EntityPlan): Evaluator {
-  const { stride, bounds, spans, readings, scans, features } = plan;
-  const edge = new Int32Array(bounds.length);
-  const sums = new Float64Array(readings.length);
+  const { stride, spans, scans } = plan;
+  // Flat columns of the plan: the loops below run for every event and sub-state.
+  const bounds = Float64Array.from(plan.bounds);
+  const longest = plan.bounds[plan.bounds.length - 1];
+  const readingAt = Int32Array.from(plan.readings, ({ at }) => at);
+  const readingFrom = Int32Array.from(plan.readings, ({ span }) => spans[span].from);
+  const readingTo = Int32Array.from(plan.readings, ({ span }) => spans[span].to);
+  const readingSkips = Int32Array.from(plan.readings, ({ span }) => (spans[span].excludeCurrent ? 1 : 0));
+  const steps = plan.features.map(stepOf);
+  const edges = new Int32Array(bounds.length);
+  const sums = new Float64Array(plan.readings.length);
   const scanned = new Float64Array(scans.length);
   const spanStates = new Uint8Array(spans.length);
 
   function reset(isStale: boolean): void {
-    sums.fill(0);
+    for (let k = 0; k < sums.length; k++) sums[k] = 0;
     for (let k = 0; k < scans.length; k++) scanned[k] = scanStart(scans[k].kind);
-    spanStates.fill(isStale ? stale : fresh);
+    for (let k = 0; k < spanStates.length; k++) spanStates[k] = isStale ? stale : fresh;
   }
 
   function add(state: SubState, moment: Moment): void {
     const { rows } = state;
+    const { time } = moment;
     let row = state.last;
-    for (let k = 0; k < edge.length; k++) edge[k] = row = lastRowAt(state, stride, moment.time - bounds[k], row);
+    for (let k = 0; k < edges.length; k++) edges[k] = row = lastRowAt(state, stride, time - bounds[k], row);
     const own = state === moment.own ? 1 : 0;
     const baseTime = rows[state.head * stride];
-    for (let k = 0; k < spans.length; k++) {
-      if (moment.time - bounds[spans[k].from] < baseTime) spanStates[k] = incomplete;
-      else if (state.inexact && spanStates[k] < approximate) spanStates[k] = approximate;
-    }
-    for (let k = 0; k < readings.length; k++) {
-      const { span, at } = readings[k];
-      const { from, to, excludeCurrent } = spans[span];
-      const high = edge[to] - (excludeCurrent ? own : 0);
-      const low = edge[from];
+    if (time - longest < baseTime || isInexact(state)) mark(time, baseTime, isInexact(state));
+    for (let k = 0; k < sums.length; k++) {
+      const at = readingAt[k];
+      const high = edges[readingTo[k]] - (readingSkips[k] & own);
+      const low = edges[readingFrom[k]];
       sums[k] += at < 0 ? high - low : rows[high * stride + at] - rows[low * stride + at];
     }
     for (let k = 0; k < scans.length; k++) {
       const { from, to, excludeCurrent } = spans[scans[k].span];
-      scan(state, k, edge[from], edge[to] - (excludeCurrent ? own : 0), moment);
+      scan(state, k, edges[from], edges[to] - (excludeCurrent ? own : 0), moment);
+    }
+  }
+
+  /** A window that reaches behind the base may lack events. */
+  function mark(time: number, baseTime: number, inexact: boolean): void {
+    for (let k = 0; k < spanStates.length; k++) {
+      if (time - bounds[spans[k].from] < baseTime) spanStates[k] = incomplete;
+      else if (inexact && spanStates[k] < approximate) spanStates[k] = approximate;
     }
   }
 
@@ -94,55 +107,88 @@ export function createEvaluator(plan: EntityPlan): Evaluator {
     }
   }
 
-  function finish(
-    feature: WindowFeature,
-    moment: Moment,
-    values: Float64Array,
-    states: Uint8Array,
-    base: number,
-  ): void {
-    const at = base + feature.column;
-    states[at] = spanStates[feature.span];
-    let hasData = true;
-    if (feature.op === 'count') values[at] = sums[feature.count];
-    else if (feature.op === 'time-since-last') {
-      hasData = scanned[feature.scan] !== Number.NEGATIVE_INFINITY;
-      values[at] = (hasData ? moment.time - scanned[feature.scan] : spans[feature.span].widthMs) / 1000;
-    } else if (feature.op === 'is-new') {
-      hasData = moment.hashOf(scans[feature.scan].field) !== 0;
-      values[at] = hasData && scanned[feature.scan] === 0 ? 1 : 0;
-    } else {
-      const count = sums[feature.count];
-      hasData = count > 0;
-      values[at] = hasData ? aggregate(feature, count) : 0;
+  function finish(step: Step, moment: Moment, values: Float64Array, states: Uint8Array, base: number): void {
+    const at = base + step.column;
+    const state = spanStates[step.span];
+    states[at] = state;
+    if (step.op === 'count') {
+      values[at] = sums[step.count];
+      return;
     }
-    if (!hasData && states[at] === fresh && feature.op !== 'sum') states[at] = absent;
+    let hasData = true;
+    if (step.op === 'time-since-last') {
+      hasData = scanned[step.scan] !== Number.NEGATIVE_INFINITY;
+      values[at] = (hasData ? moment.time - scanned[step.scan] : step.widthMs) / 1000;
+    } else if (step.op === 'is-new') {
+      hasData = moment.hashOf(step.field) !== 0;
+      values[at] = hasData && scanned[step.scan] === 0 ? 1 : 0;
+    } else {
+      const count = sums[step.count];
+      hasData = count > 0;
+      values[at] = hasData ? aggregate(step, count) : 0;
+      if (step.sum >= 0 && Math.abs(sums[step.sum]) > Number.MAX_SAFE_INTEGER && state < approximate)
+        states[at] = approximate;
+    }
+    if (!hasData && state === fresh && step.op !== 'sum') states[at] = absent;
   }
 
-  function aggregate(
-    feature: Exclude<WindowFeature, { op: 'count' | 'time-since-last' | 'is-new' }>,
-    count: number,
-  ): number {
-    if (feature.op === 'sum') return sums[feature.sum] / feature.divisor;
-    if (feature.op === 'mean') return sums[feature.sum] / (count * feature.divisor);
-    if (feature.op === 'ratio') return sums[feature.part] / count;
-    if (feature.op === 'extreme') return scanned[feature.scan] / feature.divisor;
-    return deviation(count, sums[feature.sum], sums[feature.squareHigh], sums[feature.squareLow]) / feature.divisor;
+  function aggregate(step: Step, count: number): number {
+    if (step.op === 'sum') return sums[step.sum] / step.divisor;
+    if (step.op === 'mean') return sums[step.sum] / (count * step.divisor);
+    if (step.op === 'ratio') return sums[step.part] / count;
+    if (step.op === 'extreme') return scanned[step.scan] / step.divisor;
+    return deviation(count, sums[step.sum], sums[step.squareHigh], sums[step.squareLow]) / step.divisor;
   }
 
   return {
     evaluate(subStates, moment, values, states, base) {
       reset(moment.isStale);
       for (let k = 0; k < subStates.length; k++) add(subStates[k], moment);
-      for (let k = 0; k < features.length; k++) finish(features[k], moment, values, states, base);
+      for (let k = 0; k < steps.length; k++) finish(steps[k], moment, values, states, base);
     },
     evaluateNone(values, states, base) {
-      for (const feature of features) {
-        values[base + feature.column] = feature.op === 'time-since-last' ? spans[feature.span].widthMs / 1000 : 0;
-        states[base + feature.column] = absent;
+      for (const { op, column, widthMs } of steps) {
+        values[base + column] = op === 'time-since-last' ? widthMs / 1000 : 0;
+        states[base + column] = absent;
       }
     },
   };
+
+  /** All features in one shape, which keeps the property reads of the inner loop cheap. */
+  function stepOf(feature: WindowFeature): Step {
+    const { op, column, span } = feature;
+    const scan = 'scan' in feature ? feature.scan : -1;
+    return {
+      op,
+      column,
+      span,
+      widthMs: spans[span].widthMs,
+      count: 'count' in feature ? feature.count : -1,
+      sum: 'sum' in feature ? feature.sum : -1,
+      part: 'part' in feature ? feature.part : -1,
+      squareHigh: 'squareHigh' in feature ? feature.squareHigh : -1,
+      squareLow: 'squareLow' in feature ? feature.squareLow : -1,
+      divisor: 'divisor' in feature ? feature.divisor : 1,
+      scan,
+      field: scan < 0 ? -1 : scans[scan].field,
+    };
+  }
+}
+
+/** A feature as it is computed; -1 where it has no such reading. */
+interface Step {
+  readonly op: WindowFeature['op'];
+  readonly column: number;
+  readonly span: number;
+  readonly widthMs: number;
+  readonly count: number;
+  readonly sum: number;
+  readonly part: number;
+  readonly squareHigh: number;
+  readonly squareLow: number;
+  readonly divisor: number;
+  readonly scan: number;
+  readonly field: number;
 }
 
 function scanStart(kind: 'min' | 'max' | 'last-time' | 'seen'): number {

@@ -2,22 +2,23 @@ import type { EntityPlan } from './plan.ts';
 
 /**
  * What one partition's log says of one entity: the retained events in time order (ties in log order) as flat rows, laid out by the
- * entity's plan. The row at `head` is the base: the newest event that is no longer retained (time -Infinity while nothing was
- * ever dropped), whose cumulative columns every window is measured against. A pure function of the log prefix that ends at `offset`.
+ * entity's plan. The row at `head` is the base: its time is that of the newest event that is not retained (-Infinity while there is
+ * none), its cumulative columns are what every window is measured against. A pure function of the log prefix that ends at `offset`,
+ * whether it was kept in memory or stored and loaded again.
  */
 export interface SubState {
   /** "stream:partition" */
   readonly partition: string;
   /** Log offset (exclusive) of the prefix. */
   offset: number;
-  /** Rows, `stride` numbers each; row 0 may lie before head: dropped, not yet compacted. */
+  /** Rows, `stride` numbers each; those before head are dropped, not yet compacted. */
   rows: number[];
   /** Row number of the base. */
   head: number;
   /** Row number of the newest event; head when there is none. */
   last: number;
-  /** A cumulative column has left the integers that doubles hold exactly. */
-  inexact: boolean;
+  /** A bound of what the cumulative columns have added up, signs left out, since they began at 0. */
+  magnitude: number;
   /** Changed since it was last handed to the store. */
   dirty: boolean;
 }
@@ -25,10 +26,18 @@ export interface SubState {
 /** Squares are kept as high * 2^48 + low, both exact. */
 export const squareLimb = 2 ** 48;
 
+/** Cumulative columns and their differences are exact integers while the magnitude is no larger. */
+const exactMagnitude = 2 ** 52;
+
 export function emptySubState(plan: EntityPlan, partition: string): SubState {
   const rows: number[] = [Number.NEGATIVE_INFINITY];
   for (let k = 1; k < plan.stride; k++) rows.push(0);
-  return { partition, offset: 0, rows, head: 0, last: 0, inexact: false, dirty: false };
+  return { partition, offset: 0, rows, head: 0, last: 0, magnitude: 0, dirty: false };
+}
+
+/** What is retained adds up to more than doubles hold exactly. */
+export function isInexact(state: SubState): boolean {
+  return state.magnitude > exactMagnitude;
 }
 
 /** The greatest row at or before `from`, at or after head, whose time is <= the given one; head when there is none. */
@@ -58,19 +67,24 @@ export type Facts = Float64Array;
 
 /**
  * Inserts an event at its own time, behind those of equal time, and drops what has left the retention.
- * @returns false when the event is older than the retention: it changes nothing.
+ * @returns false when the event itself has left it already: then the base remembers that it was there.
  */
 export function insertEvent(state: SubState, plan: EntityPlan, time: number, facts: Facts): boolean {
   const { stride } = plan;
   const { rows } = state;
   const newest = rows[state.last * stride];
-  if (time <= newest - plan.retentionMs) return false;
+  if (time <= newest - plan.retentionMs) {
+    const base = state.head * stride;
+    if (time > rows[base]) rows[base] = time;
+    return false;
+  }
   if (time >= newest || state.last === state.head) {
     appendRow(state, plan, time, facts);
   } else {
     insertRow(state, plan, lastRowAt(state, stride, time, state.last) + 1, time, facts);
   }
   dropExpired(state, plan);
+  if (isInexact(state)) rebase(state, plan);
   return true;
 }
 
@@ -79,14 +93,13 @@ export function appendRow(state: SubState, plan: EntityPlan, time: number, facts
   const { stride, cumulatives } = plan;
   const { rows } = state;
   const before = state.last * stride;
-  const at = before + stride;
-  const factCount = facts.length;
   rows.push(time);
-  for (let k = 0; k < factCount; k++) rows.push(facts[k]);
-  for (let k = at + 1 + factCount; k < at + stride; k++) rows.push(0);
-  for (let c = 0; c < cumulatives.length; c++) accumulate(rows, before, at, cumulatives[c]);
+  for (let k = 0; k < facts.length; k++) rows.push(facts[k]);
+  for (let k = 1 + facts.length; k < stride; k++) rows.push(0);
   state.last++;
-  if (exceeds(state, plan)) rebase(state, plan);
+  for (let c = 0; c < cumulatives.length; c++) {
+    state.magnitude += accumulate(rows, before, before + stride, cumulatives[c]);
+  }
 }
 
 function insertRow(state: SubState, plan: EntityPlan, row: number, time: number, facts: Facts): void {
@@ -98,23 +111,35 @@ function insertRow(state: SubState, plan: EntityPlan, row: number, time: number,
   rows[at] = time;
   for (let k = 0; k < facts.length; k++) rows[at + 1 + k] = facts[k];
   state.last++;
-  for (let r = row; r <= state.last; r++) {
-    for (let c = 0; c < cumulatives.length; c++) accumulate(rows, (r - 1) * stride, r * stride, cumulatives[c]);
+  for (let c = 0; c < cumulatives.length; c++) {
+    state.magnitude += accumulate(rows, at - stride, at, cumulatives[c]);
+    for (let r = row + 1; r <= state.last; r++) accumulate(rows, (r - 1) * stride, r * stride, cumulatives[c]);
   }
-  if (exceeds(state, plan)) rebase(state, plan);
 }
 
-/** Sets a row's cumulative column(s) to the row's before it plus what the row's own facts add. */
+/**
+ * Sets a row's cumulative column(s) to those of the row before it plus what the row's own facts add.
+ * @returns a bound of the magnitude added, an integer that follows from the facts alone.
+ */
 function accumulate(
   rows: number[],
   before: number,
   at: number,
   { kind, at: column, numberAt, bit }: EntityPlan['cumulatives'][number],
-): void {
+): number {
   const counts = bit === 0 || (rows[at + 1] & bit) !== 0;
-  if (kind === 'count') rows[at + column] = rows[before + column] + (counts ? 1 : 0);
-  else if (kind === 'sum') rows[at + column] = rows[before + column] + (counts ? rows[at + numberAt] : 0);
-  else addSquare(rows, before + column, at + column, counts ? rows[at + numberAt] : 0);
+  if (kind === 'count') {
+    rows[at + column] = rows[before + column] + (counts ? 1 : 0);
+    return 0;
+  }
+  const value = counts ? rows[at + numberAt] : 0;
+  if (kind === 'sum') {
+    rows[at + column] = rows[before + column] + value;
+    return Math.abs(value);
+  }
+  addSquare(rows, before + column, at + column, value);
+  // The high limb may get two carries.
+  return Math.floor((value * value) / squareLimb) + 2;
 }
 
 /** (high, low) at `to` = (high, low) at `from` + value^2, exact for |value| < 2^50. */
@@ -148,38 +173,28 @@ function dropExpired(state: SubState, plan: EntityPlan): void {
   const { stride } = plan;
   const { rows } = state;
   const oldest = rows[state.last * stride] - plan.retentionMs;
-  while (state.head < state.last && rows[(state.head + 1) * stride] <= oldest) state.head++;
-  if (state.head > 16 && state.head * 2 > state.last) compact(state, stride);
-}
-
-function compact(state: SubState, stride: number): void {
-  const from = state.head * stride;
-  const length = (state.last - state.head + 1) * stride;
-  const { rows } = state;
-  for (let k = 0; k < length; k++) rows[k] = rows[from + k];
-  rows.length = length;
-  state.last -= state.head;
-  state.head = 0;
-}
-
-function exceeds(state: SubState, plan: EntityPlan): boolean {
-  const base = state.last * plan.stride;
-  for (const { kind, at } of plan.cumulatives) {
-    if (kind === 'sum' && Math.abs(state.rows[base + at]) > Number.MAX_SAFE_INTEGER) return true;
+  let head = state.head;
+  while (head < state.last && rows[(head + 1) * stride] <= oldest) head++;
+  state.head = head;
+  if (head > 16 && head * 2 > state.last) {
+    state.rows = rows.slice(head * stride, (state.last + 1) * stride);
+    state.last -= head;
+    state.head = 0;
   }
-  return false;
 }
 
-/** Measures cumulative columns from the base again: differences stay the same, the numbers get small. */
+/** Measures the cumulative columns from the base again, as loading does: what was dropped no longer counts. */
 function rebase(state: SubState, plan: EntityPlan): void {
   const { stride, cumulatives } = plan;
   const base = state.head * stride;
+  state.magnitude = 0;
   for (const { kind, at } of cumulatives) {
     state.rows[base + at] = 0;
     if (kind === 'square') state.rows[base + at + 1] = 0;
   }
   for (let row = state.head + 1; row <= state.last; row++) {
-    for (const cumulative of cumulatives) accumulate(state.rows, (row - 1) * stride, row * stride, cumulative);
+    for (const cumulative of cumulatives) {
+      state.magnitude += accumulate(state.rows, (row - 1) * stride, row * stride, cumulative);
+    }
   }
-  state.inexact = exceeds(state, plan);
 }

@@ -13,6 +13,8 @@ export interface Decoder {
 
 export interface DecodedBatch {
   readonly batch: TransactionBatch;
+  /** Each row's record key; where the source has none, the id of the entity that the config names as key. */
+  readonly keys: readonly (Buffer | null)[];
   readonly deadLetters: readonly DeadLetter[];
 }
 
@@ -34,6 +36,7 @@ export function createDecoder(event: EventConfig, format: RecordFormat): Decoder
   const layout = layoutOf(event);
   const records = recordReader(format);
   const readers = columnReaders(event, layout, records);
+  const keyEntity = layout.entities.findIndex(({ name }) => name === event.key);
   return {
     layout,
     decode(raw, at) {
@@ -47,9 +50,18 @@ export function createDecoder(event: EventConfig, format: RecordFormat): Decoder
           batch.rawIndexes[row++] = index;
         } else deadLetters.push(deadLetter(raw, index, fault, at));
       }
-      return { batch: finish(batch, row), deadLetters };
+      return { batch: finish(batch, row), keys: keysOf(raw, batch, keyEntity), deadLetters };
     },
   };
+}
+
+function keysOf(raw: RawBatch, batch: TransactionBatch, keyEntity: number): (Buffer | null)[] {
+  const keys: (Buffer | null)[] = new Array(batch.count);
+  for (let row = 0; row < batch.count; row++) {
+    const id = keyEntity < 0 ? '' : batch.entityIds[keyEntity][row];
+    keys[row] = raw.keys[batch.rawIndexes[row]] ?? (id === '' ? null : Buffer.from(id));
+  }
+  return keys;
 }
 
 function decodeRecord(

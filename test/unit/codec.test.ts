@@ -56,7 +56,7 @@ describe('sub-state codec', () => {
       hash: fc.integer({ min: 0, max: 2 ** 48 - 1 }),
     });
     fc.assert(
-      fc.property(fc.array(arbitrary, { maxLength: 50 }), (list) => {
+      fc.property(fc.array(arbitrary, { maxLength: 50, size: 'max' }), (list) => {
         const state = sample(list);
         const bytes = createSubStateWriter().encode(state, plan);
         const read = decodeSubState(bytes, plan, 'transactions:3', 77);

@@ -48,6 +48,17 @@ describe('decoding a good record', () => {
     expect(batch.entityIds[1]).toEqual(['', '']);
   });
 
+  it('has the record key, or the id of the key entity where the source has no keys', () => {
+    const decoder = createDecoder(eventConfig.parse({ ...config, key: 'account' }), json);
+    const records = [{ ...good, account: 'ü' }, 'x', good, { ...good, account: 'b' }].map(asBytes);
+    const raw = rawBatch(records);
+    expect(decoder.decode(raw, at).keys.map(String)).toEqual(['key-0', 'key-2', 'key-3']);
+    const keyless = { ...raw, keys: raw.keys.map(() => null) };
+    expect(decoder.decode(keyless, at).keys.map((key) => key && String(key))).toEqual(['ü', null, 'b']);
+    const unnamed = createDecoder(eventConfig.parse(config), json);
+    expect(unnamed.decode(keyless, at).keys).toEqual([null, null, null]);
+  });
+
   it('leaves no gap where records are rejected', () => {
     const { batch, numbers, deadLetters } = decode([
       { ...good, id: 'a', amount: 1 },
@@ -353,7 +364,7 @@ describe('whatever comes', () => {
           };
     const decoder = createDecoder(eventConfig.parse(mapping), format);
     fc.assert(
-      fc.property(fc.array(arbitrary, { maxLength: 20 }), (values) => {
+      fc.property(fc.array(arbitrary, { maxLength: 20, size: 'max' }), (values) => {
         const raw = rawBatch(values);
         const { batch, deadLetters } = decoder.decode(raw, at);
         expect(batch.count + deadLetters.length).toBe(values.length);

@@ -1,0 +1,288 @@
+import { describe, expect, it } from '@jest/globals';
+import type { EventLayout, TransactionBatch } from '../../features/columns.ts';
+import { compileFeatures } from '../../features/definition.ts';
+import { createFeatureEngine } from '../../features/engine.ts';
+import { featureStates, newRows } from '../../features/rows.ts';
+import type { LoadedEntity, LoadRequest, StateStore, SubStateChange } from '../../features/store.ts';
+
+const layout: EventLayout = {
+  fields: [{ name: 'amount', type: 'money', scale: 2, optional: false }],
+  entities: [{ name: 'card' }, { name: 'terminal' }],
+};
+const { set } = compileFeatures(
+  [
+    { entity: 'card', windows: ['1h'], aggregates: ['count', 'sum(amount)'], current: 'include' },
+    { entity: 'terminal', windows: ['1h'], aggregates: ['count'], current: 'include' },
+  ],
+  {},
+  layout,
+  0,
+);
+const minute = 60_000;
+
+/** Events of one card and terminal each: offset n at minute n, of n major units. */
+function batchOf(offsets: readonly number[], card = 'c', terminal = ''): TransactionBatch {
+  return {
+    count: offsets.length,
+    ids: offsets.map(String),
+    times: Float64Array.from(offsets, (offset) => offset * minute),
+    kinds: offsets.map(() => 'authorization'),
+    offsets: Float64Array.from(offsets),
+    rawIndexes: Int32Array.from(offsets, (_, row) => row),
+    numbers: [Float64Array.from(offsets, (offset) => offset * 100)],
+    texts: [[]],
+    entityIds: [offsets.map(() => card), offsets.map(() => terminal)],
+  };
+}
+
+/** A store in memory. Loads see it as it is when they are asked, and answer when the test lets them. */
+function heldStore() {
+  const entities = new Map<
+    string,
+    { version: number; subStates: Map<string, { offset: number; bytes: Uint8Array }> }
+  >();
+  const held: { answer: () => void; fail: (error: Error) => void; requests: readonly LoadRequest[] }[] = [];
+  let isHolding = false;
+  const look = ({ type, id, version }: LoadRequest, owned: ReadonlySet<string>): LoadedEntity => {
+    const found = entities.get(`${type} ${id}`);
+    if (!found || found.version === version) return { version: found?.version ?? 0, subStates: [] };
+    const subStates = [...found.subStates]
+      .filter(([partition]) => version === 0 || !owned.has(partition))
+      .map(([partition, state]) => ({ partition, ...state }));
+    return { version: found.version, subStates };
+  };
+  const keep = (partition: string, { type, id, offset, bytes }: SubStateChange) => {
+    const entity = entities.get(`${type} ${id}`) ?? { version: 0, subStates: new Map() };
+    entities.set(`${type} ${id}`, entity);
+    if ((entity.subStates.get(partition)?.offset ?? 0) >= offset) return;
+    entity.subStates.set(partition, { offset, bytes: Uint8Array.from(bytes) });
+    entity.version++;
+  };
+  const store: StateStore = {
+    async load(requests, owned) {
+      const answers = requests.map((request) => look(request, owned));
+      if (!isHolding) return answers;
+      return new Promise((resolve, reject) => {
+        held.push({ answer: () => resolve(answers), fail: reject, requests });
+      });
+    },
+    flush: async (partition, changes) => {
+      for (const change of changes) keep(partition, change);
+    },
+    fence: async () => undefined,
+    close: async () => {},
+  };
+  return { store, held, hold: (on: boolean) => (isHolding = on) };
+}
+
+function createProcess(store: StateStore, cacheEntities = 100) {
+  let now = 0;
+  const lookups = { hits: 0, misses: 0 };
+  /** Too late, per batch. */
+  const lates: number[] = [];
+  const engine = createFeatureEngine({
+    set: set!,
+    store,
+    clock: { now: () => now, monotonic: () => now },
+    cacheEntities,
+    refreshMs: 100,
+    keyEntity: undefined,
+    onLookups(hits, misses) {
+      lookups.hits += hits;
+      lookups.misses += misses;
+    },
+  });
+  /** Applies and answers the named feature of every event, with its state unless that is fresh. */
+  async function apply(partition: string, batch: TransactionBatch, feature: string) {
+    const rows = newRows(set!.names.length);
+    lates.push(engine.apply(batch, await engine.load(batch), partition, rows));
+    const column = set!.names.indexOf(feature);
+    return Array.from({ length: batch.count }, (_, row) => {
+      const at = row * rows.width + column;
+      const state = featureStates[rows.states[at]];
+      return state === 'fresh' ? rows.values[at] : `${rows.values[at]} ${state}`;
+    });
+  }
+  async function flush(partition: string): Promise<number> {
+    const { changes, settle } = engine.takeChanges(partition);
+    await store.flush(partition, changes, 0);
+    settle();
+    return changes.length;
+  }
+  return { engine, apply, flush, lookups, lates, tick: (ms: number) => (now += ms) };
+}
+
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+describe('the feature engine', () => {
+  it('reads what the partitions of a process and those of others say of an entity', async () => {
+    const { store } = heldStore();
+    const [one, two] = [createProcess(store), createProcess(store)];
+    one.engine.gain('t:0', 3);
+    one.engine.gain('t:1', 3);
+    two.engine.gain('t:2', 3);
+    expect(await one.apply('t:0', batchOf([1, 2]), 'card.count.1h')).toEqual([1, 2]);
+    expect(await one.apply('t:1', batchOf([3]), 'card.count.1h')).toEqual([3]);
+    await two.apply('t:2', batchOf([4]), 'card.count.1h');
+    await two.flush('t:2');
+    expect(await one.apply('t:0', batchOf([5]), 'card.count.1h')).toEqual([4]);
+    one.tick(101);
+    expect(await one.apply('t:0', batchOf([6]), 'card.sum.amount.1h')).toEqual([1 + 2 + 3 + 4 + 5 + 6]);
+  });
+
+  it('asks the store once for what two partitions want at the same time', async () => {
+    const { store, held, hold } = heldStore();
+    const { engine, apply, lookups } = createProcess(store);
+    engine.gain('t:0', 2);
+    engine.gain('t:1', 2);
+    hold(true);
+    const first = apply('t:0', batchOf([1, 2], 'c', 'x'), 'card.count.1h');
+    const second = apply('t:1', batchOf([3, 4], 'c', 'y'), 'card.count.1h');
+    await settled();
+    expect(held.map(({ requests }) => requests.map(({ id }) => id))).toEqual([['c', 'x'], ['y']]);
+    held[1].answer();
+    await settled();
+    held[0].answer();
+    expect([await first, await second]).toEqual([
+      [1, 2],
+      [3, 4],
+    ]);
+    expect(lookups).toEqual({ hits: 0, misses: 3 });
+  });
+
+  it('does not go on from what was asked before the partition was gained', async () => {
+    const { store, held, hold } = heldStore();
+    const [former, heir] = [createProcess(store), createProcess(store)];
+    former.engine.gain('t:1', 2);
+    await former.apply('t:1', batchOf([0, 1]), 'card.count.1h');
+    await former.flush('t:1');
+    heir.engine.gain('t:0', 2);
+    hold(true);
+    const before = heir.apply('t:0', batchOf([0]), 'card.count.1h');
+    await settled();
+    await former.apply('t:1', batchOf([2, 3]), 'card.count.1h');
+    await former.flush('t:1');
+    former.engine.lose('t:1');
+    heir.engine.gain('t:1', 2);
+    const after = heir.apply('t:1', batchOf([4]), 'card.count.1h');
+    await settled();
+    hold(false);
+    for (const { answer } of held) answer();
+    await before;
+    expect(await after).toEqual([6]);
+  });
+
+  it('asks again for a partition that it lost while the store was asked to leave it out', async () => {
+    const { store, held, hold } = heldStore();
+    const [one, two] = [createProcess(store), createProcess(store)];
+    for (const partition of ['t:0', 't:1']) one.engine.gain(partition, 3);
+    two.engine.gain('t:2', 3);
+    await one.apply('t:1', batchOf([0, 1]), 'card.count.1h');
+    await one.flush('t:1');
+    await one.apply('t:0', batchOf([2]), 'card.count.1h');
+    one.tick(101);
+    await one.apply('t:0', batchOf([3]), 'card.count.1h');
+    await two.apply('t:2', batchOf([4]), 'card.count.1h');
+    await two.flush('t:2');
+    one.tick(101);
+    hold(true);
+    const loading = one.apply('t:0', batchOf([5]), 'card.count.1h');
+    await settled();
+    one.engine.lose('t:1');
+    hold(false);
+    held[0].answer();
+    expect(await loading).toEqual([6]);
+  });
+
+  it('keeps what it has not stored yet when another partition is lost', async () => {
+    const { store } = heldStore();
+    const { engine, apply, flush } = createProcess(store);
+    engine.gain('t:0', 2);
+    engine.gain('t:1', 2);
+    await apply('t:0', batchOf([0]), 'card.count.1h');
+    await flush('t:0');
+    await apply('t:0', batchOf([1, 2]), 'card.count.1h');
+    await apply('t:1', batchOf([3]), 'card.count.1h');
+    engine.lose('t:1');
+    expect(await apply('t:0', batchOf([4]), 'card.count.1h')).toEqual([4]);
+  });
+
+  it('leaves out what a sub-state has when a log is applied again', async () => {
+    const { store } = heldStore();
+    const first = createProcess(store);
+    first.engine.gain('t:0', 1);
+    await first.apply('t:0', batchOf([0, 1, 2]), 'card.count.1h');
+    await first.flush('t:0');
+    const { engine, apply, flush } = createProcess(store);
+    engine.gain('t:0', 1);
+    for (let time = 0; time < 2; time++) {
+      const again = batchOf([1, 2, 3]);
+      engine.replay(again, await engine.load(again), 't:0');
+    }
+    expect(await flush('t:0')).toBe(1);
+    expect(await apply('t:0', batchOf([4]), 'card.sum.amount.1h')).toEqual([1 + 2 + 3 + 4]);
+  });
+
+  it('evicts what is not in use and stored, and reads it again with the same features', async () => {
+    const { store, held, hold } = heldStore();
+    const { engine, apply, flush } = createProcess(store, 4);
+    engine.gain('t:0', 1);
+    const cards = Array.from({ length: 20 }, (_, card) => `card-${card}`);
+    for (const [n, card] of cards.entries()) await apply('t:0', batchOf([n], card), 'card.count.1h');
+    expect(engine.entities()).toBe(20);
+    await flush('t:0');
+    hold(true);
+    const loading = apply('t:0', batchOf([20], 'held'), 'card.count.1h');
+    await settled();
+    hold(false);
+    for (const card of ['x', 'y', 'z', 'u', 'v', 'w']) await apply('t:0', batchOf([21], card), 'card.count.1h');
+    expect(engine.entities()).toBeLessThan(12);
+    held[0].answer();
+    expect(await loading).toEqual([1]);
+    expect(await apply('t:0', batchOf([22], 'held'), 'card.count.1h')).toEqual([2]);
+    for (const card of cards) expect(await apply('t:0', batchOf([23], card), 'card.count.1h')).toEqual([2]);
+  });
+
+  it('goes on after a load has failed', async () => {
+    const { store, held, hold } = heldStore();
+    const { engine, apply } = createProcess(store, 2);
+    engine.gain('t:0', 2);
+    engine.gain('t:1', 2);
+    hold(true);
+    const failing = [apply('t:0', batchOf([1]), 'card.count.1h'), apply('t:1', batchOf([2]), 'card.count.1h')];
+    const outcome = Promise.allSettled(failing);
+    await settled();
+    held[0].fail(new Error('away'));
+    expect((await outcome).map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+    hold(false);
+    expect(await apply('t:0', batchOf([1]), 'card.count.1h')).toEqual([1]);
+    for (let n = 2; n < 12; n++) await apply('t:0', batchOf([n], `other-${n}`), 'card.count.1h');
+    engine.takeChanges('t:0').settle();
+    for (let n = 12; n < 20; n++) await apply('t:0', batchOf([n], `other-${n}`), 'card.count.1h');
+    expect(engine.entities()).toBeLessThan(12);
+  });
+
+  it('counts and remembers events that came too late', async () => {
+    const { store } = heldStore();
+    const at = (first: number, ...minutes: number[]) => ({
+      ...batchOf(minutes.map((_, n) => first + n)),
+      times: Float64Array.from(minutes, (time) => time * minute),
+    });
+    const { engine, apply, flush, lates } = createProcess(store);
+    engine.gain('t:0', 1);
+    const seen = await apply('t:0', at(0, 100, 40.5, 42, 101), 'card.count.1h');
+    expect(seen).toEqual([1, 1, 2, 3]);
+    expect(await apply('t:0', at(4, 41), 'card.count.1h')).toEqual(['0 incomplete']);
+    expect(lates).toEqual([0, 1]);
+    expect(await flush('t:0')).toBe(1);
+    const again = createProcess(store);
+    again.engine.gain('t:0', 1);
+    expect(await again.apply('t:0', at(5, 100.9, 101.5), 'card.count.1h')).toEqual(['3 incomplete', 5]);
+  });
+
+  it('gives an event without the entity the documented defaults', async () => {
+    const { engine, apply } = createProcess(heldStore().store);
+    engine.gain('t:0', 1);
+    expect(await apply('t:0', batchOf([0, 1], 'c', ''), 'terminal.count.1h')).toEqual(['0 absent', '0 absent']);
+  });
+});
