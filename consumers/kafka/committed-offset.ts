@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Admin } from 'kafkajs';
 import { WeirError } from '../../runtime/errors.ts';
 import { protocolType } from './faults.ts';
-import { unstableOffset } from './stable-offsets.ts';
+import { askForCarriedOut, unstableOffset } from './stable-offsets.ts';
 
 /** The group's coordinator is being elected or still reads its log; the client repeats nothing of this kind. */
 const passing = new Set(['GROUP_LOAD_IN_PROGRESS', 'GROUP_COORDINATOR_NOT_AVAILABLE', 'NOT_COORDINATOR_FOR_GROUP']);
@@ -11,26 +11,32 @@ const firstWaitMs = 10;
 const longestWaitMs = 500;
 /** How long to wait for a coordinator or for a transaction to settle. */
 const patienceMs = 20_000;
-/** The same for a transaction, when it is known what its outcome will be. */
+/** After this it is looked into whether the transaction is the one whose commit was acknowledged. */
 const shortPatienceMs = 2_000;
 
 /**
  * The group's committed offset of one partition, when no transaction can change it any more; undefined when it has none.
- * @param known taken for the answer when a transaction stays unsettled.
- * @throws WeirError BROKER when a transaction stays unsettled and nothing is known; else what the client throws.
+ * @param acknowledged the offset whose commit was acknowledged to this process last. It is the answer when a transaction stays
+ * unsettled and that offset is not carried out yet: then it is that very transaction, and nobody has owned the partition since, as
+ * the next owner would wait here as well.
+ * @throws WeirError BROKER when a transaction stays unsettled otherwise; else what the client throws.
  */
 export async function committedOffset(
   admin: Admin,
   group: string,
   topic: string,
   partition: number,
-  known?: number,
+  acknowledged = Number.NEGATIVE_INFINITY,
 ): Promise<number | undefined> {
   for (let waited = 0, waitMs = firstWaitMs; ; waited += waitMs, waitMs = Math.min(waitMs * 2, longestWaitMs)) {
-    const answer = await fetchOffset(admin, group, topic, partition, waited < patienceMs);
+    const ask = () => fetchOffset(admin, group, topic, partition, waited < patienceMs);
+    const answer = await ask();
     if (typeof answer === 'number') return answer >= 0 ? answer : undefined;
-    if (answer === 'unstable' && known !== undefined && waited >= shortPatienceMs) return known;
-    if (answer === 'unstable' && waited >= patienceMs) throw unsettled(group, topic, partition);
+    if (answer === 'unstable' && waited >= shortPatienceMs) {
+      const carriedOut = await askForCarriedOut(ask);
+      if (typeof carriedOut === 'number' && carriedOut < acknowledged) return acknowledged;
+      if (waited >= patienceMs) throw unsettled(group, topic, partition);
+    }
     await delay(waitMs);
   }
 }

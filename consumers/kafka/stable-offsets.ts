@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import {
   Decoder,
   definitionOf,
@@ -18,6 +19,13 @@ interface OffsetQuery {
 /** What stands for the offset of a partition for which a transaction has offsets that are neither committed nor aborted yet. */
 export const unstableOffset = '-3';
 
+const carriedOut = new AsyncLocalStorage<true>();
+
+/** Within `ask`, offsets are those of the transactions that are carried out by now, whatever else is decided. */
+export function askForCarriedOut<T>(ask: () => Promise<T>): Promise<T> {
+  return carriedOut.run(true, ask);
+}
+
 const unstableOffsetCommit = 88;
 const apiKey = 9;
 
@@ -31,11 +39,14 @@ export function installStableOffsets(): void {
   if (definition.versions.includes('7')) return;
   const { protocol } = definition;
   definition.versions = [...definition.versions, '7'];
-  definition.protocol = ({ version }) => (version === 7 ? stableOffsets : protocol({ version: Math.min(version, 4) }));
+  definition.protocol = ({ version }) =>
+    version === 7
+      ? (query) => offsets(query, carriedOut.getStore() !== true)
+      : protocol({ version: Math.min(version, 4) });
 }
 
-/** Request and response of version 7; a partition's own error is thrown, but for the instability. */
-const stableOffsets = ({ groupId, topics }: OffsetQuery) => ({
+/** Request and response of version 7. A partition's own error is thrown, but for the instability. */
+const offsets = ({ groupId, topics }: OffsetQuery, isStable: boolean) => ({
   request: {
     apiKey,
     apiVersion: 7,
@@ -45,7 +56,7 @@ const stableOffsets = ({ groupId, topics }: OffsetQuery) => ({
         .writeUVarIntBytes()
         .writeUVarIntString(groupId)
         .writeUVarIntArray(topics.map(encodeTopic))
-        .writeInt8(1)
+        .writeInt8(isStable ? 1 : 0)
         .writeUVarIntBytes(),
   },
   response: {

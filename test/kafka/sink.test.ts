@@ -215,6 +215,34 @@ describe('the Kafka sink', () => {
     await expect(transaction.commit()).rejects.toThrow();
   });
 
+  it('answers with a position only when no transaction can change it any more', async () => {
+    const topics = await makeTopics();
+    const output = await open(topics).open(ownedPartition(topics.input));
+    expect(await output.position()).toBeUndefined();
+    await output.publish({ events: [event(0)], deadLetters: [] }, 1);
+    const other = await (await cluster.producer(`other-${topics.input}`)).transaction();
+    const partitions = [{ partition: 0, offset: '7' }];
+    await other.sendOffsets({
+      consumerGroupId: `group-${topics.input}`,
+      topics: [{ topic: topics.input, partitions }],
+    });
+    const position = output.position();
+    // Longer than it takes to look into what was acknowledged here.
+    expect(await Promise.race([position, new Promise((resolve) => setTimeout(resolve, 3_500, 'waits'))])).toBe('waits');
+    await other.commit();
+    expect(await position).toBe(7);
+  });
+
+  it('opens nothing for a former owner', async () => {
+    const topics = await makeTopics();
+    const ownership = ownedPartition(topics.input);
+    const owner = await open(topics).open(ownership);
+    const former = { ...ownership, revoked: AbortSignal.abort() };
+    await expect(open(topics).open(former)).rejects.toMatchObject({ code: 'FENCED' });
+    await owner.publish({ events: [event(0)], deadLetters: [] }, 1);
+    expect(await ids(topics.topic)).toEqual([event(0).id]);
+  });
+
   it('says which topic is missing and how to create it', async () => {
     const topics = { ...(await makeTopics()), dead_letters: 'no-such-topic' };
     await expect(open(topics).open(ownedPartition(topics.input))).rejects.toMatchObject({
