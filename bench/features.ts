@@ -5,8 +5,9 @@ import { createDecoder } from '../consumers/decode/decoder.ts';
 import type { TransactionBatch } from '../features/columns.ts';
 import { featuresConfig } from '../features/config.ts';
 import { compileFeatures } from '../features/definition.ts';
-import { createFeatureEngine } from '../features/engine.ts';
-import { newRows } from '../features/rows.ts';
+import { createFeatureEngine, type FeatureEngine } from '../features/engine.ts';
+import type { FeatureSet } from '../features/plan.ts';
+import { type FeatureRows, newRows } from '../features/rows.ts';
 import type { StateStore } from '../features/store.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { handbookHeader, readHandbook } from '../test/support/handbook.ts';
@@ -14,38 +15,58 @@ import { measure } from './measure.ts';
 
 const events = 100_000;
 const batchEvents = 1_000;
+/** Until the longest windows, 30 days and 7 + 30, are full. */
+const warmUpEvents = 400_000;
 const partition = 'bench:0';
 
-/** The 15 features of the Handbook job on its first transactions, all state in memory; decoding is not counted. */
+/**
+ * The 15 features of the Handbook job, all state in memory: applied and evaluated, loading from memory included, decoding and storing
+ * not. From empty windows, and with windows that are full already.
+ */
 export async function benchFeatures(runs: number, only: (name: string) => boolean): Promise<void> {
-  if (!only('features.apply-evaluate')) return;
-  const example = parse(readFileSync(new URL('../examples/handbook/weir.yaml', import.meta.url), 'utf8'));
-  const event = eventConfig.parse(example.event);
-  const { layout, batches } = await decodedBatches(event);
-  const { set } = compileFeatures(featuresConfig.parse(example.features), {}, layout, event.time.allowed_lateness_ms);
-  await measure('features.apply-evaluate', runs, events, async () => {
-    const engine = createFeatureEngine({
-      set: set!,
-      store: emptyStore,
-      clock: systemClock,
-      cacheEntities: 1_000_000,
-      refreshMs: 1_000,
-      keyEntity: event.key,
-      onLookups: () => {},
-    });
-    engine.gain(partition, 1);
-    const rows = newRows(set!.names.length);
-    for (const batch of batches) {
-      engine.apply(batch, await engine.load(batch), partition, rows);
-      engine.takeChanges(partition).settle();
-    }
-  });
+  if (only('features.from-empty')) {
+    const { set, batches } = await decodedBatches(events);
+    await measure('features.from-empty', runs, events, () =>
+      applyAll(createEngine(set), batches, newRows(set.names.length)),
+    );
+  }
+  if (only('features.full-windows')) {
+    const { set, batches } = await decodedBatches(warmUpEvents + events * (runs + 1));
+    const engine = createEngine(set);
+    const rows = newRows(set.names.length);
+    const next = (count: number) => applyAll(engine, batches.splice(0, count / batchEvents), rows);
+    await next(warmUpEvents);
+    await measure('features.full-windows', runs, events, () => next(events));
+  }
 }
 
-async function decodedBatches(event: ReturnType<typeof eventConfig.parse>) {
-  const format = { type: 'csv', columns: handbookHeader.split(','), delimiter: ',' } as const;
-  const decoder = createDecoder(event, format);
-  const rows = await readHandbook(events);
+async function applyAll(engine: FeatureEngine, batches: readonly TransactionBatch[], rows: FeatureRows): Promise<void> {
+  for (const batch of batches) engine.apply(batch, await engine.load(batch), partition, rows);
+  engine.takeChanges(partition).settle();
+}
+
+function createEngine(set: FeatureSet): FeatureEngine {
+  const engine = createFeatureEngine({
+    set,
+    store: emptyStore,
+    clock: systemClock,
+    cacheEntities: 1_000_000,
+    refreshMs: 1_000,
+    keyEntity: 'customer',
+    onLookups: () => {},
+  });
+  engine.gain(partition, 1);
+  return engine;
+}
+
+/** The first transactions as examples/handbook/weir.yaml maps them. */
+async function decodedBatches(count: number): Promise<{ set: FeatureSet; batches: TransactionBatch[] }> {
+  const example = parse(readFileSync(new URL('../examples/handbook/weir.yaml', import.meta.url), 'utf8'));
+  const event = eventConfig.parse(example.event);
+  const decoder = createDecoder(event, { type: 'csv', columns: handbookHeader.split(','), delimiter: ',' });
+  const { allowed_lateness_ms } = event.time;
+  const { set } = compileFeatures(featuresConfig.parse(example.features), {}, decoder.layout, allowed_lateness_ms);
+  const rows = await readHandbook(count);
   const batches: TransactionBatch[] = [];
   for (let first = 0; first < rows.length; first += batchEvents) {
     const part = rows.slice(first, first + batchEvents);
@@ -59,7 +80,7 @@ async function decodedBatches(event: ReturnType<typeof eventConfig.parse>) {
     };
     batches.push(decoder.decode(raw, { stream: 'bench', partition: 0 }).batch);
   }
-  return { layout: decoder.layout, batches };
+  return { set: set!, batches };
 }
 
 /** Knows nothing and keeps nothing: what the features cost without a store. */
