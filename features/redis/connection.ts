@@ -40,7 +40,8 @@ export async function connectRedis(
     lastError = error;
   });
   const fault = (error: unknown, doing: string): WeirError => {
-    if (redis.status === 'ready' || isReply(error)) return redisFault(error, doing, address);
+    // Everything but an answer of the server means that the connection is gone, also where the client has not noticed yet.
+    if (error instanceof WeirError || isReply(error)) return redisFault(error, doing, address);
     return lostConnection(lastError, doing, address, config.command_timeout_ms);
   };
   try {

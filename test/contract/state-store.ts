@@ -136,6 +136,18 @@ export function describeStateStoreContract(name: string, harness: StateStoreHarn
       expect(b).toEqual({ version: before[1].version, subStates: [] });
     });
 
+    it('gives every change another version, also when the clock stands still', async () => {
+      const now = Date.UTC(2026, 0, 1);
+      store = await reopen({ now: () => now });
+      const versions: number[] = [];
+      for (let offset = 1; offset <= 5; offset++) {
+        await store.flush('t:0', [change('a', offset)], offset);
+        versions.push((await loadOne('a')).version);
+      }
+      expect(new Set(versions).size).toBe(5);
+      expect(versions).toEqual([...versions].sort((a, b) => a - b));
+    });
+
     it("leaves the caller's own partitions out where it has a version, and only there", async () => {
       await store.flush('t:0', [change('a', 1)], 1);
       const { version } = await loadOne('a', 0, own);
