@@ -36,7 +36,8 @@ export function createClient(connection: KafkaConnection, log?: KafkaLog): Kafka
     brokers: [...connection.brokers],
     clientId: connection.client_id,
     ssl: tlsOptions(connection),
-    sasl: connection.sasl as SASLOptions | undefined,
+    // A copy: the client writes into it.
+    sasl: connection.sasl && ({ ...connection.sasl } as SASLOptions),
     connectionTimeout: connectMs,
     requestTimeout: requestMs,
     retry: retrySettings,

@@ -7,11 +7,25 @@ export function protocolType(error: unknown): string | undefined {
     // Producer fencing by newer brokers: an error code that the client's table ends before.
     if (type === 'KAFKAJS_UNKNOWN_ERROR_CODE' && /\b90\b/.test(message)) return 'PRODUCER_FENCED';
     if (type !== undefined) return type;
+    if (certificateFaults.has((current as NodeJS.ErrnoException).code ?? '')) return 'CERTIFICATE';
     if (name === 'KafkaJSSASLAuthenticationError') return 'SASL_AUTHENTICATION_FAILED';
     current = cause as Error;
   }
   return undefined;
 }
+
+/** Node's codes for a broker's certificate that is not trusted. */
+const certificateFaults = new Set([
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'CERT_HAS_EXPIRED',
+  'CERT_NOT_YET_VALID',
+  'CERT_UNTRUSTED',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+]);
 
 /**
  * Another producer has taken the transactional id over. An expired id (INVALID_PRODUCER_ID_MAPPING) or a transaction that the
@@ -25,6 +39,7 @@ export function isFenced(error: unknown): boolean {
 }
 
 const refusals: Readonly<Record<string, string>> = {
+  CERTIFICATE: 'shows a certificate that is not trusted; check tls.ca and tls.servername',
   SASL_AUTHENTICATION_FAILED: 'refused the login; check sasl.username and sasl.password',
   UNSUPPORTED_SASL_MECHANISM: 'does not offer this SASL mechanism; check sasl.mechanism',
   ILLEGAL_SASL_STATE: 'expects no SASL login here; check sasl and the port',

@@ -144,9 +144,9 @@ export function createKafkaSource(config: KafkaSourceConfig, options: KafkaSourc
   }
 
   async function begin(signal: AbortSignal): Promise<void> {
-    const connected = connectAdmin(client, config, [config.topic], 'INPUT', options.clock, signal);
-    admin = connected.then((found) => found.admin);
-    partitions = (await connected).partitions.get(config.topic)!;
+    const connected = await connectAdmin(client, config, [config.topic], 'INPUT', options.clock, signal);
+    admin = Promise.resolve(connected.admin);
+    partitions = connected.partitions.get(config.topic)!;
     running ??= membership().then(
       () => gained.end(),
       (error: unknown) => gained.fail(error),

@@ -7,6 +7,8 @@ import { run } from './machine.ts';
 export interface KafkaPorts {
   broker: number;
   controller: number;
+  /** Ports of further listeners by the name of their protocol: SSL, SASL_PLAINTEXT, SASL_SSL. */
+  secured: ReadonlyMap<string, number>;
 }
 
 const FOREVER = '9223372036854775807';
@@ -16,14 +18,15 @@ const FOREVER = '9223372036854775807';
  * past or the future, and lets consumer groups notice a dead member within a second if they ask for it.
  */
 export function nodeSettings(ports: KafkaPorts, bind: string): Record<string, string> {
+  const secured = (host: string) => [...ports.secured].map(([name, port]) => `,${name}://${host}:${port}`).join('');
   return {
     'process.roles': 'broker,controller',
     'node.id': '1',
     'controller.quorum.voters': `1@127.0.0.1:${ports.controller}`,
     'controller.listener.names': 'CONTROLLER',
     'inter.broker.listener.name': 'PLAINTEXT',
-    listeners: `PLAINTEXT://${bind}:${ports.broker},CONTROLLER://127.0.0.1:${ports.controller}`,
-    'advertised.listeners': `PLAINTEXT://127.0.0.1:${ports.broker}`,
+    listeners: `PLAINTEXT://${bind}:${ports.broker},CONTROLLER://127.0.0.1:${ports.controller}${secured(bind)}`,
+    'advertised.listeners': `PLAINTEXT://127.0.0.1:${ports.broker}${secured('127.0.0.1')}`,
     'listener.security.protocol.map':
       'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL',
     'auto.create.topics.enable': 'false',
@@ -70,7 +73,8 @@ export async function prepareNode(
 ): Promise<string[]> {
   const file = join(folder, 'server.properties');
   const all = { ...settings, 'log.dirs': join(folder, 'data') };
-  const lines = Object.entries(all).map(([key, value]) => `${key}=${value.replaceAll('\\', '\\\\')}`);
+  const escaped = (value: string) => value.replaceAll('\\', '\\\\').replaceAll('\n', '\\n');
+  const lines = Object.entries(all).map(([key, value]) => `${key}=${escaped(value)}`);
   writeFileSync(file, `${lines.join('\n')}\n`);
   const java = [...jvmOptions(), '-cp', classpath];
   const format = ['kafka.tools.StorageTool', 'format', '--ignore-formatted', '-t', clusterId(), '-c', file];

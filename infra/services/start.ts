@@ -33,17 +33,21 @@ export interface KafkaOptions {
   port?: number;
   /** Data folder; kept by `stop`. Default: an own one, removed by `stop`. */
   dir?: string;
-  /** Further settings of server.properties; they win over the default ones. A PLAINTEXT listener must stay. */
+  /** Listeners beside the plain one, by the name of their protocol: SSL, SASL_PLAINTEXT, SASL_SSL. What they need goes into `settings`. */
+  listeners?: readonly string[];
+  /** Further settings of server.properties; they win over the default ones. */
   settings?: Readonly<Record<string, string>>;
 }
 
 export interface KafkaService extends Service {
   /** host:port */
   readonly brokers: readonly string[];
+  /** host:port of each listener that was asked for. */
+  readonly listeners: Readonly<Record<string, string>>;
+  /** Runs a class of the distribution with arguments to its end; gives what it printed. */
+  tool(className: string, args: readonly string[]): Promise<string>;
   /** The distribution's own console consumer, run to its end; gives what it printed. */
   consoleConsumer(args: readonly string[]): Promise<string>;
-  /** Java class path of the broker and its tools; empty when neither is on this machine. */
-  readonly classpath: string;
 }
 
 const REDIS_READY_MS = 30_000;
@@ -106,12 +110,14 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaServi
   if (given && Object.keys(options).length === 0) return givenKafka(given.split(','));
   const way = await chooseWay(kafkaNeeds);
   if (way === 'docker') await fetchImage(KAFKA_IMAGE);
-  const [freePort, controller] = await freePorts(2);
-  const ports = { broker: options.port ?? freePort, controller };
+  const names = options.listeners ?? [];
+  const [freePort, controller, ...others] = await freePorts(2 + names.length);
+  const secured = new Map(names.map((name, index) => [name, others[index]]));
+  const ports = { broker: options.port ?? freePort, controller, secured };
   const brokers = [`127.0.0.1:${ports.broker}`];
   const files = makeFolder('kafka', options.dir);
   const prepare = way === 'program' ? localKafka : dockerKafka;
-  const { runner, classpath, consoleConsumer } = await prepare(ports, options, files).catch((error: unknown) => {
+  const { runner, tool } = await prepare(ports, options, files).catch((error: unknown) => {
     if (files.ownFolder) rmSync(files.ownFolder, { recursive: true, force: true });
     throw error;
   });
@@ -127,15 +133,15 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaServi
   );
   return Object.assign(service, {
     brokers,
-    classpath,
-    consoleConsumer: (args: readonly string[]) => consoleConsumer(['--bootstrap-server', brokers[0], ...args]),
+    listeners: Object.fromEntries([...secured].map(([name, port]) => [name, `127.0.0.1:${port}`])),
+    tool,
+    consoleConsumer: consoleConsumer(tool, brokers),
   });
 }
 
 interface KafkaParts {
   runner: Runner;
-  classpath: string;
-  consoleConsumer(args: readonly string[]): Promise<string>;
+  tool: KafkaService['tool'];
 }
 
 interface Files {
@@ -152,19 +158,23 @@ async function localKafka(ports: KafkaPorts, options: KafkaOptions, files: Files
     throw new WeirError('BROKER', 'Kafka refuses the settings it was given', { cause: error });
   });
   const runner = programRunner('java', args, files);
-  return { runner, classpath, consoleConsumer: (args) => javaConsumer(classpath, args) };
+  return { runner, tool: javaTool(classpath) };
 }
 
 async function dockerKafka(ports: KafkaPorts, options: KafkaOptions, files: Files): Promise<KafkaParts> {
   const env = containerEnv({ ...nodeSettings(ports, '0.0.0.0'), ...options.settings });
-  const published = new Map([[ports.broker, ports.broker]]);
+  const published = new Map([ports.broker, ...ports.secured.values()].map((port) => [port, port]));
   const runner = dockerRunner({ image: KAFKA_IMAGE, ports: published, env, args: [] }, files);
-  const consumer = ['exec', runner.name, '/opt/kafka/bin/kafka-console-consumer.sh'];
-  return { runner, classpath: '', consoleConsumer: (args) => run('docker', [...consumer, ...args]) };
+  const inside = ['exec', runner.name, '/opt/kafka/bin/kafka-run-class.sh'];
+  return { runner, tool: (className, args) => run('docker', [...inside, className, ...args]) };
 }
 
-function javaConsumer(classpath: string, args: readonly string[]): Promise<string> {
-  return run('java', [...jvmOptions(), '-cp', classpath, CONSOLE_CONSUMER, ...args]);
+function javaTool(classpath: string): KafkaService['tool'] {
+  return (className, args) => run('java', [...jvmOptions(), '-cp', classpath, className, ...args]);
+}
+
+function consoleConsumer(tool: KafkaService['tool'], brokers: readonly string[]): KafkaService['consoleConsumer'] {
+  return (args) => tool(CONSOLE_CONSUMER, ['--bootstrap-server', brokers.join(','), ...args]);
 }
 
 function givenRedis(url: string): RedisService {
@@ -177,11 +187,12 @@ function givenRedis(url: string): RedisService {
 }
 
 function givenKafka(brokers: string[]): KafkaService {
+  const tool: KafkaService['tool'] = async (...call) => javaTool(await kafkaClasspath())(...call);
   return Object.assign(givenService('Kafka', 'WEIR_TEST_KAFKA_BROKERS'), {
     brokers,
-    classpath: '',
-    consoleConsumer: async (args: readonly string[]) =>
-      javaConsumer(await kafkaClasspath(), ['--bootstrap-server', brokers.join(','), ...args]),
+    listeners: {},
+    tool,
+    consoleConsumer: consoleConsumer(tool, brokers),
   });
 }
 
