@@ -67,7 +67,7 @@ async function benchStore(name: string, plan: EntityPlan, states: readonly SubSt
     await measureStore(`state.${name}.flush`, runs, redis?.pid, async (batch) => {
       await store.flush(partition, changesOf(encoded, batch, ++offset), offset);
     });
-    report(`state.${name}.flush.round-trips`, 'count', [roundTrips / ((runs + 1) * batches)]);
+    if (redis) report(`state.${name}.flush.round-trips`, 'count', [roundTrips / ((runs + 1) * batches)]);
     roundTrips = 0;
     await measureStore(`state.${name}.load`, runs, redis?.pid, async (batch) => {
       const requests = requestsOf(batch, versions);
@@ -75,7 +75,7 @@ async function benchStore(name: string, plan: EntityPlan, states: readonly SubSt
       for (let k = 0; k < answers.length; k++)
         if (answers[k].subStates.length !== 1) throw new Error('state is missing');
     });
-    report(`state.${name}.load.round-trips`, 'count', [roundTrips / ((runs + 1) * batches)]);
+    if (redis) report(`state.${name}.load.round-trips`, 'count', [roundTrips / ((runs + 1) * batches)]);
     await learnVersions(store, versions);
     await measureStore(`state.${name}.load-unchanged`, runs, redis?.pid, async (batch) => {
       await store.load(requestsOf(batch, versions), owned);

@@ -58,7 +58,7 @@ export async function connectRedis(
     isUp = true;
   });
   redis.on('close', () => {
-    if (isUp) onTrouble(lostConnection(lastError, 'connected', address, config.command_timeout_ms));
+    if (isUp) onTrouble(lostConnection(lastError, undefined, address, config.command_timeout_ms));
     isUp = false;
   });
   return {
@@ -149,14 +149,14 @@ function unreachable(redis: Redis, error: unknown, timeoutMs: number, address: s
   );
 }
 
-function lostConnection(error: unknown, doing: string, address: string, timeoutMs: number): WeirError {
+function lostConnection(error: unknown, doing: string | undefined, address: string, timeoutMs: number): WeirError {
   const message = error === undefined ? '' : describeError(error);
   const why = message.startsWith('Socket timeout')
     ? `no answer for ${timeoutMs / 1000} s`
     : message || 'the connection was closed';
   return new WeirError(
     'STORE',
-    `Redis at ${address} is out of reach while ${doing} (${why}); the connection is tried again and the call repeated, nothing is lost`,
+    `Redis at ${address} is out of reach${doing === undefined ? '' : ` while ${doing}`} (${why}); the connection is tried again and the call repeated, nothing is lost`,
   );
 }
 

@@ -98,7 +98,7 @@ describe('the Handbook job, exactly once', () => {
 
   it("is read by the Kafka distribution's own console consumer", async () => {
     const printed = await services.kafka.consoleConsumer([
-      ...['--bootstrap-server', services.kafka.brokers[0], '--topic', 'whole.scored', '--from-beginning'],
+      ...['--topic', 'whole.scored', '--from-beginning'],
       ...['--max-messages', '100', '--isolation-level', 'read_committed'],
     ]);
     const events = printed.split('\n').filter((line) => line.startsWith('{'));

@@ -79,7 +79,8 @@ export function testKafka(brokers: readonly string[]): TestKafka {
       });
     },
     async produce(topic, records) {
-      const producer = kafka.producer();
+      // Idempotent: a record sent again after a broker's restart must not stand in the topic twice.
+      const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 });
       await producer.connect();
       for (let from = 0; from < records.length; from += 2000) {
         await producer.send({ topic, messages: records.slice(from, from + 2000) });

@@ -272,6 +272,7 @@ describe('the feature engine', () => {
     engine.gain('t:0', 1);
     const seen = await apply('t:0', at(0, 100, 40.5, 42, 101), 'card.count.1h');
     expect(seen).toEqual([1, 1, 2, 3]);
+    expect(await flush('t:0')).toBe(1);
     expect(await apply('t:0', at(4, 41), 'card.count.1h')).toEqual(['0 incomplete']);
     expect(lates).toEqual([0, 1]);
     expect(await flush('t:0')).toBe(1);

@@ -70,6 +70,12 @@ describe('numbers', () => {
     expect(amountOf(amount, { decimals: 2, max: 10 ** 12 })).toBe(wanted);
   });
 
+  it('with too many decimals are refused however large they are', () => {
+    expect(amountOf(9_999_999_999.129, { max: 10 ** 12 })).toBe('out-of-range');
+    expect(amountOf('9999999999.129', { max: 10 ** 12 })).toBe('out-of-range');
+    expect(amountOf(9_999_999_999.12, { max: 10 ** 12 })).toBe(999_999_999_912);
+  });
+
   it('have no negative zero', () => {
     for (const zero of ['-0', '-0.00', '-0e0', -0]) expect(amountOf(zero, {})).toBe(0);
   });

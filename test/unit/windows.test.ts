@@ -313,6 +313,20 @@ describe('window arithmetic', () => {
     );
   });
 
+  it('needs nothing of an event exactly at the edge of what is retained', () => {
+    const set = compile(0);
+    const event = { amount: 100, tip: Number.NaN, fraud: 0, device: '' };
+    const at = (ms: number) => ({ event: { time: day + ms, ...event }, partition: 0, reload: false });
+    const count = set.names.indexOf('card.count.1m');
+    const counts = (...times: number[]) => evaluateAll(times.map(at), set).map((features) => features[count]);
+    expect(counts(0, 60_000)).toEqual([
+      [1, 'fresh'],
+      [1, 'fresh'],
+    ]);
+    expect(counts(0, 60_000, 59_999)).toContainEqual([1, 'incomplete']);
+    expect(counts(0, 59_999)).toContainEqual([2, 'fresh']);
+  });
+
   it('marks what an event that came too late would have been part of', () => {
     const set = compile(0);
     const event = { amount: 100, tip: Number.NaN, fraud: 0, device: '' };
