@@ -46,12 +46,16 @@ describe('the Kafka source', () => {
     for (const source of sources.splice(0)) await source.close();
   });
 
+  const warnings: object[] = [];
+  const log = { debug: () => {}, warn: (details: object) => warnings.push(details) };
+
   function open(topic: string, more: object = {}, onTrouble?: (error: unknown) => void, maxEvents = 500): Source {
     const source = createKafkaSource(sourceConfig(cluster.brokers, topic, more), {
       maxEvents,
       format,
       clock: systemClock,
       onTrouble,
+      log,
     });
     sources.push(source);
     return source;
@@ -97,6 +101,24 @@ describe('the Kafka source', () => {
     expect((await drain(ownership, 5)).values).toEqual(['seen again']);
     expect((await drain(ownership, 1)).values).toEqual(['seen again']);
     expect((await drain(ownership, 0)).values).toEqual(['seen', 'seen again']);
+  });
+
+  it('shows nothing of an aborted transaction, whatever the keys of its records', async () => {
+    const topic = await cluster.topic();
+    const producer = await cluster.producer(`tx-${topic}`);
+    // Customer 0 as a 32-bit integer; the client takes it for the marker of an abort.
+    const zero = Buffer.alloc(4);
+    const send = async (end: 'commit' | 'abort', ...values: string[]) => {
+      const transaction = await producer.transaction();
+      for (const value of values) await transaction.send({ topic, messages: [{ key: zero, value, partition: 0 }] });
+      await transaction[end]();
+    };
+    await send('commit', 'one', 'two');
+    await send('abort', 'hidden', 'hidden', 'hidden');
+    await send('commit', 'three');
+    const drained = await drain(await own(open(topic)), 0);
+    expect(drained.values).toEqual(['one', 'two', 'three']);
+    expect(drained.keys).toEqual(Array(3).fill(zero.toString()));
   });
 
   it('waits for a transaction that is open, and shows it once committed', async () => {
@@ -180,6 +202,57 @@ describe('the Kafka source', () => {
     const ownership = await own(open(topic));
     expect(await ownership.range()).toEqual({ earliest: 6, end: 10 });
     expect((await drain(ownership, 2)).offsets).toEqual([6, 7, 8, 9]);
+  });
+
+  it('goes on behind what was cut off while it reads, says so, and leaves the committed position alone', async () => {
+    const topic = await cluster.topic();
+    await produce(topic, numbered(2_000));
+    const held = collect(open(topic, { prefetch_records: 100, max_bytes_per_partition: 1_024 }, undefined, 50));
+    await until(() => held.length === 1);
+    const first = await readSome(held[0], 0);
+    await held[0].checkpoint(first.next);
+    await cluster.admin.fetchTopicOffsets(topic);
+    await cluster.admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: '1500' }] });
+    const offsets = [...first.offsets];
+    let at = first.next;
+    while (at < 2_000) {
+      const ownership = held.at(-1)!;
+      const batch = await ownership.read(at).catch((error) => {
+        expect(error).toMatchObject({ code: 'FENCED' });
+      });
+      if (!batch) {
+        await turn();
+        continue;
+      }
+      offsets.push(...batch.offsets);
+      at = batch.next;
+    }
+    const cut = offsets.findIndex((offset) => offset >= 1_500);
+    expect(offsets.slice(0, cut)).toEqual(Array.from({ length: cut }, (_, n) => n));
+    expect(offsets.slice(cut)).toEqual(Array.from({ length: 500 }, (_, n) => 1_500 + n));
+    expect(warnings).toContainEqual({ stream: topic, partition: 0, from: cut, to: 1_500 });
+    expect(await held.at(-1)!.checkpointed()).toBe(first.next);
+  });
+
+  it('counts the partitions again when the topic has grown', async () => {
+    const topic = await cluster.topic(1);
+    const first = collect(open(topic));
+    await until(() => first.length === 1);
+    expect(first[0].partitions).toBe(1);
+    await cluster.admin.createPartitions({ topicPartitions: [{ topic, count: 3 }] });
+    const second = collect(open(topic));
+    await until(() => live(first).length > 0 && live(first).length + live(second).length === 3);
+    const owned = [...first, ...second].filter(({ revoked }) => !revoked.aborted);
+    expect(owned.map(({ partitions }) => partitions)).toEqual([3, 3, 3]);
+  });
+
+  it('sleeps while nothing comes', async () => {
+    const ownership = await own(open(await cluster.topic(), { max_wait_ms: 1_000 }));
+    await ownership.read(0);
+    const before = performance.nodeTiming.uvMetricsInfo.loopCount;
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    // A timer of one millisecond, which the client has for each connection, would make it a thousand.
+    expect(performance.nodeTiming.uvMetricsInfo.loopCount - before).toBeLessThan(200);
   });
 
   it('goes on when the broker was killed in the middle, and loses nothing', async () => {
