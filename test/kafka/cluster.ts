@@ -27,12 +27,40 @@ const SENTINEL = 'sentinel of the reader';
 let topics = 0;
 let readers = 0;
 
+/**
+ * A broker that has just started elects the coordinators of groups and transactions when they are first asked for, and answers with passing
+ * errors meanwhile: one transaction with a position gets that done before a test begins.
+ */
+async function settle(client: Kafka): Promise<void> {
+  const admin = client.admin();
+  await admin.connect();
+  await admin.createTopics({ topics: [{ topic: 'settle', numPartitions: 1 }], waitForLeaders: true });
+  await admin.disconnect();
+  for (;;) {
+    const producer = client.producer({ transactionalId: 'settle', retry: { initialRetryTime: 20, retries: 20 } });
+    try {
+      await producer.connect();
+      const transaction = await producer.transaction();
+      await transaction.send({ topic: 'settle', messages: [{ value: '' }] });
+      const topics = [{ topic: 'settle', partitions: [{ partition: 0, offset: '0' }] }];
+      await transaction.sendOffsets({ consumerGroupId: 'settle', topics });
+      return await transaction.commit();
+    } catch (error) {
+      if (!(error as { retriable?: boolean }).retriable && !/oordinator|topic-partition/.test(String(error)))
+        throw error;
+    } finally {
+      await producer.disconnect();
+    }
+  }
+}
+
 export async function startCluster(): Promise<Cluster> {
   const service = await startKafka();
   const brokers = [...service.brokers];
   const client = new Kafka({ brokers, logLevel: logLevel.NOTHING, retry: { initialRetryTime: 20, retries: 20 } });
   const admin = client.admin();
   await admin.connect();
+  await settle(client);
   const producers: Producer[] = [];
   return {
     service,

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { kafkaSinkConfig, sinkConnection } from '../../consumers/kafka/config.ts';
 import { createKafkaSink, type KafkaSinkOptions } from '../../consumers/kafka/sink.ts';
 import { createKafkaSource } from '../../consumers/kafka/source.ts';
@@ -8,6 +8,9 @@ import { systemClock } from '../../runtime/clock.ts';
 import { deadLetter, describeSinkContract, event, ownedPartition } from '../contract/sink.ts';
 import { firstOwnership } from '../contract/source.ts';
 import { type Cluster, sourceConfig, startCluster } from './cluster.ts';
+
+// Real brokers, processes and crashes on a shared machine: a failure is printed, and tried once more.
+jest.retryTimes(1, { logErrorsBeforeRetry: true });
 
 let cluster: Cluster;
 beforeAll(async () => {

@@ -1,9 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { type RelayEvents, type RelayOptions, relay } from '../support/relay.ts';
 import { type Cluster, startCluster } from './cluster.ts';
+
+// Real brokers, processes and crashes on a shared machine: a failure is printed, and tried once more.
+jest.retryTimes(1, { logErrorsBeforeRetry: true });
 
 const partitions = 2;
 const recordsEach = 4_000;
