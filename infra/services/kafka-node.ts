@@ -77,7 +77,7 @@ export async function prepareNode(
   const lines = Object.entries(all).map(([key, value]) => `${key}=${escaped(value)}`);
   writeFileSync(file, `${lines.join('\n')}\n`);
   const java = [...jvmOptions(), '-cp', classpath];
-  const format = ['kafka.tools.StorageTool', 'format', '--ignore-formatted', '-t', clusterId(), '-c', file];
+  const format = ['kafka.tools.StorageTool', 'format', '--ignore-formatted', `--cluster-id=${clusterId()}`, '-c', file];
   await run('java', ['-XX:TieredStopAtLevel=1', ...java, ...format]);
   return [...java, 'kafka.Kafka', file];
 }
