@@ -45,6 +45,10 @@ export function createEvaluator(plan: EntityPlan): Evaluator {
   const readingAt = Int32Array.from(plan.readings, ({ at }) => at);
   const readingFrom = Int32Array.from(plan.readings, ({ span }) => spans[span].from);
   const readingTo = Int32Array.from(plan.readings, ({ span }) => spans[span].to);
+  // The high limb of a sum of squares; the low limb's reading is the next one.
+  const readingIsHigh = Int32Array.from(plan.readings, ({ at }) =>
+    plan.cumulatives.some((cumulative) => cumulative.kind === 'square' && cumulative.at === at) ? 1 : 0,
+  );
   const readingSkips = Int32Array.from(plan.readings, ({ span }) => (spans[span].excludeCurrent ? 1 : 0));
   const steps = plan.features.map(stepOf);
   const edges = new Int32Array(bounds.length);
@@ -70,12 +74,22 @@ export function createEvaluator(plan: EntityPlan): Evaluator {
       const at = readingAt[k];
       const high = edges[readingTo[k]] - (readingSkips[k] & own);
       const low = edges[readingFrom[k]];
-      sums[k] += at < 0 ? high - low : rows[high * stride + at] - rows[low * stride + at];
+      if (at < 0) sums[k] += high - low;
+      else if (readingIsHigh[k] === 1) addSquares(rows, high * stride + at, low * stride + at, k++);
+      else sums[k] += rows[high * stride + at] - rows[low * stride + at];
     }
     for (let k = 0; k < scans.length; k++) {
       const { from, to, excludeCurrent } = spans[scans[k].span];
       scan(state, k, edges[from], edges[to] - (excludeCurrent ? own : 0), moment);
     }
+  }
+
+  /** With the low limb in its range, whatever the base: also sums that leave the exact integers are then rounded alike. */
+  function addSquares(rows: readonly number[], high: number, low: number, k: number): void {
+    const lowLimb = rows[high + 1] - rows[low + 1];
+    const borrow = lowLimb < 0 ? 1 : 0;
+    sums[k] += rows[high] - rows[low] - borrow;
+    sums[k + 1] += lowLimb + borrow * squareLimb;
   }
 
   /** A window that reaches behind the base may lack events. */
