@@ -10,6 +10,7 @@ import type { KafkaConnection } from './config.ts';
 import { rememberCoordinators } from './coordinators.ts';
 import { installEncodedMessages } from './encoded-messages.ts';
 import { brokerFault, isRefusal, missingTopic, protocolType } from './faults.ts';
+import { encodeInPlace } from './in-place.ts';
 import { repairClient } from './repairs.ts';
 import { installStableOffsets } from './stable-offsets.ts';
 
@@ -31,6 +32,7 @@ export function createClient(connection: KafkaConnection, log?: KafkaLog): Kafka
   installStableOffsets();
   installCodecs();
   installEncodedMessages();
+  encodeInPlace();
   rememberCoordinators();
   return new Kafka({
     brokers: [...connection.brokers],

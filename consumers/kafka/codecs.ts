@@ -1,7 +1,7 @@
 import { promisify } from 'node:util';
 import { gzip, zstdCompress, zstdDecompress } from 'node:zlib';
 import kafkajs from 'kafkajs';
-import { batchHeadBytes, type EncodedRecords } from './record-batch.ts';
+import { batchHeadBytes, type EncodedRecords, frontBytes } from './record-batch.ts';
 
 const { CompressionCodecs, CompressionTypes } = kafkajs;
 
@@ -27,5 +27,8 @@ export async function compressRecords(
   if (name === 'none') return batch;
   const { type, compress } = compressors[name];
   const records = await compress(batch.bytes.subarray(batchHeadBytes));
-  return { ...batch, bytes: Buffer.concat([Buffer.alloc(batchHeadBytes), records]), compression: type };
+  const start = frontBytes + batchHeadBytes;
+  const whole = Buffer.allocUnsafeSlow(start + records.length);
+  whole.set(records, start);
+  return { ...batch, bytes: whole.subarray(frontBytes), compression: type };
 }

@@ -1,5 +1,6 @@
 import type { Message } from 'kafkajs';
-import { definitionOf, Encoder, type ProtocolCall, type ProtocolEncoder } from './internals.ts';
+import { type Bytes, prepended } from './in-place.ts';
+import { definitionOf, Encoder, type ProtocolCall } from './internals.ts';
 import { type BatchSender, type EncodedRecords, writeBatchHead } from './record-batch.ts';
 
 /** One partition's share of a topic's messages, where the client holds an array of them: all it asks for is how many. */
@@ -63,22 +64,26 @@ function withEncoded(call: ProtocolCall, what: ProduceArguments): ProtocolCall {
 }
 
 /** Versions 3 to 8: transactional id, acks, timeout, topics of partitions of one batch each. */
-function encodeRequest(what: ProduceArguments): ProtocolEncoder {
-  const { acks, timeout, transactionalId, topicData } = what;
-  const request = new Encoder(requestSize(what))
-    .writeString(transactionalId ?? null)
-    .writeInt16(acks)
-    .writeInt32(timeout)
+function encodeRequest(what: ProduceArguments): Bytes {
+  const { topicData } = what;
+  const request = new Encoder()
+    .writeString(what.transactionalId ?? null)
+    .writeInt16(what.acks)
+    .writeInt32(what.timeout)
     .writeInt32(topicData.length);
+  const isAlone = topicData.length === 1 && topicData[0].partitions.length === 1;
+  let whole: Bytes = request;
   for (const { topic, partitions } of topicData) {
     request.writeString(topic).writeInt32(partitions.length);
     for (const { partition, messages, firstSequence } of partitions) {
       const { records } = messages as PartitionMessages;
       writeBatchHead(records, senderOf(what, firstSequence));
-      request.writeInt32(partition).writeInt32(records.bytes.length).writeBuffer(records.bytes);
+      request.writeInt32(partition).writeInt32(records.bytes.length);
+      if (isAlone) whole = prepended(request.buffer, records.bytes);
+      else request.writeBuffer(records.bytes);
     }
   }
-  return request;
+  return whole;
 }
 
 function senderOf(
@@ -91,13 +96,4 @@ function senderOf(
     producerEpoch,
     firstSequence,
   };
-}
-
-function requestSize({ topicData }: ProduceArguments): number {
-  const partitions = topicData.flatMap((topic) => topic.partitions);
-  const records = partitions.reduce(
-    (sum, { messages }) => sum + (messages as PartitionMessages).records.bytes.length,
-    0,
-  );
-  return 1_024 * (topicData.length + 1) + 8 * partitions.length + records;
 }

@@ -8,13 +8,17 @@ const require = createRequire(import.meta.url);
 
 /** Writes protocol fields one after the other. */
 export interface ProtocolEncoder {
-  readonly buf: Buffer;
+  /** The memory written to, and how much of it is written. */
+  buf: Buffer;
+  offset: number;
+  /** What is written. */
   readonly buffer: Buffer;
   writeInt8(value: number): this;
   writeInt16(value: number): this;
   writeInt32(value: number): this;
   writeString(value: string | null): this;
   writeBuffer(value: Buffer): this;
+  writeEncoder(value: Pick<ProtocolEncoder, 'buf' | 'buffer'>): this;
   /** A compact string. */
   writeUVarIntString(value: string): this;
   /** A compact array of encoders. */
@@ -85,7 +89,7 @@ type Class<Instance> = { readonly prototype: Instance };
 
 const load = <T>(path: string) => require(`kafkajs/src/${path}.js`) as T;
 
-export const Encoder = load<new (initialSize?: number) => ProtocolEncoder>('protocol/encoder');
+export const Encoder = load<(new () => ProtocolEncoder) & Class<ProtocolEncoder>>('protocol/encoder');
 export const Decoder = load<new (bytes: Buffer) => ProtocolDecoder>('protocol/decoder');
 export const errorFromCode = load<{ createErrorFromCode(code: number): Error }>('protocol/error').createErrorFromCode;
 /** The client's table of requests; what is put in is used by every client of the process. */

@@ -30,14 +30,16 @@ export function headerLayout(fixed: Readonly<Record<string, string>>, varying: r
 /** Records of one batch, encoded; the batch's own fields in front of them are written when it is sent. */
 export interface EncodedRecords {
   readonly count: number;
+  /** They begin `frontBytes` into memory of their own: what is in front is free for what the request puts before the batch. */
   readonly bytes: Buffer;
   readonly timestamp: number;
   /** As in the batch's attributes: 0 for none. */
   readonly compression: number;
 }
 
-/** Bytes in front of a batch's records. */
+/** Bytes of a batch in front of its records. */
 export const batchHeadBytes = 61;
+export const frontBytes = 1_024;
 
 /** Each record's bytes without its length prefix. */
 export function recordSizes<R>(records: readonly R[], layout: RecordLayout<R>): Int32Array {
@@ -60,6 +62,7 @@ export function recordSizes<R>(records: readonly R[], layout: RecordLayout<R>): 
  * Encodes records `from` to `to` (exclusive) as one batch.
  * @param sizes as `recordSizes` gives them.
  * @param timestamp of all of them, milliseconds since the epoch.
+ * @param allocate gives memory of at least so many bytes, all of an ArrayBuffer, which the batch keeps until it is sent.
  */
 export function encodeRecords<R>(
   records: readonly R[],
@@ -68,15 +71,17 @@ export function encodeRecords<R>(
   from: number,
   to: number,
   timestamp: number,
+  allocate: (bytes: number) => Buffer,
 ): EncodedRecords {
-  let capacity = batchHeadBytes;
+  const start = frontBytes + batchHeadBytes;
+  let capacity = start;
   for (let index = from; index < to; index++) capacity += sizes[index] + 5;
-  const bytes = Buffer.allocUnsafeSlow(capacity);
-  let at = batchHeadBytes;
+  const bytes = allocate(capacity);
+  let at = start;
   for (let index = from; index < to; index++) {
     at = writeRecord(bytes, at, records[index], layout, index - from, sizes[index]);
   }
-  return { count: to - from, bytes: bytes.subarray(0, at), timestamp, compression: 0 };
+  return { count: to - from, bytes: bytes.subarray(frontBytes, at), timestamp, compression: 0 };
 }
 
 function writeRecord<R>(

@@ -24,25 +24,55 @@ export interface TopicDestination<R> {
 /** Brokers take 1,048,588 bytes of one partition in a request unless told otherwise (message.max.bytes). */
 const bytesPerRequest = 1_000_000;
 
-/**
- * Sends events and dead letters in order, request after request; resolves when the brokers have them all.
- * @param timestamp of all records, milliseconds since the epoch.
- */
-export async function sendBatch(
-  to: Pick<Transaction, 'sendBatch'>,
-  { events, deadLetters }: OutputBatch,
-  destination: Destination,
-  timestamp: number,
-): Promise<void> {
-  const streams = [
-    await encode(events, destination.events, destination.compression, timestamp),
-    await encode(deadLetters, destination.deadLetters, destination.compression, timestamp),
-  ];
-  for (let turn = 0; ; turn++) {
-    const topicMessages = streams.flatMap((stream) => messagesOf(stream, turn));
-    if (topicMessages.length === 0) return;
-    await to.sendBatch({ acks: -1, topicMessages });
-  }
+/** Sends one output's batches, one at a time. */
+export interface Sender {
+  /**
+   * Sends events and dead letters in order, request after request; resolves when the brokers have them all. After a rejection the
+   * sender is not to be used any more.
+   * @param timestamp of all records, milliseconds since the epoch.
+   */
+  send(to: Pick<Transaction, 'sendBatch'>, batch: OutputBatch, timestamp: number): Promise<void>;
+}
+
+export function createSender({ events, deadLetters, compression }: Destination): Sender {
+  const memory = createMemory();
+  return {
+    async send(to, batch, timestamp) {
+      memory.reuse();
+      const encoding = { compression, timestamp, allocate: memory.allocate };
+      const streams = [
+        await encode(batch.events, events, encoding),
+        await encode(batch.deadLetters, deadLetters, encoding),
+      ];
+      for (let turn = 0; ; turn++) {
+        const topicMessages = streams.flatMap((stream) => messagesOf(stream, turn));
+        if (topicMessages.length === 0) return;
+        await to.sendBatch({ acks: -1, topicMessages });
+      }
+    },
+  };
+}
+
+/** Memory of one batch, used again by the next: new memory each time would cost as much as all of the writing. */
+function createMemory() {
+  const parts: Buffer[] = [];
+  let used = 0;
+  return {
+    reuse() {
+      used = 0;
+    },
+    allocate(bytes: number): Buffer {
+      if (used === parts.length || parts[used].length < bytes)
+        parts[used] = Buffer.allocUnsafeSlow(bytes + (bytes >> 2));
+      return parts[used++];
+    },
+  };
+}
+
+interface Encoding {
+  readonly compression: Destination['compression'];
+  readonly timestamp: number;
+  readonly allocate: (bytes: number) => Buffer;
 }
 
 /** A topic's encoded records: for each partition the requests' shares, in order. */
@@ -60,13 +90,12 @@ function messagesOf({ topic, byPartition }: EncodedStream, turn: number): TopicM
 async function encode<R>(
   records: readonly R[],
   destination: TopicDestination<R>,
-  compression: Destination['compression'],
-  timestamp: number,
+  encoding: Encoding,
 ): Promise<EncodedStream> {
   const byPartition = new Map<number, EncodedRecords[]>();
   for (const [partition, share] of placed(records, destination)) {
-    const batches = encodeAll(share, destination.layout, timestamp);
-    byPartition.set(partition, await Promise.all(batches.map((batch) => compressRecords(batch, compression))));
+    const batches = encodeAll(share, destination.layout, encoding);
+    byPartition.set(partition, await Promise.all(batches.map((batch) => compressRecords(batch, encoding.compression))));
   }
   return { topic: destination.topic, byPartition };
 }
@@ -95,13 +124,17 @@ function placedByKey<R>(
 }
 
 /** As few batches as the brokers accept. A record that is too large alone goes alone: the broker decides. */
-function encodeAll<R>(records: readonly R[], layout: RecordLayout<R>, timestamp: number): EncodedRecords[] {
+function encodeAll<R>(
+  records: readonly R[],
+  layout: RecordLayout<R>,
+  { timestamp, allocate }: Encoding,
+): EncodedRecords[] {
   const sizes = recordSizes(records, layout);
   const batches: EncodedRecords[] = [];
   for (let from = 0, to = 0, bytes = 0; to < records.length; from = to, bytes = 0) {
     do bytes += sizes[to++];
     while (to < records.length && bytes + sizes[to] <= bytesPerRequest);
-    batches.push(encodeRecords(records, layout, sizes, from, to, timestamp));
+    batches.push(encodeRecords(records, layout, sizes, from, to, timestamp, allocate));
   }
   return batches;
 }

@@ -5,7 +5,7 @@ import { WeirError } from '../../runtime/errors.ts';
 import type { Output, OutputBatch } from '../ports.ts';
 import { committedOffset } from './committed-offset.ts';
 import { brokerFault, isFenced, protocolType } from './faults.ts';
-import { type Destination, sendBatch } from './send.ts';
+import { createSender, type Destination, type Sender } from './send.ts';
 
 export interface TransactionalParts {
   readonly transactionalId: string;
@@ -35,6 +35,7 @@ export async function openTransactionalOutput(
   const producers = turns.map((turn) =>
     createProducer(client, `${parts.transactionalId}.${turn}`, parts.transactionTimeoutMs),
   );
+  const sender = createSender(destination);
   let published = 0;
   const close = async () => {
     await Promise.all(producers.map((producer) => producer.disconnect().catch(() => undefined)));
@@ -51,7 +52,7 @@ export async function openTransactionalOutput(
     async publish(batch, position) {
       const producer = producers[published++ % producers.length];
       try {
-        await commit(await producer.transaction(), batch, position, destination, parts);
+        await commit(await producer.transaction(), batch, position, sender, parts);
         parts.acknowledged.set(parts.transactionalId, position);
       } catch (error) {
         throw fault(error, destination, parts);
@@ -101,12 +102,12 @@ async function commit(
   transaction: Transaction,
   batch: OutputBatch,
   position: number,
-  destination: Destination,
+  sender: Sender,
   parts: TransactionalParts,
 ): Promise<void> {
   // Side by side: neither needs the other, and both wait mostly for answers.
   const [sent, offsets] = await Promise.allSettled([
-    sendBatch(transaction, batch, destination, parts.clock.now()),
+    sender.send(transaction, batch, parts.clock.now()),
     sendPosition(transaction, position, parts),
   ]);
   const failed = [sent, offsets].find((result) => result.status === 'rejected');

@@ -65,7 +65,15 @@ describe('an encoded batch', () => {
   it('is read back whole, and its checksum fits', async () => {
     await fc.assert(
       fc.asyncProperty(records, async (given) => {
-        const encoded = encodeRecords(given, layout, recordSizes(given, layout), 0, given.length, timestamp);
+        const encoded = encodeRecords(
+          given,
+          layout,
+          recordSizes(given, layout),
+          0,
+          given.length,
+          timestamp,
+          Buffer.alloc,
+        );
         writeBatchHead(encoded, sender);
         expect(encoded.count).toBe(given.length);
         expect(encoded.bytes.readUInt32BE(17)).toBe(clientCrc(encoded.bytes.subarray(21)));
@@ -90,7 +98,7 @@ describe('an encoded batch', () => {
       { length: 300 },
       (_, n): TestRecord => ({ key: null, value: Buffer.from(`${n}`), texts: ['', ''] }),
     );
-    const encoded = encodeRecords(given, layout, recordSizes(given, layout), 100, 250, timestamp);
+    const encoded = encodeRecords(given, layout, recordSizes(given, layout), 100, 250, timestamp, Buffer.alloc);
     writeBatchHead(encoded, sender);
     const batch = await readBatch(new Decoder(encoded.bytes));
     expect(batch.records.map(({ value }: { value: Buffer }) => Number(value))).toEqual(
