@@ -325,6 +325,10 @@ describe('window arithmetic', () => {
     ]);
     expect(counts(0, 60_000, 59_999)).toContainEqual([1, 'incomplete']);
     expect(counts(0, 59_999)).toContainEqual([2, 'fresh']);
+    // A late event whose shorter window begins at that edge.
+    const late = evaluateAll([0, 60_000, 10_000].map(at), set)[2];
+    expect(late[set.names.indexOf('card.count.10s')]).toEqual([1, 'fresh']);
+    expect(late[count]).toEqual([1, 'incomplete']);
   });
 
   it('marks what an event that came too late would have been part of', () => {
