@@ -7,7 +7,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import { describeError, type ErrorCode, WeirError } from '../../runtime/errors.ts';
 import { installCodecs } from './codecs.ts';
 import type { KafkaConnection } from './config.ts';
-import { rememberCoordinators } from './coordinators.ts';
+import { installCoordinatorLookup } from './coordinators.ts';
 import { installEncodedMessages } from './encoded-messages.ts';
 import { brokerFault, isRefusal, missingTopic, protocolType } from './faults.ts';
 import { encodeInPlace } from './in-place.ts';
@@ -33,7 +33,7 @@ export function createClient(connection: KafkaConnection, log?: KafkaLog): Kafka
   installCodecs();
   installEncodedMessages();
   encodeInPlace();
-  rememberCoordinators();
+  installCoordinatorLookup();
   return new Kafka({
     brokers: [...connection.brokers],
     clientId: connection.client_id,

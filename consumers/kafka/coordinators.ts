@@ -1,4 +1,4 @@
-import { protocolType } from './faults.ts';
+import { isRefusal, protocolType } from './faults.ts';
 import { Broker, Cluster } from './internals.ts';
 
 /** Of the two kinds of coordinators, that of transactions; only transactional producers ask for it. */
@@ -12,12 +12,13 @@ let failures = 0;
 /**
  * Lets transactional producers remember who coordinates their transactions and their group: the client asks for it four times in
  * each transaction, which is a third of its duration. When any step of any transaction fails, but for having to wait for
- * the one before, all ask again.
+ * the one before, all ask again. And lets everybody know when the brokers refuse to tell.
  */
-export function rememberCoordinators(): void {
+export function installCoordinatorLookup(): void {
   if (isInstalled) return;
   isInstalled = true;
   countFailures();
+  passRefusalsOn();
   const { findGroupCoordinatorMetadata } = Cluster.prototype;
   /** By cluster, of which each producer has its own. */
   const remembered = new WeakMap<
@@ -26,8 +27,9 @@ export function rememberCoordinators(): void {
   >();
   Cluster.prototype.findGroupCoordinatorMetadata = async function (query) {
     let known = remembered.get(this);
-    if (known === undefined && query.coordinatorType !== ofTransactions)
+    if (known === undefined && query.coordinatorType !== ofTransactions) {
       return findGroupCoordinatorMetadata.call(this, query);
+    }
     if (known?.failures !== failures) {
       known = { failures, answers: new Map() };
       remembered.set(this, known);
@@ -55,4 +57,28 @@ function countFailures(): void {
       }
     };
   }
+}
+
+/** The client asks each broker, and only says that it found no coordinator when all of them have refused to tell. */
+function passRefusalsOn(): void {
+  const refusals = new Map<string, unknown>();
+  const { findGroupCoordinator } = Broker.prototype;
+  Broker.prototype.findGroupCoordinator = async function (query) {
+    const key = `${query.coordinatorType} ${query.groupId}`;
+    refusals.delete(key);
+    try {
+      return await findGroupCoordinator.call(this, query);
+    } catch (error) {
+      if (isRefusal(error)) refusals.set(key, error);
+      throw error;
+    }
+  };
+  const { findGroupCoordinatorMetadata } = Cluster.prototype;
+  Cluster.prototype.findGroupCoordinatorMetadata = async function (query) {
+    try {
+      return await findGroupCoordinatorMetadata.call(this, query);
+    } catch (error) {
+      throw refusals.get(`${query.coordinatorType} ${query.groupId}`) ?? error;
+    }
+  };
 }

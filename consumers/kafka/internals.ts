@@ -79,6 +79,7 @@ export interface CoordinatorQuery {
 
 export interface BrokerCalls {
   fetch(query: object): Promise<FetchAnswer>;
+  findGroupCoordinator(query: CoordinatorQuery): Promise<object>;
   addPartitionsToTxn(request: object): Promise<unknown>;
   addOffsetsToTxn(request: object): Promise<unknown>;
   txnOffsetCommit(request: object): Promise<unknown>;
