@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import type { Admin } from 'kafkajs';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { AclOperationTypes, AclPermissionTypes, AclResourceTypes, type Admin, ResourcePatternTypes } from 'kafkajs';
 import { createClient } from '../../consumers/kafka/client.ts';
 import { kafkaSinkConfig, sinkConnection } from '../../consumers/kafka/config.ts';
 import { createKafkaSink } from '../../consumers/kafka/sink.ts';
@@ -113,19 +113,12 @@ async function makeTopics(): Promise<Job> {
 }
 
 describe('a secured broker', () => {
-  const closing: { close(): Promise<void> }[] = [];
-  afterEach(async () => {
-    for (const part of closing.splice(0).reverse()) await part.close();
-  });
-
-  /** Reads all of the input and publishes one event, exactly once, over the listener. */
+  /** Reads all of the input and publishes one event, exactly once, over the listener. Leaves no member of the group behind. */
   async function run(job: Job, listener: string, security: object): Promise<(string | null)[]> {
     const config = sourceConfig([service.listeners[listener]], job.input, { connect_timeout_ms: 5_000, ...security });
+    const sinkConfig = kafkaSinkConfig.parse({ topic: job.output, dead_letters: job.dead, connect_timeout_ms: 5_000 });
     const clock = systemClock;
     const source = createKafkaSource(config, { maxEvents: 10, format: { type: 'json' }, clock });
-    closing.push(source);
-    const ownership = await firstOwnership(source, new AbortController().signal);
-    const sinkConfig = kafkaSinkConfig.parse({ topic: job.output, dead_letters: job.dead, connect_timeout_ms: 5_000 });
     const sink = createKafkaSink(sinkConfig, {
       connection: sinkConnection(sinkConfig, config)!,
       job: 'secured',
@@ -134,13 +127,18 @@ describe('a secured broker', () => {
       sourceIsKafka: true,
       clock,
     });
-    closing.push(sink);
-    const output = await sink.open(ownership);
-    expect(await output.position()).toBeUndefined();
-    const { values, next } = await drain(ownership, 0);
-    await output.publish({ events: [event(0)], deadLetters: [] }, next);
-    expect(await output.position()).toBe(next);
-    return values;
+    try {
+      const ownership = await firstOwnership(source, new AbortController().signal);
+      const output = await sink.open(ownership);
+      expect(await output.position()).toBeUndefined();
+      const { values, next } = await drain(ownership, 0);
+      await output.publish({ events: [event(0)], deadLetters: [] }, next);
+      expect(await output.position()).toBe(next);
+      return values;
+    } finally {
+      await sink.close();
+      await source.close();
+    }
   }
 
   const sasl = (mechanism: string, username: string, password: string) => ({ sasl: { mechanism, username, password } });
@@ -210,5 +208,42 @@ describe('a secured broker', () => {
       code: 'BROKER',
       message: expect.stringMatching(/cannot be reached.*check brokers, tls and sasl/),
     });
+  });
+
+  it('names what an access control list does not allow, until it does', async () => {
+    const job = await makeTopics();
+    const bob = sasl('plain', 'bob', 'bob-secret');
+    const group = `group-${job.input}`;
+    const { TOPIC, GROUP, TRANSACTIONAL_ID } = AclResourceTypes;
+    const { READ, WRITE, DESCRIBE } = AclOperationTypes;
+    const allow = (resourceType: AclResourceTypes, resourceName: string, ...operations: AclOperationTypes[]) =>
+      admin.createAcls({
+        acl: operations.map((operation) => ({
+          resourceType,
+          resourceName,
+          resourcePatternType: ResourcePatternTypes.PREFIXED,
+          principal: 'User:bob',
+          host: '*',
+          operation,
+          permissionType: AclPermissionTypes.ALLOW,
+        })),
+      });
+    const refused = async (pattern: RegExp) =>
+      expect(run(job, 'SASL_PLAINTEXT', bob)).rejects.toMatchObject({
+        code: 'BROKER',
+        message: expect.stringMatching(pattern),
+      });
+    await refused(/does not let this user use the topic/);
+    await allow(TOPIC, job.input, READ);
+    await refused(/does not let this user use the consumer group/);
+    await allow(GROUP, group, READ);
+    await refused(/does not let this user use the topic/);
+    await allow(TOPIC, job.output, WRITE);
+    await allow(TOPIC, job.dead, WRITE);
+    await refused(
+      /does not let this user use transactions; its access control list must allow the transactional ids that begin with the group/,
+    );
+    await allow(TRANSACTIONAL_ID, group, WRITE, DESCRIBE);
+    expect(await run(job, 'SASL_PLAINTEXT', bob)).toEqual(['one']);
   });
 });
