@@ -32,6 +32,10 @@ try {
   }
 }
 
+// The command is over: all is published, flushed and closed. A broker's socket that the Kafka client opens again after it was told to
+// disconnect (it does when the broker restarted in between) must not keep the process from ending.
+process.exit();
+
 /** From package.json, which lies one folder up in the sources and two in the published package. */
 function version(): string {
   for (const up of ['..', join('..', '..')]) {

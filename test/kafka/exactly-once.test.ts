@@ -2,7 +2,7 @@ import { createReadStream, mkdtempSync, readFileSync, rmSync, writeFileSync } fr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import { type KafkaService, type RedisService, startKafka, startRedis } from '../../infra/services/start.ts';
@@ -16,9 +16,6 @@ import {
 import { createHandbookJob, expectExactlyOnce, type PublishedRecord } from '../support/handbook-job.ts';
 import { type TestKafka, testKafka } from '../support/kafka.ts';
 import { runWeir, startWeir } from '../support/weir-process.ts';
-
-// Real brokers, processes and crashes on a shared machine: a failure is printed, and tried once more.
-jest.retryTimes(1, { logErrorsBeforeRetry: true });
 
 /** `npm run handbook` runs the whole file. */
 const rowCount = Number(process.env.WEIR_TEST_HANDBOOK_ROWS ?? 50_000);

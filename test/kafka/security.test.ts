@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { AclOperationTypes, AclPermissionTypes, AclResourceTypes, type Admin, ResourcePatternTypes } from 'kafkajs';
 import { createClient } from '../../consumers/kafka/client.ts';
 import { kafkaSinkConfig, sinkConnection } from '../../consumers/kafka/config.ts';
@@ -13,9 +13,6 @@ import { systemClock } from '../../runtime/clock.ts';
 import { event } from '../contract/sink.ts';
 import { drain, firstOwnership } from '../contract/source.ts';
 import { sourceConfig } from './cluster.ts';
-
-// Real brokers, processes and crashes on a shared machine: a failure is printed, and tried once more.
-jest.retryTimes(1, { logErrorsBeforeRetry: true });
 
 let service: KafkaService;
 let admin: Admin;

@@ -9,7 +9,7 @@ import { deadLetter, describeSinkContract, event, ownedPartition } from '../cont
 import { firstOwnership } from '../contract/source.ts';
 import { type Cluster, sourceConfig, startCluster } from './cluster.ts';
 
-// Real brokers, processes and crashes on a shared machine: a failure is printed, and tried once more.
+// A zombie that is refused in the middle of its transaction is now and then told BROKER instead of FENCED: printed, and tried once more.
 jest.retryTimes(1, { logErrorsBeforeRetry: true });
 
 let cluster: Cluster;

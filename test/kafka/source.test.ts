@@ -1,12 +1,9 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { createKafkaSource } from '../../consumers/kafka/source.ts';
 import type { Ownership, Source } from '../../consumers/ports.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { describeSourceContract, drain, firstOwnership, numbered, readSome, texts } from '../contract/source.ts';
 import { type Cluster, sourceConfig, startCluster } from './cluster.ts';
-
-// Real brokers, processes and crashes on a shared machine: a failure is printed, and tried once more.
-jest.retryTimes(1, { logErrorsBeforeRetry: true });
 
 const format = { type: 'json' } as const;
 let cluster: Cluster;

@@ -1,13 +1,10 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { type KafkaService, type RedisService, startKafka, startRedis } from '../../infra/services/start.ts';
 import { bruteForceFeatures, type HandbookRow, readHandbook } from '../support/handbook.ts';
 import { createHandbookJob, expectExactlyOnce, type HandbookJob } from '../support/handbook-job.ts';
 import { type TestKafka, testKafka } from '../support/kafka.ts';
 import { startWeir, type WeirProcess } from '../support/weir-process.ts';
-
-// Real brokers, processes and crashes on a shared machine: a failure is printed, and tried once more.
-jest.retryTimes(1, { logErrorsBeforeRetry: true });
 
 const rowCount = 8_000;
 const half = rowCount / 2;
