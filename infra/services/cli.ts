@@ -1,7 +1,11 @@
 import { Argument, Command } from 'commander';
+import { Kafka, logLevel } from 'kafkajs';
 import { describeError, WeirError } from '../../runtime/errors.ts';
 import type { Service } from './service.ts';
 import { startKafka, startRedis } from './start.ts';
+
+/** What examples/kafka and examples/handbook/kafka.yaml read and write, as docker-compose.yml makes them. */
+const exampleTopics = ['transactions', 'risk.scored', 'risk.dead-letters'];
 
 /** `npm run services`: real services for as long as the command runs. */
 
@@ -9,6 +13,7 @@ type Kind = 'redis' | 'kafka';
 
 const EXAMPLES = `
 Each service gets a free port and a data folder of its own; both go when the command ends (Ctrl-C or SIGTERM).
+Kafka has the topics of the examples, with 4 partitions each: transactions, risk.scored, risk.dead-letters.
 Redis and Kafka are looked for in this order: an address in WEIR_TEST_REDIS_URL or WEIR_TEST_KAFKA_BROKERS, programs
 on this machine (redis-server; Java 17 with Maven), a Docker engine, Debian packages when they may be installed.
 
@@ -40,7 +45,22 @@ async function start(kind: Kind): Promise<{ service: Service; env: Record<string
     return { service: redis, env: { REDIS_URL: redis.url } };
   }
   const kafka = await startKafka();
+  // A broker that somebody else runs is left as it is.
+  if (kafka.pid > 0) await createTopics(kafka.brokers);
   return { service: kafka, env: { KAFKA_BROKERS: kafka.brokers.join(',') } };
+}
+
+async function createTopics(brokers: readonly string[]): Promise<void> {
+  const admin = new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING }).admin();
+  await admin.connect();
+  try {
+    await admin.createTopics({
+      topics: exampleTopics.map((topic) => ({ topic, numPartitions: 4, replicationFactor: 1 })),
+      waitForLeaders: true,
+    });
+  } finally {
+    await admin.disconnect();
+  }
 }
 
 function signalled(): Promise<void> {

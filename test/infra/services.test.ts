@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { Kafka, logLevel } from 'kafkajs';
+import { parse } from 'yaml';
 import { type KafkaService, type RedisService, startKafka, startRedis } from '../../infra/services/start.ts';
 
 const CLI = fileURLToPath(new URL('../../infra/services/cli.ts', import.meta.url));
@@ -186,6 +187,18 @@ describe('the services command', () => {
     expect(await once(command!, 'exit')).toEqual([0, null]);
     await expectGone(children);
     expect(readdirSync(folder)).toEqual([]);
+  });
+
+  it('makes every topic that the examples read and write', async () => {
+    const printed = await services(['kafka'], 1);
+    const admin = new Kafka({ brokers: [printed[0].split('=')[1]], logLevel: logLevel.NOTHING }).admin();
+    await admin.connect();
+    const there = await admin.listTopics();
+    await admin.disconnect();
+    for (const example of ['kafka/weir.yaml', 'handbook/kafka.yaml']) {
+      const { source, sink } = parse(readFileSync(`examples/${example}`, 'utf8'));
+      expect(there).toEqual(expect.arrayContaining([source.kafka.topic, sink.kafka.topic, sink.kafka.dead_letters]));
+    }
   });
 
   it('prints one JSON line, and nothing outlives it when it is killed', async () => {
