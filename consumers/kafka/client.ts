@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type ConnectionOptions, connect as connectTls } from 'node:tls';
+import { connect as connectTls } from 'node:tls';
 import { type Admin, type ISocketFactoryArgs, Kafka, logLevel, type SASLOptions } from 'kafkajs';
 import type { Clock } from '../../runtime/clock.ts';
+import { tlsOptions } from '../../runtime/config/tls.ts';
 import { describeError, type ErrorCode, WeirError } from '../../runtime/errors.ts';
 import { installCodecs } from './codecs.ts';
 import type { KafkaConnection } from './config.ts';
@@ -37,7 +37,7 @@ export function createClient(connection: KafkaConnection, log?: KafkaLog): Kafka
   return new Kafka({
     brokers: [...connection.brokers],
     clientId: connection.client_id,
-    ssl: tlsOptions(connection),
+    ssl: typeof connection.tls === 'object' ? tlsOptions(connection.tls, 'tls') : connection.tls === true,
     // A copy: the client writes into it.
     sasl: connection.sasl && ({ ...connection.sasl } as SASLOptions),
     connectionTimeout: connectMs,
@@ -62,26 +62,6 @@ function openSocket({ host, port, ssl, onConnect }: ISocketFactoryArgs): Socket 
   socket.setKeepAlive(true, keepAliveMs);
   socket.setNoDelay(true);
   return socket;
-}
-
-function tlsOptions({ tls }: KafkaConnection): ConnectionOptions | boolean {
-  if (tls === undefined || typeof tls === 'boolean') return tls === true;
-  return {
-    ca: readPem(tls.ca, 'tls.ca'),
-    cert: readPem(tls.cert, 'tls.cert'),
-    key: readPem(tls.key, 'tls.key'),
-    ...(tls.servername === undefined ? {} : { servername: tls.servername }),
-    rejectUnauthorized: tls.reject_unauthorized,
-  };
-}
-
-function readPem(path: string | undefined, key: string): Buffer | undefined {
-  if (path === undefined) return undefined;
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    throw new WeirError('CONFIG', `${key}: ${path} cannot be read: ${describeError(error)}`);
-  }
 }
 
 /** How many partitions each topic has. */

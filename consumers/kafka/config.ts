@@ -1,24 +1,11 @@
 import { z } from 'zod';
+import { type TlsConfig, tlsConfig } from '../../runtime/config/tls.ts';
 
 const topicName = z
   .string()
   .regex(/^[a-zA-Z0-9._-]{1,249}$/, 'a topic name has 1 to 249 letters, digits, dots, underscores or hyphens');
 
 const milliseconds = (least: number, most: number) => z.int().min(least).max(most);
-
-const tls = z.union([
-  z.boolean(),
-  z.strictObject({
-    ca: z.string().optional().meta({ description: 'PEM file of the authorities to trust; default: those of Node.js' }),
-    cert: z.string().optional().meta({ description: 'PEM file of the client certificate, for mutual TLS' }),
-    key: z.string().optional().meta({ description: "PEM file of the client certificate's private key" }),
-    servername: z.string().optional().meta({ description: 'Name to expect in the certificate; default: the host' }),
-    reject_unauthorized: z
-      .boolean()
-      .default(true)
-      .meta({ description: 'False accepts any certificate: for trials only' }),
-  }),
-]);
 
 const sasl = z.strictObject({
   mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']).meta({ description: 'How the password is proven' }),
@@ -31,7 +18,7 @@ const brokers = z
   .min(1)
   .meta({ description: 'Brokers to ask first, host:port; the others are learnt from them' });
 
-const tlsKey = tls.optional().meta({ description: 'TLS: true, or files and options' });
+const tlsKey = tlsConfig.optional().meta({ description: 'TLS: true, or files and options' });
 const saslKey = sasl.optional().meta({ description: 'SASL login; absent: none' });
 
 export const kafkaSourceConfig = z.strictObject({
@@ -84,7 +71,7 @@ export const kafkaSinkConfig = z
       .min(1)
       .optional()
       .meta({ description: "Name in the brokers' logs and quotas; default: the source's, or weir" }),
-    tls: tls
+    tls: tlsConfig
       .optional()
       .meta({ description: "TLS: true, or files and options; default: the source's when brokers are absent" }),
     sasl: sasl.optional().meta({ description: "SASL login; default: the source's when brokers are absent" }),
@@ -108,7 +95,7 @@ export type KafkaSinkConfig = z.output<typeof kafkaSinkConfig>;
 export interface KafkaConnection {
   readonly brokers: readonly string[];
   readonly client_id: string;
-  readonly tls?: z.output<typeof tls>;
+  readonly tls?: TlsConfig;
   readonly sasl?: z.output<typeof sasl>;
   readonly connect_timeout_ms: number;
 }
