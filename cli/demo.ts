@@ -9,7 +9,8 @@ import { simulateTransactions } from '../simulator/stream.ts';
 import { jsonLine } from '../simulator/transaction.ts';
 import { loadJobFrom, surroundingsOf } from './job-options.ts';
 import { stopSignal } from './stop-signal.ts';
-import { summaryJson, summaryText } from './summary.ts';
+import { shown, summaryJson, summaryText } from './summary.ts';
+import { wholeNumber } from './whole-number.ts';
 
 interface Flags {
   readonly fresh?: boolean;
@@ -69,7 +70,10 @@ async function demo(flags: Flags): Promise<void> {
     });
     if (showsBar) bar.stop();
     if (isQuiet) process.stdout.write(`${summaryJson(summary, job.config)}\n`);
-    else process.stdout.write(`${summaryText(summary, job.config)}${whatNext(summary.events, stop.signal.aborted)}`);
+    else
+      process.stdout.write(
+        `${summaryText(summary, job.config)}${whatNext(summary.events, stop.signal.aborted, folder)}`,
+      );
   } finally {
     if (showsBar) bar.stop();
     stop.release();
@@ -111,23 +115,18 @@ function* lines(seed: number, events: number, signal: AbortSignal): Generator<st
   }
 }
 
-function whatNext(scored: number, wasStopped: boolean): string {
+function whatNext(scored: number, wasStopped: boolean, folder: string): string {
+  const first = `head -n 1 ${shown(join(folder, 'risk.jsonl'))}`;
   if (wasStopped) return '\nStopped. The same command goes on from here.\n';
   if (scored === 0) return '\nNothing new: every transaction was scored before. --fresh starts over.\n';
   return `
 Next
-  head -n 1 .weir/demo/risk.jsonl           one risk event
+  ${first.padEnd(41)} one risk event
   examples/demo/weir.yaml                   the whole job: change a rule or a window,
                                             then npm start -- --fresh
   npm run weir -- --help                    all commands
   README.md                                 the same with Kafka and Redis
 `;
-}
-
-function wholeNumber(flag: string, text: string, low: number, high: number): number {
-  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (value >= low && value <= high) return value;
-  throw new WeirError('CONFIG', `${flag} wants a whole number from ${low} to ${high}, not ${text}`);
 }
 
 function note(text: string): void {

@@ -1,16 +1,16 @@
 import { Command } from 'commander';
 import { runJob } from '../consumers/job.ts';
-import { WeirError } from '../runtime/errors.ts';
 import { startHttp } from '../runtime/http.ts';
 import { type JobFlags, loadJobFrom, surroundingsOf, withJobOptions } from './job-options.ts';
 import { processIndex, superviseProcesses } from './processes.ts';
 import { stopSignal } from './stop-signal.ts';
 import { summaryJson, summaryText } from './summary.ts';
+import { wholeNumber } from './whole-number.ts';
 
 interface Flags extends JobFlags {
   readonly untilEnd?: boolean;
   readonly json?: boolean;
-  readonly processes?: string;
+  readonly processes: string;
 }
 
 const examples = `
@@ -35,10 +35,7 @@ export function runCommand(): Command {
 
 async function run(flags: Flags): Promise<void> {
   const job = loadJobFrom(flags);
-  const processes = Number(flags.processes);
-  if (!Number.isInteger(processes) || processes < 1 || processes > 256) {
-    throw new WeirError('CONFIG', `--processes wants a whole number from 1 to 256, not ${flags.processes}`);
-  }
+  const processes = wholeNumber('--processes', flags.processes, 1, 256);
   const surroundings = surroundingsOf(job);
   if (processes > 1) return superviseProcesses(job, processes, surroundings.log);
 

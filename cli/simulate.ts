@@ -7,6 +7,7 @@ import { type KafkaKey, type KafkaOutputOptions, sendToKafka } from '../simulato
 import { customersForRate, defaultStart, type SimulationOptions, simulateTransactions } from '../simulator/stream.ts';
 import { csvHeader, csvLine, jsonLine, type SimulatedTransaction } from '../simulator/transaction.ts';
 import { stopSignal } from './stop-signal.ts';
+import { wholeNumber } from './whole-number.ts';
 
 interface Flags {
   events?: string;
@@ -156,9 +157,7 @@ function startTime(text: string | undefined): number | undefined {
 function whole(flags: Flags, flag: keyof Flags, low: number, high: number): number | undefined {
   const text = flags[flag];
   if (text === undefined) return undefined;
-  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (value >= low && value <= high) return value;
-  throw new WeirError('CONFIG', `${flagName(flag)} wants a whole number from ${low} to ${high}, not "${text}"`);
+  return wholeNumber(flagName(flag), text, low, high);
 }
 
 function choice<T extends string>(flags: Flags, flag: keyof Flags, allowed: readonly T[]): T | undefined {

@@ -88,7 +88,7 @@ const rate = ({ published, seconds }: JobSummary): number => (seconds > 0 ? publ
 const round = (value: number, digits: number): number => Number(value.toFixed(digits));
 
 /** A path as short as it can be typed from here. */
-function shown(path: string): string {
+export function shown(path: string): string {
   const short = relative(process.cwd(), path);
   return short.startsWith('..') ? path : short;
 }
