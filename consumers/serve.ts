@@ -114,7 +114,7 @@ async function serveOnce(
   };
   try {
     const decoder = createDecoder(config.event, ownership.format);
-    const start = 'kafka' in config.source && config.source.kafka ? config.source.kafka.start : 'earliest';
+    const start = config.source.kafka?.start ?? 'earliest';
     readiness.setReady(`partition ${name}`, true, '');
     await runPartition(
       { ownership, output, decoder, engine, scorer, flusher, observer: counted, start, fence: () => store.fence(name) },
