@@ -5,6 +5,7 @@ import type { Output, OutputEvent, Ownership } from '../consumers/ports.ts';
 import { type KafkaService, startKafka } from '../infra/services/start.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { type TestKafka, testKafka } from '../test/support/kafka.ts';
+import { ownedPartition } from '../test/support/owned-partition.ts';
 import { report } from './measure.ts';
 
 const partitions = 4;
@@ -82,29 +83,12 @@ async function openOutputs({ service }: Bench, topic: string, delivery: 'exactly
   });
   const outputs: Output[] = [];
   for (let partition = 0; partition < partitions; partition++) {
-    const output = await sink.open(owned(`${topic}.in`, partition));
+    const output = await sink.open(ownedPartition(`${topic}.in`, partition, partitions));
     // Waits, too, until the broker has made the topic that keeps the groups' offsets.
     await output.position();
     outputs.push(output);
   }
   return { sink, outputs };
-}
-
-/** What a source would yield, but for reading. */
-function owned(stream: string, partition: number): Ownership {
-  const unread = () => Promise.reject(new Error('a sink does not read its input'));
-  return {
-    stream,
-    partition,
-    partitions,
-    format: { type: 'json' },
-    revoked: new AbortController().signal,
-    range: unread,
-    read: unread,
-    checkpointed: async () => undefined,
-    checkpoint: async () => {},
-    release: async () => {},
-  };
 }
 
 function riskEvent(index: number): OutputEvent {

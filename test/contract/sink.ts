@@ -174,26 +174,6 @@ export function deadLetter(offset: number, value: Buffer | null): DeadLetter {
   return { key: Buffer.from('k'), value, reason: 'not-json', message: 'größer', stream: 'input', partition: 0, offset };
 }
 
-/** An input partition that belongs to the test; its checkpoint is kept in memory. */
-export function ownedPartition(stream: string, partition = 0, partitions = 1): Ownership {
-  let kept: number | undefined;
-  const unread = () => Promise.reject(new Error('a sink does not read its input'));
-  return {
-    stream,
-    partition,
-    partitions,
-    format: { type: 'json' },
-    revoked: new AbortController().signal,
-    range: unread,
-    read: unread,
-    checkpointed: async () => kept,
-    checkpoint: async (position) => {
-      kept = position;
-    },
-    release: async () => {},
-  };
-}
-
 function parsed({ data, ...seen }: SeenEvent) {
   return { ...seen, data: JSON.parse(data) };
 }

@@ -17,7 +17,8 @@ import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { createFileSink } from '../../consumers/file/sink.ts';
 import type { Sink } from '../../consumers/ports.ts';
-import { deadLetter, describeSinkContract, event, ownedPartition, type SeenDeadLetter } from '../contract/sink.ts';
+import { deadLetter, describeSinkContract, event, type SeenDeadLetter } from '../contract/sink.ts';
+import { ownedPartition } from '../support/owned-partition.ts';
 
 interface Line {
   readonly id: string;

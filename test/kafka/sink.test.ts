@@ -5,8 +5,9 @@ import { createKafkaSource } from '../../consumers/kafka/source.ts';
 import { unstableOffset } from '../../consumers/kafka/stable-offsets.ts';
 import type { Sink } from '../../consumers/ports.ts';
 import { systemClock } from '../../runtime/clock.ts';
-import { deadLetter, describeSinkContract, event, ownedPartition } from '../contract/sink.ts';
+import { deadLetter, describeSinkContract, event } from '../contract/sink.ts';
 import { firstOwnership } from '../contract/source.ts';
+import { ownedPartition } from '../support/owned-partition.ts';
 import { type Cluster, sourceConfig, startCluster } from './cluster.ts';
 
 // A zombie that is refused in the middle of its transaction is now and then told BROKER instead of FENCED: printed, and tried once more.

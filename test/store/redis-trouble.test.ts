@@ -5,6 +5,7 @@ import { LostStateError } from '../../features/store.ts';
 import { type RedisOptions, type RedisService, startRedis } from '../../infra/services/start.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { change, contents, nobody, request } from '../contract/state-store.ts';
+import { eventually } from '../support/eventually.ts';
 import { openRedisStore } from '../support/redis.ts';
 
 /** What happens to a running store when its server does not behave. */
@@ -123,15 +124,3 @@ describe('the Redis store in trouble', () => {
     }
   });
 });
-
-/** Tries again until it succeeds; the test's own time limit ends what never does. */
-async function eventually<T>(work: () => Promise<T>): Promise<T> {
-  for (;;) {
-    try {
-      return await work();
-    } catch (error) {
-      expect(error).toMatchObject({ code: 'STORE' });
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  }
-}

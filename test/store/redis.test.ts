@@ -6,6 +6,7 @@ import { type RedisService, startRedis } from '../../infra/services/start.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { change, contents, describeStateStoreContract, nobody, own, request } from '../contract/state-store.ts';
+import { eventually } from '../support/eventually.ts';
 import { day, openRedisStore } from '../support/redis.ts';
 
 let redis: RedisService;
@@ -224,15 +225,3 @@ describe('the Redis store', () => {
     }
   });
 });
-
-/** Tries again, at once, until it succeeds; the test's own time limit ends what never does. */
-async function eventually<T>(work: () => Promise<T>): Promise<T> {
-  for (;;) {
-    try {
-      return await work();
-    } catch (error) {
-      expect(error).toMatchObject({ code: 'STORE' });
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  }
-}
