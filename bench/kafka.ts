@@ -7,6 +7,7 @@ import { startWeir, type WeirProcess } from '../test/support/weir-process.ts';
 import { cpuSeconds, watchCpu } from './cpu.ts';
 import { jsonRecord } from './data.ts';
 import { report } from './measure.ts';
+import { watchRoundTrips } from './round-trips.ts';
 
 const partitions = 4;
 const backlogEvents = 300_000;
@@ -44,7 +45,7 @@ function startJob({ kafkaService, redis }: Bench, name: string, more: readonly s
     'source.kafka.group': name,
     'sink.kafka.topic': `${name}.scored`,
     'sink.kafka.dead_letters': `${name}.dead`,
-    'log.level': 'warn',
+    'metrics.port': '0',
   };
   const overrides = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
   return startWeir(['run', '--config', 'examples/handbook/kafka.yaml', ...overrides, ...more], {
@@ -67,6 +68,7 @@ async function benchBacklog(
 ): Promise<void> {
   const rates: number[] = [];
   const cpu = { worker: [] as number[], broker: [] as number[], redis: [] as number[] };
+  const roundTrips: number[] = [];
   for (let run = 0; run < runs; run++) {
     const name = await makeTopics(bench);
     await bench.kafka.produce(
@@ -76,8 +78,10 @@ async function benchBacklog(
     const before = { broker: cpuSeconds(bench.kafkaService.pid), redis: cpuSeconds(bench.redis.pid) };
     const weir = startJob(bench, name, ['--until-end', '--processes', String(processes)]);
     const worker = watchCpu(weir.child.pid!);
+    const trips = watchRoundTrips(weir);
     const code = await weir.ended();
     if (code !== 0) throw new Error(`weir ended with ${code}: ${weir.stderr()}`);
+    roundTrips.push(trips.stop());
     cpu.worker.push((worker.stop() * 1e6) / rows.length);
     cpu.broker.push(((cpuSeconds(bench.kafkaService.pid) - before.broker) * 1e6) / rows.length);
     cpu.redis.push(((cpuSeconds(bench.redis.pid) - before.redis) * 1e6) / rows.length);
@@ -88,6 +92,7 @@ async function benchBacklog(
   const name = `backlog.kafka.exactly-once.${processes}p`;
   report(name, 'events/s', rates);
   for (const [part, values] of Object.entries(cpu)) report(`${name}.cpu.${part}`, 'us/event', values);
+  if (processes === 1) report(`${name}.redis-round-trips`, 'per event', roundTrips);
 }
 
 /** Percentiles from intended send time to read_committed receipt, by a client in a process of its own. */

@@ -66,12 +66,13 @@ export interface Output {
   /** The input position committed so far; undefined when nothing was ever published for the partition. */
   position(): Promise<number | undefined>;
   /**
-   * Publishes all and commits the position, as one step where the sink can. After a rejection the output is unusable:
+   * Publishes all and commits the position, as one step where the sink can; else the position soon after, in the background, where
+   * sync() waits for it. After a rejection, which may be that of an earlier position, the output is unusable:
    * close it, open another, and go on from its position().
    * @throws WeirError FENCED when another owner has taken over; OUTPUT or BROKER otherwise.
    */
   publish(batch: OutputBatch, position: number): Promise<void>;
-  /** Makes sure that what is published stays so if the machine fails now. Absent where publish() has seen to that. */
+  /** Makes sure that all that is published stays so, with its position, if the process or the machine fails now. Absent where publish() has seen to that. */
   sync?(): Promise<void>;
   close(): Promise<void>;
 }

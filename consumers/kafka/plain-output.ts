@@ -4,7 +4,10 @@ import { type Output, type Ownership, partitionName } from '../ports.ts';
 import { brokerFault } from './faults.ts';
 import { createSender, type Destination } from './send.ts';
 
-/** At-least-once: what was sent and not yet checkpointed when a process dies is sent again by the next owner. */
+/**
+ * At-least-once: what was sent and not yet checkpointed when a process dies is sent again by the next owner. Positions are
+ * checkpointed behind the batches, one at a time and always the newest: a batch waits only for its records to be taken.
+ */
 export function openPlainOutput(
   producer: Producer,
   ownership: Ownership,
@@ -12,16 +15,46 @@ export function openPlainOutput(
   clock: Clock,
 ): Output {
   const sender = createSender(destination);
+  let sent = Number.NEGATIVE_INFINITY;
+  let checkpointed = Number.NEGATIVE_INFINITY;
+  let checkpointing: Promise<void> | undefined;
+  let fault: { readonly error: unknown } | undefined;
+
+  /** One checkpoint of the newest position, and then another one if more was sent meanwhile. */
+  async function checkpoint(): Promise<void> {
+    const position = sent;
+    try {
+      await ownership.checkpoint(position);
+      checkpointed = position;
+    } catch (error) {
+      fault = { error };
+    }
+    checkpointing = fault === undefined && checkpointed < sent ? checkpoint() : undefined;
+  }
+
+  /** All that was sent before the call is checkpointed. */
+  async function sync(): Promise<void> {
+    const wanted = sent;
+    while (checkpointed < wanted && checkpointing !== undefined) await checkpointing;
+    if (fault !== undefined) throw fault.error;
+  }
+
   return {
-    position: () => ownership.checkpointed(),
+    async position() {
+      await sync();
+      return ownership.checkpointed();
+    },
     async publish(batch, position) {
+      if (fault !== undefined) throw fault.error;
       try {
         await sender.send(producer, batch, clock.now());
       } catch (error) {
         throw brokerFault(error, `publishing for ${partitionName(ownership)}`, destination.brokers);
       }
-      await ownership.checkpoint(position);
+      sent = position;
+      checkpointing ??= checkpoint();
     },
-    close: async () => {},
+    sync,
+    close: () => sync().catch(() => undefined),
   };
 }
