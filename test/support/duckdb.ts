@@ -35,6 +35,8 @@ export interface Comparison {
   readonly features: readonly string[];
   /** By feature that differs anywhere: in how many rows, and in which first. Exact: to the last bit of each double. */
   readonly mismatches: Readonly<Record<string, string>>;
+  /** Features with the same value everywhere: their agreement would say nothing. */
+  readonly constant: readonly string[];
 }
 
 /** Compares the file that `weir features` wrote as CSV, whole, with the table `wanted`. */
@@ -64,5 +66,9 @@ export async function compareFeatures(db: DuckDb, exported: string): Promise<Com
       mismatches[name] = `${first.rows} rows, first ${first.id}: weir says ${first.got}, SQL says ${first.wanted}`;
     }
   }
-  return { rows: rows as number, features: names, mismatches };
+  const [ranges] = await db.rows(
+    `SELECT ${names.map((name) => `min("${name}") = max("${name}") AS "${name}"`)} FROM got`,
+  );
+  const constant = names.filter((name) => ranges[name]);
+  return { rows: rows as number, features: names, mismatches, constant };
 }
