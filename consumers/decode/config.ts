@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { entityFunction, entityFunctionExamples } from './entity-function.ts';
 
 const name = z
   .string()
@@ -28,14 +29,41 @@ const fieldConfig = z.strictObject({
   max: z.number().optional().meta({ description: 'Greatest value, in major units; 10000000000 unless stated' }),
 });
 
-const entityConfig = z.strictObject({
-  key: path.meta({ description: "Where the entity's id is" }),
-  optional: z.boolean().default(false).meta({ description: 'An event may lack it' }),
-  tokenise: z
-    .boolean()
-    .default(false)
-    .meta({ description: 'Outputs carry a keyed hash (HMAC-SHA256) of the id instead' }),
-});
+const asConfig = z
+  .string()
+  .superRefine((name, context) => {
+    const found = entityFunction(name);
+    if (typeof found !== 'function') context.addIssue({ code: 'custom', message: found.message });
+  })
+  .meta({
+    description:
+      'What is made of it: `ip/N` or `ip/N/M` the network (N bits, M for IPv6), `email` trimmed and lower case, `email-domain`, `bin` or `bin/8` the first digits of a card number, `lower`',
+    pattern: '^(ip/\\d+(/\\d+)?|email(-domain)?|bin(/[68])?|lower)$',
+    examples: entityFunctionExamples,
+  });
+
+const keyPart = z.union([
+  path,
+  z.strictObject({ path: path.meta({ description: 'Where a part of the id is' }), as: asConfig }),
+]);
+
+const entityConfig = z
+  .strictObject({
+    key: z.union([path, z.array(keyPart).min(2, 'a list of 2 to 4 parts').max(4, 'a list of 2 to 4 parts')]).meta({
+      description: "Where the entity's id is; a list for an id of several parts: `[$.card.id, $.terminal.id]`",
+    }),
+    as: asConfig.optional(),
+    optional: z.boolean().default(false).meta({ description: 'An event may lack it, or a part of it' }),
+    tokenise: z
+      .boolean()
+      .default(false)
+      .meta({ description: 'Outputs carry a keyed hash (HMAC-SHA256) of the id instead' }),
+  })
+  .superRefine(({ key, as }, context) => {
+    if (as === undefined || !Array.isArray(key)) return;
+    const message = 'with several parts it stands at the part: { path: $.device.ip, as: ip/24 }';
+    context.addIssue({ code: 'custom', path: ['as'], message });
+  });
 
 /** How a record of any layout becomes a transaction event. */
 export const eventConfig = z.strictObject({

@@ -1,5 +1,6 @@
 import type { EventLayout, TransactionBatch } from '../../features/columns.ts';
 import type { EventConfig } from './config.ts';
+import { entityFunction, joinIds } from './entity-function.ts';
 import type { RecordReader } from './record.ts';
 import { largestStored, readFlag, readId, readNumber, readText, readTime, show, type ValueFault } from './values.ts';
 
@@ -125,17 +126,59 @@ function numberParser(config: EventConfig['fields'][string]): (value: unknown) =
 
 function entityReader(
   name: string,
-  { key: path, optional }: EventConfig['entities'][string],
+  { key, as, optional }: EventConfig['entities'][string],
   index: number,
   records: RecordReader,
 ): ColumnReader {
-  const read = records.access(path, `event.entities.${name}.key`);
+  const what = `event.entities.${name}.key`;
+  if (Array.isArray(key)) {
+    const parts = key.map((part, k) => partReader(name, part, `${what}[${k}]`, optional, records));
+    return (record, row, { entityIds }) => {
+      let id = '';
+      let isAbsent = false;
+      for (let k = 0; k < parts.length; k++) {
+        const part = parts[k](record);
+        if (typeof part !== 'string') return part;
+        if (part === '') isAbsent = true;
+        else id = joinIds(id, part);
+      }
+      entityIds[index][row] = isAbsent ? '' : id;
+      return undefined;
+    };
+  }
+  const read = partReader(name, as === undefined ? key : { path: key, as }, what, optional, records);
   return (record, row, { entityIds }) => {
-    const value = read(record);
-    if (isMissing(value) && !optional) return at(name, path, value === '' ? emptyId : missing);
-    const id = isMissing(value) ? '' : readId(value);
-    if (typeof id !== 'string') return at(name, path, id);
+    const id = read(record);
+    if (typeof id !== 'string') return id;
     entityIds[index][row] = id;
     return undefined;
+  };
+}
+
+type KeyPart = string | { readonly path: string; readonly as: string };
+
+/** Reads an id, or a part of one; '' where it may be absent and is. */
+function partReader(
+  name: string,
+  part: KeyPart,
+  what: string,
+  optional: boolean,
+  records: RecordReader,
+): (record: object) => string | ValueFault {
+  const path = typeof part === 'string' ? part : part.path;
+  const made = typeof part === 'string' ? undefined : entityFunction(part.as);
+  const read = records.access(path, what);
+  const readPlain = (record: object) => {
+    const value = read(record);
+    if (isMissing(value)) return optional ? '' : at(name, path, value === '' ? emptyId : missing);
+    const id = readId(value);
+    return typeof id === 'string' ? id : at(name, path, id);
+  };
+  if (typeof made !== 'function') return readPlain;
+  return (record) => {
+    const plain = readPlain(record);
+    if (typeof plain !== 'string' || plain === '') return plain;
+    const id = made(plain);
+    return typeof id === 'string' ? id : at(name, path, id);
   };
 }

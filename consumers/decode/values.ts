@@ -120,14 +120,18 @@ export function readText(value: unknown): string | ValueFault {
 /** Longer ids are no ids, and would not fit the keys of every store. Characters. */
 const longestId = 256;
 
-/** A text that names something: neither blank nor endless. */
+/** A text that names something, neither blank nor endless; also an integer or a boolean. */
 export function readId(value: unknown): string | ValueFault {
+  if (typeof value === 'number' && !Number.isInteger(value)) {
+    return { reason: 'wrong-type', message: `the number ${value} may have lost digits in JSON; send the id as text` };
+  }
   const id = readText(value);
   if (typeof id !== 'string') return id;
   if (id.length > longestId) {
     return { reason: 'out-of-range', message: `the id ${show(id)} has ${id.length} characters; at most ${longestId}` };
   }
-  if (id.charCodeAt(0) <= 32 && id.trim() === '') return { reason: 'empty-id', message: 'the id is blank' };
+  const first = id.charCodeAt(0);
+  if ((first <= 32 || first > 127) && id.trim() === '') return { reason: 'empty-id', message: 'the id is blank' };
   return id;
 }
 

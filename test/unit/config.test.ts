@@ -106,6 +106,40 @@ describe('a job config', () => {
     ]);
   });
 
+  it('says what is meant where an entity is made of something that there is not', () => {
+    const withEntity = (entity: string) =>
+      good.replace('card: { key: $.card }', `card: { key: $.card }\n    it: ${entity}`);
+    const fault = (entity: string) => faultsOf(withEntity(entity));
+    expect(fault('{ key: $.email, as: emial }')).toEqual([
+      '13: event.entities.it.as: there is no function emial (did you mean email?); there are ip/N, ip/N/M, email, email-domain, bin, bin/8, lower',
+    ]);
+    expect(fault('{ key: $.email, as: toString }')).toEqual([
+      expect.stringMatching(/^13: event.entities.it.as: there is no function toString;/),
+    ]);
+    for (const name of ['ip', 'ip/7', 'ip/129', 'ip/33/64', 'ip/24/7', 'ip/24/129', 'ip/024', 'ipv4/24', 'ip/24/']) {
+      expect(fault(`{ key: $.ip, as: ${name} }`)).toEqual([
+        expect.stringContaining(`13: event.entities.it.as: ${name} is no network: ip/24 is of 24 bits`),
+      ]);
+    }
+    for (const name of ['ip/8', 'ip/32', 'ip/33', 'ip/128', 'ip/8/8', 'ip/32/128']) {
+      expect(fault(`{ key: $.ip, as: ${name} }`)).toEqual([]);
+    }
+    expect(fault('\n      key:\n        - $.card\n        - path: $.ip\n          as: ip/240')).toEqual([
+      expect.stringContaining('17: event.entities.it.key[1].as: ip/240 is no network'),
+    ]);
+    expect(fault('{ key: [$.card, $.ip], as: ip/24 }')).toEqual([
+      '13: event.entities.it.as: with several parts it stands at the part: { path: $.device.ip, as: ip/24 }',
+    ]);
+    expect(fault('{ key: [$.card] }')).toEqual([expect.stringMatching(/^13: event.entities.it.key: a list of 2 to 4/)]);
+    expect(fault('{ key: [$.card, ip] }')).toEqual([
+      expect.stringMatching(/^13: event.entities.it.key\[1\]: a path such as .*got "ip"$/),
+    ]);
+    expect(fault('{ key: card }')).toEqual([expect.stringMatching(/^13: event.entities.it.key: a path such as /)]);
+    expect(fault('{ key: [$.card, { path: $.ip, as: ip/24 }], optional: true, tokenise: true }')).toEqual([
+      '4: event: token_key is missing: `tokenise` needs it',
+    ]);
+  });
+
   it('says which section must have exactly one of what', () => {
     const both = good.replace(
       'file: { path: in.jsonl }',
