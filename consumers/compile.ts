@@ -43,6 +43,14 @@ function eventFaults({ event, source }: JobConfig): ConfigFault[] {
       message: `there is no flag field ${event.label}${closest(event.label, flags)}`,
     });
   }
+  const kinds = 'const' in event.kind ? [event.kind.const] : Object.values(event.kind.map);
+  for (const [index, kind] of (event.unscored ?? []).entries()) {
+    if (kinds.includes(kind)) continue;
+    faults.push({
+      path: ['event', 'unscored', index],
+      message: `event.kind gives no kind ${kind}${closest(kind, kinds)}; it gives ${[...new Set(kinds)].join(', ')}`,
+    });
+  }
   if (entities.some((name) => event.entities[name].tokenise) && event.token_key === undefined) {
     faults.push({ path: ['event'], message: 'token_key is missing: `tokenise` needs it' });
   }

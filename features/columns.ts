@@ -11,6 +11,10 @@ export interface TransactionBatch {
   readonly times: Float64Array;
   /** Event kinds, e.g. "authorization". */
   readonly kinds: string[];
+  /** 1 where events of the row's kind only change the state and have no risk event of their own (`event.unscored`), else 0. */
+  readonly unscored: Uint8Array;
+  /** Id of the earlier transaction that the event is about, as a chargeback is; '' for none. */
+  readonly refersTo: string[];
   /** Source offsets; strictly ascending, below 2^53. */
   readonly offsets: Float64Array;
   /** Row's index in the raw batch that it was decoded from (rejected records leave gaps). */
@@ -22,7 +26,10 @@ export interface TransactionBatch {
   readonly numbers: Float64Array[];
   /** Per field of the layout (same order): the value of text fields, '' where missing; for other types an empty array. */
   readonly texts: string[][];
-  /** Per entity of the layout (same order): the entity's id, '' where the event carries none. */
+  /**
+   * Per entity of the layout (same order): the entity's id, '' where the event carries none. Ids are well-formed Unicode, so that each has
+   * a UTF-8 of its own; those of several parts are joined by "|".
+   */
   readonly entityIds: string[][];
 }
 

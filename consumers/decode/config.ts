@@ -96,6 +96,13 @@ export const eventConfig = z.strictObject({
       }),
     ])
     .meta({ description: 'What the event is, e.g. authorization or refund' }),
+  refers_to: path.optional().meta({
+    description:
+      'Where the id of the earlier transaction is that an event is about, e.g. of a chargeback; most have none',
+  }),
+  unscored: z.array(z.string()).min(1).optional().meta({
+    description: 'Kinds that only change the state: such events have no risk event, e.g. `[refund, chargeback]`',
+  }),
   fields: z.record(name, fieldConfig).meta({ description: 'Fields that features, filters and rules may use' }),
   entities: z.record(name, entityConfig).meta({ description: 'Whose history is kept: card, account, terminal …' }),
   key: z

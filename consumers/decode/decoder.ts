@@ -113,6 +113,8 @@ function allocate(layout: EventLayout, size: number): Writable {
     ids: new Array(size),
     times: new Float64Array(size),
     kinds: new Array(size),
+    unscored: new Uint8Array(size),
+    refersTo: new Array<string>(size).fill(''),
     offsets: new Float64Array(size),
     rawIndexes: new Int32Array(size),
     numbers: layout.fields.map((field) => new Float64Array(isText(field) ? 0 : size)),
@@ -124,7 +126,7 @@ function allocate(layout: EventLayout, size: number): Writable {
 /** Cuts the columns to the rows that were filled. */
 function finish(batch: Writable, count: number): TransactionBatch {
   batch.count = count;
-  for (const list of [batch.ids, batch.kinds, ...batch.entityIds]) list.length = count;
+  for (const list of [batch.ids, batch.kinds, batch.refersTo, ...batch.entityIds]) list.length = count;
   for (const list of batch.texts) list.length = Math.min(list.length, count);
   return batch;
 }

@@ -15,7 +15,8 @@ export function columnReaders(event: EventConfig, layout: EventLayout, records: 
   return [
     idReader(event, records),
     timeReader(event.time, records),
-    kindReader(event.kind, records),
+    kindReader(event, records),
+    ...(event.refers_to === undefined ? [] : [refersToReader(event.refers_to, records)]),
     ...layout.fields.map(({ name }, index) => fieldReader(name, event.fields[name], index, records)),
     ...layout.entities.map(({ name }, index) => entityReader(name, event.entities[name], index, records)),
   ];
@@ -57,16 +58,35 @@ function timeReader({ path, unit }: EventConfig['time'], records: RecordReader):
   };
 }
 
-function kindReader(kind: EventConfig['kind'], records: RecordReader): ColumnReader {
+/** The id of another transaction, by the rules of ids; most events have none. */
+function refersToReader(path: string, records: RecordReader): ColumnReader {
+  const read = records.access(path, 'event.refers_to');
+  return (record, row, { refersTo }) => {
+    const value = read(record);
+    const id = isMissing(value) ? '' : readId(value);
+    if (typeof id !== 'string') return at('refers_to', path, id);
+    refersTo[row] = id;
+    return undefined;
+  };
+}
+
+function kindReader({ kind, unscored: unscoredKinds = [] }: EventConfig, records: RecordReader): ColumnReader {
   if ('const' in kind) {
-    return (_record, row, { kinds }) => {
+    const isUnscored = unscoredKinds.includes(kind.const) ? 1 : 0;
+    return (_record, row, { kinds, unscored }) => {
       kinds[row] = kind.const;
+      unscored[row] = isUnscored;
       return undefined;
     };
   }
   const read = records.access(kind.path, 'event.kind.path');
-  const known = new Map(Object.entries(kind.map));
-  return (record, row, { kinds }) => {
+  const known = new Map(
+    Object.entries(kind.map).map(([input, name]) => [
+      input,
+      { name, isUnscored: unscoredKinds.includes(name) ? 1 : 0 },
+    ]),
+  );
+  return (record, row, { kinds, unscored }) => {
     const value = read(record);
     if (isMissing(value)) return at('kind', kind.path, missing);
     const text = readText(value);
@@ -75,7 +95,8 @@ function kindReader(kind: EventConfig['kind'], records: RecordReader): ColumnRea
     if (found === undefined) {
       return at('kind', kind.path, { reason: 'unknown-kind', message: `${show(value)} is not in event.kind.map` });
     }
-    kinds[row] = found;
+    kinds[row] = found.name;
+    unscored[row] = found.isUnscored;
     return undefined;
   };
 }

@@ -56,6 +56,8 @@ export function madeBatch(count: number, of: EventLayout = layout, seed = 1): Tr
     ids: rows.map((row) => `tx-${row}`),
     times: Float64Array.from(rows, (row) => 1_764_063_000_000 + row * 137),
     kinds: rows.map(() => 'authorization'),
+    unscored: new Uint8Array(count),
+    refersTo: rows.map(() => ''),
     offsets: Float64Array.from(rows, (row) => 5_000_000 + row),
     rawIndexes: Int32Array.from(rows),
     numbers: of.fields.map(({ type }) => Float64Array.from(isText(type) ? [] : rows, () => number(type))),

@@ -140,6 +140,20 @@ describe('a job config', () => {
     ]);
   });
 
+  it('says that a kind cannot occur', () => {
+    const kinds = good.replace(
+      'kind: { const: authorization }',
+      'kind: { path: $.type, map: { a: authorization, r: refund, c: chargeback } }\n  unscored: [refund, chargebak]',
+    );
+    expect(faultsOf(kinds)).toEqual([
+      '8: event.unscored[1]: event.kind gives no kind chargebak (did you mean chargeback?); it gives authorization, refund, chargeback',
+    ]);
+    expect(load(kinds.replace('chargebak]', 'chargeback]')).config.event.unscored).toEqual(['refund', 'chargeback']);
+    expect(faultsOf(good.replace('  fields:', '  unscored: [refund]\n  fields:'))).toEqual([
+      '8: event.unscored[0]: event.kind gives no kind refund; it gives authorization',
+    ]);
+  });
+
   it('says which section must have exactly one of what', () => {
     const both = good.replace(
       'file: { path: in.jsonl }',

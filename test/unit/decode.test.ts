@@ -36,6 +36,39 @@ describe('decoding a good record', () => {
     ]);
   });
 
+  it('marks the kinds that only change the state', () => {
+    const kinds = ['auth', 'refund', 7, 'auth'].map((kind) => ({ ...good, kind }));
+    expect([...decode(kinds).batch.unscored]).toEqual([0, 0, 0, 0]);
+    const { batch } = decode([kinds[1], 'x', ...kinds], { unscored: ['refund', 'reversal'] });
+    expect([...batch.unscored.subarray(0, batch.count)]).toEqual([1, 0, 1, 1, 0]);
+    const constant = { kind: { const: 'refund' }, unscored: ['refund'] };
+    expect([...decode([good, good], constant).batch.unscored]).toEqual([1, 1]);
+  });
+
+  it('reads the transaction that an event refers to, by the rules of ids', () => {
+    const settings = { refers_to: '$.original.id' };
+    const records = [
+      good,
+      { original: { id: 't-0' } },
+      { original: { id: 17 } },
+      { original: null },
+      { original: { id: '' } },
+    ];
+    const { batch, deadLetters } = decode(
+      [...records, { original: { id: 'x'.repeat(257) } }, { original: { id: ' ' } }, { original: { id: {} } }].map(
+        (record) => ({ ...good, ...record }),
+      ),
+      settings,
+    );
+    expect(batch.refersTo).toEqual(['', 't-0', '17', '', '']);
+    expect(deadLetters.map(({ reason, message }) => `${reason}: ${message}`)).toEqual([
+      expect.stringMatching(/^out-of-range: refers_to at \$\.original\.id: the id "x+"… has 257 characters/),
+      'empty-id: refers_to at $.original.id: the id is blank',
+      'wrong-type: refers_to at $.original.id: expected text, got an object',
+    ]);
+    expect(decode([good, { ...good, original: { id: 'x' } }]).batch.refersTo).toEqual(['', '']);
+  });
+
   it('takes null and empty text for no value where the value is optional', () => {
     const { numbers, texts, batch, deadLetters } = decode([
       { ...good, fraud: null, device: null, scores: null, account: null },

@@ -27,6 +27,8 @@ function batchOf(offsets: readonly number[], card = 'c', terminal = ''): Transac
     ids: offsets.map(String),
     times: Float64Array.from(offsets, (offset) => offset * minute),
     kinds: offsets.map(() => 'authorization'),
+    unscored: new Uint8Array(offsets.length),
+    refersTo: offsets.map(() => ''),
     offsets: Float64Array.from(offsets),
     rawIndexes: Int32Array.from(offsets, (_, row) => row),
     numbers: [Float64Array.from(offsets, (offset) => offset * 100)],

@@ -67,6 +67,8 @@ function columnsOf(events: readonly Event[]): TransactionBatch {
     ids: events.map((_, i) => String(i)),
     times: Float64Array.from(events, (event) => event.time),
     kinds: events.map(() => 'authorization'),
+    unscored: new Uint8Array(events.length),
+    refersTo: events.map(() => ''),
     offsets: Float64Array.from(events, (_, i) => i),
     rawIndexes: Int32Array.from(events, (_, i) => i),
     numbers: [
