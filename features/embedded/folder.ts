@@ -67,6 +67,18 @@ export function openStateFolder(path: string): StateFolder {
   }
 }
 
+/**
+ * For those that only read, also while another process has the folder.
+ * @throws WeirError STORE when it is no state folder, or damaged.
+ */
+export function checkStateFolder(path: string): void {
+  const facts = readFacts(path);
+  if (facts === undefined) {
+    throw new WeirError('STORE', `there is no state at ${path} (state.embedded.path): no job has run with it yet`);
+  }
+  checkData(path, facts.bytes);
+}
+
 /** Files of a folder that is no state folder yet. */
 function foreignFiles(path: string): string[] {
   let names: string[];

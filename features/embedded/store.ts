@@ -62,7 +62,7 @@ export async function createEmbeddedStore(
     root = openRoot(path);
     await dropUnused(root, folder.states, clock.now());
     entries = root.openDB(name, { encoding: 'binary', keyEncoding: 'binary' });
-    facts = readFacts(entries) ?? { sequence: 0, since: nowSeconds(), partitions: [] };
+    facts = readStateFacts(entries) ?? { sequence: 0, since: nowSeconds(), partitions: [] };
     folder.save();
   } catch (error) {
     folder.release();
@@ -175,7 +175,8 @@ async function dropUnused(root: RootDatabase<Buffer, Buffer>, states: Record<str
   }
 }
 
-function readFacts(entries: Entries): StateFacts | undefined {
+/** undefined for a state that was never written. */
+export function readStateFacts(entries: Entries): StateFacts | undefined {
   const bytes = entries.getBinary(factsKey);
   return bytes === undefined ? undefined : JSON.parse(bytes.toString('utf8'));
 }
