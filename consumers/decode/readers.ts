@@ -1,6 +1,7 @@
 import type { EventLayout, TransactionBatch } from '../../features/columns.ts';
 import type { EventConfig } from './config.ts';
 import { entityFunction, joinIds } from './entity-function.ts';
+import type { Accessor } from './path.ts';
 import type { RecordReader } from './record.ts';
 import { largestStored, readFlag, readId, readNumber, readText, readTime, show, type ValueFault } from './values.ts';
 
@@ -167,10 +168,23 @@ function entityReader(
       return undefined;
     };
   }
-  const read = partReader(name, as === undefined ? key : { path: key, as }, what, optional, records);
+  if (as === undefined) return plainEntityReader(name, key, optional, index, records.access(key, what));
+  const read = partReader(name, { path: key, as }, what, optional, records);
   return (record, row, { entityIds }) => {
     const id = read(record);
     if (typeof id !== 'string') return id;
+    entityIds[index][row] = id;
+    return undefined;
+  };
+}
+
+/** Most entities: an id as it stands in the record. */
+function plainEntityReader(name: string, path: string, optional: boolean, index: number, read: Accessor): ColumnReader {
+  return (record, row, { entityIds }) => {
+    const value = read(record);
+    if (isMissing(value) && !optional) return at(name, path, value === '' ? emptyId : missing);
+    const id = isMissing(value) ? '' : readId(value);
+    if (typeof id !== 'string') return at(name, path, id);
     entityIds[index][row] = id;
     return undefined;
   };
