@@ -102,9 +102,13 @@ describe('the network of an IP address', () => {
       '-',
       '/',
     );
+    const number = fc.constantFrom('0', '9', '10', '255', '256', '260', '01', '1000', '');
+    const almostV4 = fc.array(number, { minLength: 3, maxLength: 5 }).map((parts) => parts.join('.'));
+    const group = fc.constantFrom('0', '1f', 'FFFF', '10000', '1.2.3.4', '');
+    const almostV6 = fc.array(group, { minLength: 3, maxLength: 9 }).map((parts) => parts.join(':'));
     const almost = fc.array(piece, { maxLength: 18 }).map((pieces) => pieces.join(''));
     fc.assert(
-      fc.property(fc.oneof(almost, fc.ipV4(), fc.ipV6(), fc.string()), (text) => {
+      fc.property(fc.oneof(almost, almostV4, almostV6, fc.ipV4(), fc.ipV6(), fc.string()), (text) => {
         expect(ipNetwork(text, 24, 64) !== undefined).toBe(isIP(text) !== 0 && !text.includes('%'));
       }),
       { numRuns: 20_000 },
@@ -128,6 +132,8 @@ describe('the network of an IP address', () => {
     ['1::2::3', undefined],
     ['1:2:3:4:5:6:7:8::', undefined],
     ['1.2.3.4::', undefined],
+    ['1:2:3.4.5.6:7:8:9:10', undefined],
+    ['1.2.3.256', undefined],
     ['', undefined],
   ])('%s: %s', (text, network) => {
     expect(ipNetwork(text, 24, 56)).toBe(network);
