@@ -7,6 +7,7 @@ import { checkCommand } from './check.ts';
 import { demoCommand } from './demo.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { featuresCommand } from './features.ts';
+import { inspectCommand } from './inspect.ts';
 import { runCommand } from './run.ts';
 import { simulateCommand } from './simulate.ts';
 
@@ -16,7 +17,14 @@ const program = new Command('weir')
   .addHelpText('after', '\nEach command has examples: weir run --help')
   .showHelpAfterError('(--help lists the options)')
   .exitOverride();
-for (const command of [demoCommand(), runCommand(), checkCommand(), simulateCommand(), featuresCommand()]) {
+for (const command of [
+  demoCommand(),
+  runCommand(),
+  checkCommand(),
+  simulateCommand(),
+  featuresCommand(),
+  inspectCommand(),
+]) {
   program.addCommand(command.copyInheritedSettings(program));
 }
 

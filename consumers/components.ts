@@ -1,7 +1,10 @@
+import { createEmbeddedReader } from '../features/embedded/reader.ts';
 import { createEmbeddedStore } from '../features/embedded/store.ts';
 import type { FeatureSet } from '../features/plan.ts';
+import { createRedisReader } from '../features/redis/reader.ts';
 import { createRedisStore } from '../features/redis/store.ts';
 import type { StateStore } from '../features/store.ts';
+import type { StoreReader } from '../features/store-reader.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { describeError } from '../runtime/errors.ts';
 import type { Readiness } from '../runtime/http.ts';
@@ -55,6 +58,16 @@ export function openStore(
     onTrouble: (error) => readiness.setReady('redis', error === undefined, error ? describeError(error) : ''),
     onCommand: ({ operation, bytesOut, bytesIn, commands }) => metrics.redis(operation, bytesOut, bytesIn, commands),
   });
+}
+
+/**
+ * Reads what openStore() keeps, also while another process keeps it.
+ * @throws WeirError STORE when the store cannot be reached or there is none yet.
+ */
+export function openStoreReader({ config, set }: CompiledJob, { clock }: Surroundings): Promise<StoreReader> {
+  const { job, state } = config;
+  const options = { job, recipe: set.recipe, clock };
+  return state.embedded ? createEmbeddedReader(state.embedded, options) : createRedisReader(state.redis!, options);
 }
 
 /** How long each entity type's events are retained, milliseconds. */

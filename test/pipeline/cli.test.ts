@@ -17,7 +17,7 @@ describe('weir --help', () => {
     const { code, stdout } = await runWeir(['--help']);
     expect(code).toBe(0);
     const commands = [...stdout.matchAll(/^ {2}([a-z]+) \[options\]/gm)].map(([, name]) => name);
-    expect(commands).toEqual(['demo', 'run', 'check', 'simulate', 'features']);
+    expect(commands).toEqual(['demo', 'run', 'check', 'simulate', 'features', 'inspect']);
     for (const command of commands) {
       const help = await runWeir([command, '--help']);
       expect({ command, code: help.code, stderr: help.stderr }).toEqual({ command, code: 0, stderr: '' });

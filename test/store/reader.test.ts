@@ -12,6 +12,7 @@ import { redisStoreConfig } from '../../features/redis/config.ts';
 import { createRedisReader } from '../../features/redis/reader.ts';
 import { type RedisService, startRedis } from '../../infra/services/start.ts';
 import { systemClock } from '../../runtime/clock.ts';
+import { change } from '../contract/state-store.ts';
 import { describeStoreReaderContract } from '../contract/store-reader.ts';
 import { day, openRedisStore } from '../support/redis.ts';
 
@@ -41,6 +42,23 @@ describeStoreReaderContract('the Redis reader', async () => {
     },
     remove: async () => {},
   };
+});
+
+describe('the Redis reader', () => {
+  it('needs no more than the documented permissions', async () => {
+    const documented = /`(\+info [^`]+)`/.exec(
+      readFileSync('docs/state.md', 'utf8').split('`weir inspect` only reads')[1],
+    )![1];
+    await client.call('ACL', 'SETUSER', 'inspector', 'on', '>secret', '~acl:*', ...documented.split(' '));
+    const settings = { url: redis.url, key_prefix: 'acl' };
+    const store = await openRedisStore(settings);
+    await store.flush('t:0', [change('a', 1)], 2);
+    await store.close();
+    const config = redisStoreConfig.parse({ ...settings, username: 'inspector', password: 'secret' });
+    const reader = await createRedisReader(config, { job, recipe: ownRecipe, clock: systemClock });
+    expect(await reader.read('card', 'a')).toMatchObject([{ partition: 't:0', offset: 1, fence: 2 }]);
+    await reader.close();
+  });
 });
 
 const embeddedReader = (path: string, recipe = ownRecipe, now = systemClock.now) =>
