@@ -1,6 +1,6 @@
 import { createEmbeddedReader } from '../features/embedded/reader.ts';
 import { createEmbeddedStore } from '../features/embedded/store.ts';
-import type { FeatureSet } from '../features/plan.ts';
+import type { EntityPlan, FeatureSet } from '../features/plan.ts';
 import { createRedisReader } from '../features/redis/reader.ts';
 import { createRedisStore } from '../features/redis/store.ts';
 import type { StateStore } from '../features/store.ts';
@@ -70,10 +70,14 @@ export function openStoreReader({ config, set }: CompiledJob, { clock }: Surroun
   return state.embedded ? createEmbeddedReader(state.embedded, options) : createRedisReader(state.redis!, options);
 }
 
-/** How long each entity type's events are retained, milliseconds. */
+/** How long each entity type's state is of use after its last event, milliseconds. */
 function retentionOf(set: FeatureSet): (type: string) => number {
-  const byType = new Map(set.entities.map(({ type, retentionMs }) => [type, retentionMs]));
+  const byType = new Map(set.entities.map(({ type, ...plan }) => [type, lifetimeMs(plan)]));
   return (type) => byType.get(type)!;
+}
+
+function lifetimeMs({ retentionMs, idleMs }: Pick<EntityPlan, 'retentionMs' | 'idleMs'>): number {
+  return Number.isFinite(idleMs) ? idleMs : retentionMs;
 }
 
 export async function openSink({ config }: CompiledJob, { clock, log }: Surroundings): Promise<Sink> {

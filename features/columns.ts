@@ -45,10 +45,16 @@ export interface FieldLayout {
 
 export interface EntityLayout {
   readonly name: string;
+  /** So many of the newest events are kept one by one at least; absent: 4096. */
+  readonly exactEvents?: number;
+  /** Totals without end begin anew after so long without an event; absent: 400 days. Milliseconds. */
+  readonly idleMs?: number;
 }
 
 /** What columns a job's events have; derived from the config's `event` section. */
 export interface EventLayout {
   readonly fields: readonly FieldLayout[];
   readonly entities: readonly EntityLayout[];
+  /** Kinds that events may be of, as far as the config says. */
+  readonly kinds?: readonly string[];
 }

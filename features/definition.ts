@@ -1,12 +1,16 @@
 import { createHash } from 'node:crypto';
 import { closest } from '../runtime/closest.ts';
 import { describeError } from '../runtime/errors.ts';
+import { compileExpression } from '../runtime/expression.ts';
+import type { Aggregate } from './aggregates/aggregate.ts';
+import { type ParsedAggregate, parseAggregate } from './aggregates/parse.ts';
 import type { EventLayout } from './columns.ts';
 import type { FeatureGroupConfig, FeaturesConfig, FiltersConfig } from './config.ts';
 import { parseDuration } from './duration.ts';
-import type { EventFeature, FeatureSet } from './plan.ts';
+import { entityBytes } from './footprint.ts';
+import { type DerivedFeature, type EntityPlan, type EventFeature, type FeatureSet, idField } from './plan.ts';
 import { createPlanBuilder, maxPredicates, type PlanBuilder, type Window } from './plan-builder.ts';
-import { bothPredicate, filterPredicate, flagPredicate, type Predicate, presentPredicate } from './predicate.ts';
+import { createPredicates, type Predicates } from './predicates.ts';
 
 /** What is wrong with a definition, and where in the config. */
 export interface DefinitionFault {
@@ -18,10 +22,14 @@ export type CompiledFeatures =
   | { readonly set: FeatureSet; readonly faults: readonly [] }
   | { readonly set: undefined; readonly faults: readonly DefinitionFault[] };
 
+type Path = readonly (string | number)[];
+
 const dayMs = 86_400_000;
-const maxWindowMs = 90 * dayMs;
-const aggregateNames = ['count', 'sum', 'mean', 'min', 'max', 'stddev', 'ratio', 'time-since-last', 'is-new'] as const;
-type AggregateName = (typeof aggregateNames)[number];
+const maxWindowMs = 400 * dayMs;
+const maxDelayMs = 90 * dayMs;
+const defaultExactEvents = 4096;
+const defaultIdleMs = 400 * dayMs;
+const maxEntityBytes = 2 ** 25;
 
 /** Compiles the `features` and `filters` sections; every fault is returned, with its path below the config's root. */
 export function compileFeatures(
@@ -41,58 +49,64 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
   const definitions: string[] = [];
   const eventFeatures: EventFeature[] = [];
   const builders = new Map<string, PlanBuilder>();
-  const predicates = createPredicates(filters, layout, faults);
-
-  const fault = (path: readonly (string | number)[], message: string) => {
+  const fault = (path: Path, message: string) => {
     faults.push({ path, message });
   };
-  const column = (path: readonly (string | number)[], name: string, definition: string): number => {
+  const predicates = createPredicates(filters, layout, fault);
+  /** Expressions wait until all other features have their names. */
+  const expressions: { column: number; source: string; path: Path }[] = [];
+
+  const column = (path: Path, name: string, definition: string): number => {
     if (names.includes(name)) fault(path, `the feature ${name} is defined twice`);
     definitions.push(definition);
     return names.push(name) - 1;
   };
-  const fieldOf = (path: readonly (string | number)[], name: string, text: boolean): number => {
-    const fits = layout.fields.filter((field) => (field.type === 'text') === text).map((field) => field.name);
-    const index = layout.fields.findIndex((field) => field.name === name);
-    if (fits.includes(name)) return index;
-    fault(
-      path,
-      index < 0 ? `there is no field ${name}${closest(name, fits)}` : `the field ${name} is ${text ? 'not ' : ''}text`,
-    );
-    return -1;
-  };
 
-  function eventGroup(group: FeatureGroupConfig, path: readonly (string | number)[]) {
-    for (const key of ['entity', 'windows', 'aggregates', 'where', 'delay'] as const) {
+  function eventGroup(group: FeatureGroupConfig, path: Path) {
+    for (const key of ['entity', 'windows', 'aggregates', 'where', 'delay', 'name', 'expression'] as const) {
       if (group[key] !== undefined) fault([...path, key], `${key} does not go with event features`);
     }
+    const numbers = layout.fields.filter(({ type }) => type !== 'text').map(({ name }) => name);
     for (const [index, name] of (group.event ?? []).entries()) {
       const at = [...path, 'event', index];
       if (name === 'is-weekend' || name === 'is-night') {
         eventFeatures.push({ column: column(at, name, `event ${name}, UTC`), source: name });
         continue;
       }
-      const field = fieldOf(at, name, false);
-      if (field < 0) continue;
+      const field = layout.fields.findIndex((known) => known.name === name);
+      if (!numbers.includes(name)) {
+        fault(at, field < 0 ? `there is no field ${name}${closest(name, numbers)}` : `the field ${name} is text`);
+        continue;
+      }
       const { scale } = layout.fields[field];
       const definition = `event ${name} with ${scale} decimals`;
       eventFeatures.push({ column: column(at, name, definition), source: 'field', field, divisor: 10 ** scale });
     }
   }
 
-  function windowsOf(group: FeatureGroupConfig, path: readonly (string | number)[]) {
+  function expressionFeature(group: FeatureGroupConfig, path: Path) {
+    for (const key of ['entity', 'windows', 'aggregates', 'where', 'delay'] as const) {
+      if (group[key] !== undefined) fault([...path, key], `${key} does not go with an expression`);
+    }
+    if (group.name === undefined) return fault(path, 'an expression needs a `name` for its feature');
+    const source = group.expression!.trim();
+    expressions.push({ column: column([...path, 'name'], group.name, ''), source, path: [...path, 'expression'] });
+  }
+
+  function windowsOf(group: FeatureGroupConfig, path: Path) {
     const delayMs = group.delay === undefined ? 0 : parseDuration(group.delay)!;
     const windows: { text: string; window: Window }[] = [];
     for (const [index, text] of (group.windows ?? []).entries()) {
-      const widthMs = parseDuration(text)!;
-      if (widthMs > maxWindowMs) fault([...path, 'windows', index], `a window is at most 90d, got ${text}`);
+      const widthMs = text === 'all' ? Number.POSITIVE_INFINITY : parseDuration(text)!;
+      if (text !== 'all' && widthMs > maxWindowMs)
+        fault([...path, 'windows', index], `a window is at most 400d, or all; got ${text}`);
       windows.push({ text, window: { widthMs, delayMs, excludeCurrent: group.current === 'exclude' } });
     }
-    if (delayMs > maxWindowMs) fault([...path, 'delay'], `a delay is at most 90d, got ${group.delay}`);
+    if (delayMs > maxDelayMs) fault([...path, 'delay'], `a delay is at most 90d, got ${group.delay}`);
     return windows;
   }
 
-  function entityGroup(group: FeatureGroupConfig, path: readonly (string | number)[]) {
+  function entityGroup(group: FeatureGroupConfig, path: Path) {
     const known = layout.entities.map((entity) => entity.name);
     const entity = known.indexOf(group.entity!);
     if (entity < 0) fault([...path, 'entity'], `there is no entity ${group.entity}${closest(group.entity!, known)}`);
@@ -100,131 +114,141 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
       if (group[key] === undefined)
         fault(path, `${key} is missing: a list such as ${key === 'windows' ? '[1h, 24h]' : '[count]'}`);
     }
-    const where = group.where === undefined ? undefined : predicates.named(group.where, [...path, 'where']);
+    for (const key of ['name', 'expression'] as const) {
+      if (group[key] !== undefined) fault([...path, key], `${key} does not go with an entity's features`);
+    }
+    const population = predicates.population(group, path);
     const windows = windowsOf(group, path);
-    if (entity < 0 || (where !== undefined && where < 0)) return;
+    if (entity < 0 || population === undefined) return;
     let builder = builders.get(group.entity!);
     if (!builder) {
-      builder = createPlanBuilder(entity, group.entity!, allowedLatenessMs);
+      const { exactEvents = defaultExactEvents, idleMs = defaultIdleMs } = layout.entities[entity];
+      builder = createPlanBuilder(entity, group.entity!, allowedLatenessMs, { exactEvents, idleMs });
       builders.set(group.entity!, builder);
     }
     for (const [index, text] of (group.aggregates ?? []).entries()) {
-      const aggregate = parseAggregate(text, [...path, 'aggregates', index]);
-      if (!aggregate) continue;
-      for (const { text: width, window } of windows) define(builder, group, aggregate, where, width, window);
+      const at = [...path, 'aggregates', index];
+      const parsed = parseAggregate(text, layout, (message) => fault(at, message));
+      if (!parsed) continue;
+      for (const { text: width, window } of windows) define(builder, group, parsed, width, window, at);
     }
-  }
-
-  interface Aggregate {
-    readonly name: AggregateName;
-    readonly argument: string;
-    readonly field: number;
-    readonly part: number;
-    readonly at: readonly (string | number)[];
-  }
-
-  function parseAggregate(text: string, at: readonly (string | number)[]): Aggregate | undefined {
-    const match = /^([a-z-]+)(?:\(\s*([A-Za-z0-9_-]*)\s*\))?$/.exec(text);
-    const name = aggregateNames.find((known) => known === match?.[1]);
-    if (!match || !name) {
-      fault(at, `there is no aggregate ${text}${closest(match?.[1] ?? text, aggregateNames)}`);
-      return undefined;
-    }
-    const argument = match[2] ?? '';
-    const wantsArgument = name !== 'count' && name !== 'time-since-last';
-    if (wantsArgument !== (argument !== '')) {
-      fault(
-        at,
-        wantsArgument
-          ? `${name} needs an argument, such as ${name}(${name === 'ratio' ? 'filter' : 'field'})`
-          : `${name} takes no argument`,
-      );
-      return undefined;
-    }
-    const before = faults.length;
-    const field = !wantsArgument || name === 'ratio' ? -1 : fieldOf(at, argument, name === 'is-new');
-    const part = name === 'ratio' ? predicates.named(argument, at) : -1;
-    return faults.length > before ? undefined : { name, argument, field, part, at };
   }
 
   function define(
     builder: PlanBuilder,
     group: FeatureGroupConfig,
-    aggregate: Aggregate,
-    where: number | undefined,
+    parsed: ParsedAggregate,
     width: string,
     window: Window,
+    at: Path,
   ) {
-    const { name, argument, field, part, at } = aggregate;
-    const scale = field < 0 ? 0 : layout.fields[field].scale;
-    const suffix = `${width}${group.delay === undefined ? '' : `.delay-${group.delay}`}${window.excludeCurrent ? '.exclude-current' : ''}`;
-    const full = [group.entity, name, argument, group.where, suffix]
-      .filter((piece) => piece !== undefined && piece !== '')
-      .join('.');
-    const counted = where === undefined ? 'every event' : predicates.list[where].text;
-    const subject =
-      field < 0 ? (part < 0 ? '' : ` of ${predicates.list[part].text}`) : ` of ${argument} with ${scale} decimals`;
-    const definition =
-      `${name}${subject} over ${counted} of the ${group.entity} within ${window.widthMs} ms` +
-      ` ending ${window.delayMs} ms before the event, current event ${group.current}d`;
-    const index = column(at, full, definition);
+    const { aggregate, fields, windows } = parsed;
+    if (aggregate.needsWidth === true && !Number.isFinite(window.widthMs))
+      return fault(at, `${aggregate.name} needs windows with a width, not all`);
+    if (windows.some((longer) => longer > 0 && longer <= window.widthMs))
+      return fault(at, `the window of ${aggregate.name} must be longer than ${width}`);
+    const before = faults.length;
+    const terms = termsOf(predicates, builder, group, parsed, at);
+    if (faults.length > before) return;
+    const excludesCurrent = aggregate.excludesCurrent === true;
+    const span = builder.span({ ...window, excludeCurrent: window.excludeCurrent || excludesCurrent });
+    const index = column(at, nameOf(group, parsed, width, window), definitionOf(group, parsed, window, terms.texts));
+    const planned = aggregate.plan({
+      builder,
+      span,
+      widthMs: window.widthMs,
+      bit: terms.bit,
+      fields,
+      isText: fields[0] >= 0 && layout.fields[fields[0]].type === 'text',
+      filters: terms.filters,
+      windows,
+      present: (argument) =>
+        layout.fields[fields[argument]].optional ? builder.bit(predicates.present(fields[argument])) : 0,
+      spanOf: (widthMs) =>
+        builder.span({ ...window, widthMs, excludeCurrent: window.excludeCurrent || excludesCurrent }),
+      divisors: fields.map((field) => (field < 0 ? 1 : 10 ** layout.fields[field].scale)),
+    });
+    const { compute, total = -1, slot = -1, alsoSpan = span } = planned;
+    builder.add({ column: index, span, alsoSpan, total, slot, compute });
+  }
 
-    const optional = field >= 0 && name !== 'is-new' && layout.fields[field].optional;
-    const population = optional ? predicates.both(where, predicates.present(field)) : where;
-    const bit = population === undefined ? 0 : builder.bit(population);
-    const span = builder.span(
-      name === 'time-since-last' || name === 'is-new' ? { ...window, excludeCurrent: true } : window,
+  function nameOf(group: FeatureGroupConfig, { aggregate, texts }: ParsedAggregate, width: string, window: Window) {
+    const pieces = [group.entity, aggregate.name, ...texts, group.where, width];
+    if (group.delay !== undefined) pieces.push(`delay-${group.delay}`);
+    if (window.excludeCurrent) pieces.push('exclude-current');
+    if (group.labels === 'at-transaction') pieces.push('at-transaction');
+    return pieces.filter((piece) => piece !== undefined && piece !== '').join('.');
+  }
+
+  /** Everything that the value depends on: equal text, equal value. */
+  function definitionOf(
+    group: FeatureGroupConfig,
+    { aggregate, fields, texts, windows }: ParsedAggregate,
+    { widthMs, delayMs }: Window,
+    { counted, filters }: Terms['texts'],
+  ): string {
+    const subjects = texts.map((text, k) => {
+      if (fields[k] >= 0) return ` of ${text} with ${layout.fields[fields[k]].scale} decimals`;
+      return windows[k] > 0 ? ` against ${windows[k]} ms` : ` of ${filters[k]}`;
+    });
+    const within = Number.isFinite(widthMs) ? `within ${widthMs} ms` : 'within all time';
+    return (
+      `${aggregate.name}${subjects.join('')} over ${counted} of the ${group.entity} ${within}` +
+      ` ending ${delayMs} ms before the event, current event ${group.current}d`
     );
-    const divisor = 10 ** scale;
-    const common = { column: index, span };
-    if (name === 'time-since-last') return builder.add({ ...common, op: name, scan: builder.lastTime(span, bit) });
-    if (name === 'is-new') return builder.add({ ...common, op: name, scan: builder.seen(span, field, bit) });
-    const count = builder.count(span, bit);
-    if (name === 'count') builder.add({ ...common, op: name, count });
-    else if (name === 'sum' || name === 'mean')
-      builder.add({ ...common, op: name, sum: builder.sum(span, field, bit), count, divisor });
-    else if (name === 'min' || name === 'max')
-      builder.add({ ...common, op: 'extreme', scan: builder.extreme(span, name, field, bit), count, divisor });
-    else if (name === 'ratio')
-      builder.add({ ...common, op: name, part: builder.count(span, builder.bit(predicates.both(where, part))), count });
-    else {
-      const squareHigh = builder.square(span, field, bit);
-      builder.add({
-        ...common,
-        op: name,
-        sum: builder.sum(span, field, bit),
-        squareHigh,
-        squareLow: squareHigh + 1,
-        count,
-        divisor,
-      });
+  }
+
+  function plansOf(): EntityPlan[] {
+    return [...builders.values()].map((builder) => {
+      const plan = builder.build();
+      if (plan.predicates.length > maxPredicates) {
+        fault(
+          ['features'],
+          `the entity ${plan.type} uses ${plan.predicates.length} different filters; at most ${maxPredicates} are possible`,
+        );
+      }
+      const bytes = entityBytes(plan);
+      if (bytes > maxEntityBytes) {
+        fault(
+          ['features'],
+          `one ${plan.type} may take ${Math.round(bytes / 2 ** 20)} MiB of state; at most ${maxEntityBytes / 2 ** 20} are possible: lower event.entities.${plan.type}.exact_events, or use fewer windows`,
+        );
+      }
+      return plan;
+    });
+  }
+
+  /** Expressions may read every other feature, and expressions before them. */
+  function derivedFeatures(): DerivedFeature[] {
+    const waiting = new Set(expressions.map((expression) => expression.column));
+    const derived: DerivedFeature[] = [];
+    for (const { column: at, source, path } of expressions) {
+      const known = names.map((name, index) => (waiting.has(index) ? '' : name));
+      try {
+        const expression = compileExpression(source, known);
+        definitions[at] =
+          `expression ${source} with ${expression.uses.map((index) => `${names[index]}: ${definitions[index]}`).join('; ')}`;
+        derived.push({ column: at, uses: expression.uses, evaluate: (read) => numeric(expression.evaluate(read)) });
+      } catch (error) {
+        fault(path, describeError(error));
+      }
+      waiting.delete(at);
     }
+    return derived;
   }
 
   return {
-    group(group: FeatureGroupConfig, path: readonly (string | number)[]) {
+    group(group: FeatureGroupConfig, path: Path) {
       if (group.event !== undefined) eventGroup(group, path);
+      else if (group.expression !== undefined) expressionFeature(group, path);
       else if (group.entity !== undefined) entityGroup(group, path);
-      else fault(path, 'a group of features needs `entity` (or `event`)');
+      else fault(path, 'a group of features needs `entity` (or `event`, or `expression`)');
     },
     finish(): CompiledFeatures {
-      const entities = [...builders.values()].map((builder) => builder.build());
-      for (const plan of entities) {
-        if (plan.predicates.length > maxPredicates) {
-          fault(
-            ['features'],
-            `the entity ${plan.type} uses ${plan.predicates.length} different filters; at most ${maxPredicates} are possible`,
-          );
-        }
-      }
+      const entities = plansOf();
+      const derived = derivedFeatures();
       if (faults.length > 0) return { set: undefined, faults };
-      const retained = entities.map((plan) => [
-        plan.type,
-        plan.retentionMs,
-        plan.predicates.map((index) => predicates.list[index].text),
-        plan.numbers.map((field) => `${layout.fields[field].name}/${layout.fields[field].scale}`),
-        plan.hashes.map((field) => layout.fields[field].name),
-      ]);
+      const retained = entities.map((plan) => retainedBy(plan, predicates, layout));
       const set: FeatureSet = {
         names,
         definitions,
@@ -233,8 +257,10 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
         recipe: sha256(JSON.stringify(retained)).slice(0, 12),
         eventFeatures,
         predicates: predicates.list,
-        hashedFields: [...new Set(entities.flatMap((plan) => plan.hashes))],
+        hashedFields: [...new Set(entities.flatMap((plan) => plan.hashes.filter((field) => field !== idField)))],
+        hashesIds: entities.some((plan) => plan.hashes.includes(idField)),
         entities,
+        derived,
         horizonMs: Math.max(0, ...entities.map((plan) => plan.horizonMs)),
       };
       return { set, faults: [] };
@@ -242,44 +268,74 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
   };
 }
 
-/** The predicates in use, each once; filters compile when first named. */
-function createPredicates(filters: FiltersConfig, layout: EventLayout, faults: DefinitionFault[]) {
-  const list: Predicate[] = [];
-  const add = (predicate: Predicate): number => {
-    const found = list.findIndex((other) => other.text === predicate.text);
-    return found >= 0 ? found : list.push(predicate) - 1;
+interface Terms {
+  /** Of the events that count. */
+  readonly bit: number;
+  readonly filters: readonly number[];
+  readonly texts: { readonly counted: string; readonly filters: readonly string[] };
+}
+
+/** Mask bits and words of what a feature counts, and of its filter arguments. */
+function termsOf(
+  predicates: Predicates,
+  builder: PlanBuilder,
+  group: FeatureGroupConfig,
+  { aggregate, fields, arguments: args }: ParsedAggregate,
+  at: Path,
+): Terms {
+  const population = predicates.population(group, at)!;
+  let counted = population.predicate;
+  for (const field of presentFields(aggregate, fields, predicates))
+    counted = predicates.both(counted, predicates.present(field));
+  const filters = args.map(({ type, text }) => (type === 'filter' ? predicates.argument(group, text, at) : undefined));
+  const label = (base: number | undefined, kind: string) => {
+    const requires = base ?? predicates.all;
+    const bit = builder.bit(predicates.labelled(requires, kind));
+    builder.label({ kind, bit, requires: builder.bit(requires) });
+    return bit;
   };
-  const compiled = new Map<string, Predicate>();
-  for (const [name, source] of Object.entries(filters)) {
-    if (layout.fields.some((field) => field.name === name)) {
-      faults.push({ path: ['filters', name], message: `${name} is a field already; give the filter another name` });
-    }
-    try {
-      compiled.set(name, filterPredicate(layout, source));
-    } catch (error) {
-      faults.push({ path: ['filters', name], message: describeError(error) });
-    }
-  }
+  const bit =
+    population.label === undefined
+      ? counted === undefined
+        ? 0
+        : builder.bit(counted)
+      : label(counted, population.label);
   return {
-    list,
-    named(name: string, path: readonly (string | number)[]): number {
-      const filter = compiled.get(name);
-      if (filter) return add(filter);
-      const flag = layout.fields.findIndex((field) => field.name === name && field.type === 'flag');
-      if (flag >= 0) return add(flagPredicate(layout, flag));
-      if (!(name in filters)) {
-        const known = [
-          ...Object.keys(filters),
-          ...layout.fields.filter((field) => field.type === 'flag').map((field) => field.name),
-        ];
-        faults.push({ path, message: `there is no filter or flag field ${name}${closest(name, known)}` });
-      }
-      return -1;
+    bit,
+    filters: filters.map((filter) => {
+      if (filter === undefined) return 0;
+      if (filter.label !== undefined) return label(counted, filter.label);
+      return builder.bit(predicates.both(counted, filter.predicate!));
+    }),
+    texts: {
+      counted: predicates.words(population),
+      filters: filters.map((filter) => (filter === undefined ? '' : predicates.words(filter))),
     },
-    present: (field: number): number => add(presentPredicate(layout, field)),
-    both: (left: number | undefined, right: number): number =>
-      left === undefined || left === right ? right : add(bothPredicate(list[left], list[right])),
   };
+}
+
+/** Optional number fields: only events that have them count. */
+function presentFields({ arguments: types }: Aggregate, fields: readonly number[], predicates: Predicates): number[] {
+  return fields.filter((field, k) => field >= 0 && types[k] !== 'text' && predicates.isOptionalNumber(field));
+}
+
+/** What decides which states may be read as which: equal text, equal layout of what is stored. */
+function retainedBy(plan: EntityPlan, predicates: Predicates, layout: EventLayout): unknown[] {
+  const field = (index: number) => layout.fields[index].name;
+  const numbers = plan.numbers.map(({ field: index, longitude }) =>
+    longitude < 0 ? `${field(index)}/${layout.fields[index].scale}` : `place ${field(index)} ${field(longitude)}`,
+  );
+  const hashes = plan.hashes.map((index) => (index === idField ? 'transaction id' : field(index)));
+  const masks = plan.predicates.map((index) => predicates.list[index].text);
+  const always = [plan.type, plan.retentionMs, masks, numbers, hashes];
+  // Totals without end are only as good as what was added up from the beginning.
+  if (!Number.isFinite(plan.idleMs)) return [...always, plan.exactEvents];
+  return [...always, plan.exactEvents, plan.idleMs, plan.cumulatives, plan.summaries];
+}
+
+function numeric(value: boolean | number | string): number {
+  if (typeof value === 'boolean') return value ? 1 : 0;
+  return typeof value === 'number' && Number.isFinite(value) ? value : Number.NaN;
 }
 
 function sha256(text: string): string {

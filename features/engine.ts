@@ -3,11 +3,12 @@ import { createEntityCache, type Entity, type Loaded, neverLoaded } from './cach
 import { createSubStateWriter } from './codec.ts';
 import type { TransactionBatch } from './columns.ts';
 import { createEvaluator, type Moment } from './evaluate.ts';
+import { packPlace } from './geography.ts';
 import { textHash } from './hash.ts';
-import type { EntityPlan, FeatureSet } from './plan.ts';
-import type { FeatureRows } from './rows.ts';
+import { type EntityPlan, type FeatureSet, idField, type NumberFact } from './plan.ts';
+import { type FeatureRows, featureStates } from './rows.ts';
 import type { StateStore, SubStateChange } from './store.ts';
-import { insertEvent, type SubState } from './sub-state.ts';
+import { applyLabel, type Insertion, insertEvent, type SubState } from './sub-state.ts';
 
 export interface FeatureEngineOptions {
   readonly set: FeatureSet;
@@ -68,7 +69,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   const columns = createBatchColumns(set);
   const facts = plans.map((plan) => new Float64Array(1 + plan.numbers.length + plan.hashes.length));
   let row = 0;
-  const moment: Moment = { time: 0, own: undefined, isStale: false, hashOf: (field) => columns.hashes[field][row] };
+  const moment: Moment = { time: 0, own: undefined, insertion: 'kept', isStale: false, facts: new Float64Array(0) };
 
   function share(partitions: number): void {
     for (const plan of plans) cache.setShared(plan.type, changed.size < partitions && plan.type !== options.keyEntity);
@@ -81,25 +82,35 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     for (let bit = 0; bit < predicates.length; bit++) mask |= columns.masks[predicates[bit]][row] << bit;
     out[0] = mask;
     for (let n = 0; n < numbers.length; n++) {
-      const value = batch.numbers[numbers[n]][row];
+      const value = numberOf(set, batch, numbers[n], row);
       out[1 + n] = Number.isNaN(value) ? 0 : value;
     }
-    for (let n = 0; n < hashes.length; n++) out[1 + numbers.length + n] = columns.hashes[hashes[n]][row];
+    for (let n = 0; n < hashes.length; n++) {
+      const field = hashes[n];
+      out[1 + numbers.length + n] = field === idField ? columns.ids[row] : columns.hashes[field][row];
+    }
     return out;
   }
 
-  /** @returns whether the own sub-state holds the event now. */
-  function update(k: number, entity: Entity, state: SubState, batch: TransactionBatch, changes: Change[]): boolean {
+  /** What the event says of an earlier one. */
+  function label(plan: EntityPlan, state: SubState, batch: TransactionBatch): void {
+    let bits = 0;
+    for (const { kind, bit } of plan.labels) if (kind === batch.kinds[row]) bits |= bit;
+    if (bits !== 0) applyLabel(state, plan, textHash(batch.refersTo[row]), bits, batch.times[row]);
+  }
+
+  function update(k: number, entity: Entity, state: SubState, batch: TransactionBatch, changes: Change[]): Insertion {
     const offset = batch.offsets[row];
-    if (offset < state.offset) return true;
-    const inserted = insertEvent(state, plans[k], batch.times[row], fillFacts(k, batch));
+    if (offset < state.offset) return 'kept';
+    const insertion = insertEvent(state, plans[k], batch.times[row], facts[k]);
+    if (batch.refersTo[row] !== '') label(plans[k], state, batch);
     state.offset = offset + 1;
     if (!state.dirty) {
       state.dirty = true;
       entity.dirty++;
       changes.push({ plan: plans[k], entity, state });
     }
-    return inserted;
+    return insertion;
   }
 
   return {
@@ -133,16 +144,18 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
         for (let k = 0; k < plans.length; k++) {
           const entity = loaded.entities[k][row];
           if (!entity) {
-            evaluators[k].evaluateNone(out.values, out.states, base);
+            evaluators[k].evaluateNone(out, base);
             continue;
           }
           const state = cache.ownSubState(entity, plans[k], partition);
-          const holds = update(k, entity, state, batch, changes);
-          isLate ||= !holds;
-          moment.own = holds ? state : undefined;
+          moment.facts = fillFacts(k, batch);
+          moment.insertion = update(k, entity, state, batch, changes);
+          isLate ||= moment.insertion === 'late';
+          moment.own = moment.insertion === 'kept' ? state : undefined;
           moment.isStale = entity.version === neverLoaded;
-          evaluators[k].evaluate(entity.subStates, moment, out.values, out.states, base);
+          evaluators[k].evaluate(entity.subStates, moment, out, base);
         }
+        if (set.derived.length > 0) derivedFeatures(set, out, base);
         if (isLate) late++;
       }
       loaded.release();
@@ -154,7 +167,9 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       for (row = 0; row < batch.count; row++) {
         for (let k = 0; k < plans.length; k++) {
           const entity = loaded.entities[k][row];
-          if (entity) update(k, entity, cache.ownSubState(entity, plans[k], partition), batch, changes);
+          if (!entity) continue;
+          fillFacts(k, batch);
+          update(k, entity, cache.ownSubState(entity, plans[k], partition), batch, changes);
         }
       }
       loaded.release();
@@ -182,10 +197,18 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
 function createBatchColumns(set: FeatureSet) {
   const masks = set.predicates.map(() => new Uint8Array(0));
   const hashes: Float64Array[] = set.layout.fields.map(() => new Float64Array(0));
+  let ids = new Float64Array(0);
   return {
     masks,
     hashes,
+    get ids() {
+      return ids;
+    },
     fill(batch: TransactionBatch): void {
+      if (set.hashesIds) {
+        if (ids.length < batch.count) ids = new Float64Array(batch.count * 2);
+        for (let i = 0; i < batch.count; i++) ids[i] = textHash(batch.ids[i]);
+      }
       for (let k = 0; k < masks.length; k++) {
         if (masks[k].length < batch.count) masks[k] = new Uint8Array(batch.count * 2);
         set.predicates[k].fill(batch, masks[k]);
@@ -199,8 +222,38 @@ function createBatchColumns(set: FeatureSet) {
   };
 }
 
+/** A fact's stored integer; NaN where the event has none. */
+function numberOf(
+  { layout }: FeatureSet,
+  batch: TransactionBatch,
+  { field, longitude }: NumberFact,
+  row: number,
+): number {
+  const value = batch.numbers[field][row];
+  if (longitude < 0) return value;
+  const degrees = (index: number) => batch.numbers[index][row] / 10 ** layout.fields[index].scale;
+  return packPlace(degrees(field), degrees(longitude));
+}
+
+/** Each as exact as the least exact feature that it reads. */
+function derivedFeatures({ derived }: FeatureSet, out: FeatureRows, base: number): void {
+  const read = (column: number) => out.values[base + column];
+  for (const { column, uses, evaluate } of derived) {
+    const value = evaluate(read);
+    let state = 0;
+    for (const used of uses) state = Math.max(state, out.states[base + used]);
+    // What it reads may be absent where the expression still has a value.
+    if (state <= absent) state = Number.isNaN(value) ? absent : 0;
+    out.values[base + column] = Number.isNaN(value) ? 0 : value;
+    out.states[base + column] = state;
+  }
+}
+
+const absent = featureStates.indexOf('absent');
+
 function resize(out: FeatureRows, count: number): void {
   out.count = count;
+  out.bounds.clear();
   if (out.values.length < count * out.width) {
     out.values = new Float64Array(count * out.width);
     out.states = new Uint8Array(count * out.width);

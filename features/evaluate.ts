@@ -1,226 +1,306 @@
+import type { Cut, Readings } from './aggregates/aggregate.ts';
 import type { EntityPlan, WindowFeature } from './plan.ts';
 import { featureStates } from './rows.ts';
-import { isInexact, lastRowAt, type SubState, squareLimb } from './sub-state.ts';
+import { eventsThrough, type Insertion, isInexact, lastRowAt, type SubState, squareLimb } from './sub-state.ts';
+import { createWalker } from './walks.ts';
 
 const fresh = featureStates.indexOf('fresh');
 const absent = featureStates.indexOf('absent');
 const stale = featureStates.indexOf('stale');
 const approximate = featureStates.indexOf('approximate');
+const saturated = featureStates.indexOf('saturated');
 const incomplete = featureStates.indexOf('incomplete');
 
 /** The event at whose time features are evaluated. */
 export interface Moment {
   /** Milliseconds since the epoch. */
   time: number;
-  /** The sub-state that holds the event itself; undefined when it was too late to be applied. */
+  /** The sub-state that holds the event itself as a row of its own; else undefined. */
   own: SubState | undefined;
+  /** What became of the event in it. */
+  insertion: Insertion;
   /** Some other partition's sub-state is older than the bound. */
   isStale: boolean;
-  /** Hash of the event's value for a text field, 0 for none. */
-  hashOf(field: number): number;
+  /** The event's facts: [mask, numbers..., hashes...]. */
+  facts: Float64Array;
+}
+
+/** Where values go, row-major. */
+export interface EvaluatedRows {
+  readonly values: Float64Array;
+  readonly states: Uint8Array;
+  /** By index of the value: between what the true value lies, where the value is approximate by panes. */
+  readonly bounds: Map<number, readonly [low: number, high: number]>;
 }
 
 export interface Evaluator {
   /** Writes the values and states of the plan's features into the row that begins at `base`. */
-  evaluate(
-    subStates: readonly SubState[],
-    moment: Moment,
-    values: Float64Array,
-    states: Uint8Array,
-    base: number,
-  ): void;
+  evaluate(subStates: readonly SubState[], moment: Moment, out: EvaluatedRows, base: number): void;
   /** What an event without this entity gets. */
-  evaluateNone(values: Float64Array, states: Uint8Array, base: number): void;
+  evaluateNone(out: EvaluatedRows, base: number): void;
 }
 
 /**
  * Evaluates all features of one entity: every window is read from every sub-state as the difference of two rows, and the
- * differences, all integers, add up. Cost: a search per distinct window edge, a subtraction per distinct reading.
+ * differences, all integers, add up. Cost: a search per distinct window edge, a subtraction per distinct reading, and for what
+ * needs walks the rows of the widest window.
  */
 export function createEvaluator(plan: EntityPlan): Evaluator {
-  const { stride, spans, scans } = plan;
+  const { stride, spans, walks, features } = plan;
   // Flat columns of the plan: the loops below run for every event and sub-state.
   const bounds = Float64Array.from(plan.bounds);
-  const longest = plan.bounds[plan.bounds.length - 1];
+  const edgeCount = bounds.length;
+  const longest = Math.max(0, ...plan.bounds.filter((bound) => bound !== Number.POSITIVE_INFINITY));
+  const isEndless = Uint8Array.from(plan.bounds, (bound) => (bound === Number.POSITIVE_INFINITY ? 1 : 0));
   const readingAt = Int32Array.from(plan.readings, ({ at }) => at);
   const readingFrom = Int32Array.from(plan.readings, ({ span }) => spans[span].from);
   const readingTo = Int32Array.from(plan.readings, ({ span }) => spans[span].to);
+  // What a window without end takes off: nothing.
+  const readingTakes = Float64Array.from(readingFrom, (from) => 1 - isEndless[from]);
   // The high limb of a sum of squares; the low limb's reading is the next one.
   const readingIsHigh = Int32Array.from(plan.readings, ({ at }) =>
     plan.cumulatives.some((cumulative) => cumulative.kind === 'square' && cumulative.at === at) ? 1 : 0,
   );
   const readingSkips = Int32Array.from(plan.readings, ({ span }) => (spans[span].excludeCurrent ? 1 : 0));
-  const steps = plan.features.map(stepOf);
-  const edges = new Int32Array(bounds.length);
-  const sums = new Float64Array(plan.readings.length);
-  const scanned = new Float64Array(scans.length);
+  const walkers = walks.map((walk) => createWalker(walk, plan));
+  const outer = newReadings(plan);
+  const inner = newReadings(plan);
   const spanStates = new Uint8Array(spans.length);
+  const spanIsCut = new Uint8Array(spans.length);
+  const slotIsSaturated = new Uint8Array(plan.slots);
+  /** Rows at the window edges, and whether the edge cuts the pane behind: `edgeCount` per sub-state that counts. */
+  let edges = new Int32Array(edgeCount);
+  let cuts = new Uint8Array(edgeCount);
+  const counted: SubState[] = [];
+  let hasCuts = false;
 
-  function reset(isStale: boolean): void {
-    for (let k = 0; k < sums.length; k++) sums[k] = 0;
-    for (let k = 0; k < scans.length; k++) scanned[k] = scanStart(scans[k].kind);
-    for (let k = 0; k < spanStates.length; k++) spanStates[k] = isStale ? stale : fresh;
+  function search(state: SubState, time: number): void {
+    const at = counted.push(state) * edgeCount - edgeCount;
+    if (edges.length < at + edgeCount) {
+      edges = grown(edges, new Int32Array(edges.length * 2));
+      cuts = grown(cuts, new Uint8Array(cuts.length * 2));
+    }
+    let row = state.last;
+    for (let k = 0; k < edgeCount; k++) edges[at + k] = row = lastRowAt(state, stride, time - bounds[k], row);
+    const baseTime = state.rows[state.head * stride];
+    const inexact = isInexact(state);
+    if (time - longest < baseTime || inexact) mark(time, baseTime, inexact);
+    if (state.panes.length > 0) findCuts(state, time, at);
   }
 
-  function add(state: SubState, moment: Moment): void {
-    const { rows } = state;
-    const { time } = moment;
-    let row = state.last;
-    for (let k = 0; k < edges.length; k++) edges[k] = row = lastRowAt(state, stride, time - bounds[k], row);
-    const own = state === moment.own ? 1 : 0;
-    const baseTime = rows[state.head * stride];
-    if (time - longest < baseTime || isInexact(state)) mark(time, baseTime, isInexact(state));
-    for (let k = 0; k < sums.length; k++) {
-      const at = readingAt[k];
-      const high = edges[readingTo[k]] - (readingSkips[k] & own);
-      const low = edges[readingFrom[k]];
-      if (at < 0) sums[k] += high - low;
-      else if (readingIsHigh[k] === 1) addSquares(rows, high * stride + at, low * stride + at, k++);
-      else sums[k] += rows[high * stride + at] - rows[low * stride + at];
+  /** Totals without end have begun anew since. */
+  function isIdle({ rows, head, last }: SubState, time: number): boolean {
+    return last !== head && time - rows[last * stride] > plan.idleMs;
+  }
+
+  function findCuts(state: SubState, time: number, at: number): void {
+    for (let k = 0; k < edgeCount; k++) {
+      const pane = state.panes[edges[at + k] - state.head];
+      const isCut = isEndless[k] === 0 && pane !== undefined && pane.first <= time - bounds[k];
+      cuts[at + k] = isCut ? 1 : 0;
+      hasCuts ||= isCut;
     }
-    for (let k = 0; k < scans.length; k++) {
-      const { from, to, excludeCurrent } = spans[scans[k].span];
-      scan(state, k, edges[from], edges[to] - (excludeCurrent ? own : 0), moment);
+  }
+
+  /** With panes that are cut (outer) or without (inner). */
+  function read({ sums }: Readings, own: SubState | undefined, withCut: boolean): void {
+    for (let k = 0; k < sums.length; k++) sums[k] = 0;
+    for (let s = 0; s < counted.length; s++) {
+      const state = counted[s];
+      if (state.panes.length === 0) readRows(sums, state, s * edgeCount, state === own ? 1 : 0);
+      else readPanes(sums, state, s * edgeCount, state === own ? 1 : 0, withCut);
+    }
+  }
+
+  function readRows(sums: Float64Array, { rows }: SubState, at: number, own: number): void {
+    for (let k = 0; k < sums.length; k++) {
+      const column = readingAt[k];
+      const high = edges[at + readingTo[k]] - (readingSkips[k] & own);
+      const low = edges[at + readingFrom[k]];
+      if (column < 0) sums[k] += high - low;
+      else if (readingIsHigh[k] === 1)
+        addSquares(sums, rows, high * stride + column, low * stride + column, readingTakes[k], k++);
+      else sums[k] += rows[high * stride + column] - readingTakes[k] * rows[low * stride + column];
+    }
+  }
+
+  function readPanes(sums: Float64Array, state: SubState, at: number, own: number, withCut: boolean): void {
+    const { rows } = state;
+    for (let k = 0; k < sums.length; k++) {
+      const column = readingAt[k];
+      const high = edges[at + readingTo[k]] - (readingSkips[k] & own) + (withCut ? cuts[at + readingTo[k]] : 0);
+      const low = Math.min(high, edges[at + readingFrom[k]] + (withCut ? 0 : cuts[at + readingFrom[k]]));
+      if (column < 0) sums[k] += eventsThrough(state, high) - eventsThrough(state, low);
+      else if (readingIsHigh[k] === 1)
+        addSquares(sums, rows, high * stride + column, low * stride + column, readingTakes[k], k++);
+      else sums[k] += rows[high * stride + column] - readingTakes[k] * rows[low * stride + column];
     }
   }
 
   /** With the low limb in its range, whatever the base: also sums that leave the exact integers are then rounded alike. */
-  function addSquares(rows: readonly number[], high: number, low: number, k: number): void {
-    const lowLimb = rows[high + 1] - rows[low + 1];
+  function addSquares(
+    sums: Float64Array,
+    rows: readonly number[],
+    high: number,
+    low: number,
+    takes: number,
+    k: number,
+  ): void {
+    const lowLimb = rows[high + 1] - takes * rows[low + 1];
     const borrow = lowLimb < 0 ? 1 : 0;
-    sums[k] += rows[high] - rows[low] - borrow;
+    sums[k] += rows[high] - takes * rows[low] - borrow;
     sums[k + 1] += lowLimb + borrow * squareLimb;
   }
 
   /** A window that reaches behind the base may lack events. */
   function mark(time: number, baseTime: number, inexact: boolean): void {
     for (let k = 0; k < spanStates.length; k++) {
-      if (time - bounds[spans[k].from] < baseTime) spanStates[k] = incomplete;
+      const { from, to } = spans[k];
+      if (time - bounds[isEndless[from] === 1 ? to : from] < baseTime) spanStates[k] = incomplete;
       else if (inexact && spanStates[k] < approximate) spanStates[k] = approximate;
     }
   }
 
-  function scan(state: SubState, k: number, low: number, high: number, moment: Moment): void {
-    const { kind, at, bit, field } = scans[k];
-    const { rows } = state;
-    const wanted = kind === 'seen' ? moment.hashOf(field) : 0;
-    for (let row = high; row > low; row--) {
-      const start = row * stride;
-      if (bit !== 0 && (rows[start + 1] & bit) === 0) continue;
-      if (kind === 'last-time') {
-        scanned[k] = Math.max(scanned[k], rows[start]);
-        return;
-      }
-      const value = rows[start + at];
-      if (kind === 'min') scanned[k] = Math.min(scanned[k], value);
-      else if (kind === 'max') scanned[k] = Math.max(scanned[k], value);
-      else if (value === wanted) {
-        scanned[k] = 1;
-        return;
+  function walkAll({ walked }: Readings, moment: Moment): void {
+    for (let w = 0; w < walkers.length; w++) {
+      const { at, rings } = walks[w];
+      const walker = walkers[w];
+      walker.begin(at < 0 ? 0 : moment.facts[at - 1]);
+      for (let r = 0; r < rings.length; r++) {
+        if (!walker.isSettled()) walkRing(w, r, r === 0 ? -1 : rings[r - 1].from, moment, true);
+        walker.answer(walked, rings[r].slot);
+        slotIsSaturated[rings[r].slot] = walker.isSaturated() ? 1 : 0;
       }
     }
   }
 
-  function finish(step: Step, moment: Moment, values: Float64Array, states: Uint8Array, base: number): void {
-    const at = base + step.column;
-    const state = spanStates[step.span];
-    states[at] = state;
-    if (step.op === 'count') {
-      values[at] = sums[step.count];
-      return;
+  /** Each window by itself, since each leaves other panes out. */
+  function walkInner({ walked }: Readings, moment: Moment): void {
+    for (let w = 0; w < walkers.length; w++) {
+      const { at, rings } = walks[w];
+      for (let r = 0; r < rings.length; r++) {
+        walkers[w].begin(at < 0 ? 0 : moment.facts[at - 1]);
+        walkRing(w, r, -1, moment, false);
+        walkers[w].answer(walked, rings[r].slot);
+      }
     }
-    let hasData = true;
-    if (step.op === 'time-since-last') {
-      hasData = scanned[step.scan] !== Number.NEGATIVE_INFINITY;
-      values[at] = (hasData ? moment.time - scanned[step.scan] : step.widthMs) / 1000;
-    } else if (step.op === 'is-new') {
-      hasData = moment.hashOf(step.field) !== 0;
-      values[at] = hasData && scanned[step.scan] === 0 ? 1 : 0;
-    } else {
-      const count = sums[step.count];
-      hasData = count > 0;
-      values[at] = hasData ? aggregate(step, count) : 0;
-      if (step.sum >= 0 && Math.abs(sums[step.sum]) > Number.MAX_SAFE_INTEGER && state < approximate)
-        states[at] = approximate;
-    }
-    if (!hasData && state === fresh && step.op !== 'sum') states[at] = absent;
   }
 
-  function aggregate(step: Step, count: number): number {
-    if (step.op === 'sum') return sums[step.sum] / step.divisor;
-    if (step.op === 'mean') return sums[step.sum] / (count * step.divisor);
-    if (step.op === 'ratio') return sums[step.part] / count;
-    if (step.op === 'extreme') return scanned[step.scan] / step.divisor;
-    return deviation(count, sums[step.sum], sums[step.squareHigh], sums[step.squareLow]) / step.divisor;
+  /** Every sub-state's rows between the ring's bound and the one before it (-1: the window's end). */
+  function walkRing(w: number, r: number, before: number, { time, own }: Moment, withCut: boolean): void {
+    const { to, excludeCurrent, summary, rings } = walks[w];
+    const { from } = rings[r];
+    const until = time - bounds[to];
+    const since = time - bounds[from];
+    for (let s = 0; s < counted.length; s++) {
+      const state = counted[s];
+      const at = s * edgeCount;
+      const end = edges[at + to] - (excludeCurrent && state === own ? 1 : 0) + (withCut ? cuts[at + to] : 0);
+      const high = before < 0 ? end : Math.min(end, edges[at + before]);
+      const low = Math.min(high, edges[at + from] + (withCut ? 0 : cuts[at + from]));
+      const paned = state.head + state.panes.length;
+      walkers[w].rows(state.rows, Math.max(low, Math.min(paned, high)), high);
+      for (let row = Math.min(high, paned); row > low; row--)
+        walkers[w].summary(state.panes[row - state.head - 1].summaries[summary], since, until);
+      if (isEndless[from] === 1 && state.dropped !== undefined)
+        walkers[w].summary(state.dropped[summary], since, until);
+    }
+  }
+
+  const cut: Cut = {
+    least: (span, summary) => overCuts(span, (pane) => pane[summary].least, Math.min, Number.POSITIVE_INFINITY),
+    greatest: (span, summary) => overCuts(span, (pane) => pane[summary].greatest, Math.max, Number.NEGATIVE_INFINITY),
+  };
+
+  function overCuts(
+    span: number,
+    value: (summaries: SubState['panes'][number]['summaries']) => number,
+    fold: (a: number, b: number) => number,
+    initial: number,
+  ): number {
+    let folded = initial;
+    for (let s = 0; s < counted.length; s++) {
+      for (const bound of [spans[span].from, spans[span].to]) {
+        const at = s * edgeCount + bound;
+        if (cuts[at] === 1) folded = fold(folded, value(counted[s].panes[edges[at] - counted[s].head].summaries));
+      }
+    }
+    return folded;
+  }
+
+  function markCuts(): void {
+    for (let k = 0; k < spans.length; k++) {
+      spanIsCut[k] = 0;
+      for (let s = 0; s < counted.length; s++)
+        spanIsCut[k] |= cuts[s * edgeCount + spans[k].from] | cuts[s * edgeCount + spans[k].to];
+    }
+  }
+
+  function finish({ column, span, alsoSpan, total, slot, compute }: WindowFeature, out: EvaluatedRows, base: number) {
+    const at = base + column;
+    let state = Math.max(spanStates[span], spanStates[alsoSpan]);
+    const value = compute.value(outer);
+    const hasData = !Number.isNaN(value);
+    if (total >= 0 && Math.abs(outer.sums[total]) > Number.MAX_SAFE_INTEGER && state < approximate) state = approximate;
+    if (slot >= 0 && slotIsSaturated[slot] === 1 && state < saturated) state = saturated;
+    if (hasCuts && (spanIsCut[span] | spanIsCut[alsoSpan]) === 1) {
+      if (state < approximate) state = approximate;
+      if (state === approximate) out.bounds.set(at, boundsOf(compute, value));
+    } else if (!hasData && state === fresh && compute.isPlain !== true) state = absent;
+    out.values[at] = hasData ? value : compute.noData;
+    out.states[at] = state;
+  }
+
+  function boundsOf(compute: WindowFeature['compute'], value: number): readonly [number, number] {
+    if (compute.bounds !== undefined) return compute.bounds(inner, outer, cut);
+    const known = (of: number) => (Number.isNaN(of) ? compute.noData : of);
+    const other = known(compute.value(inner));
+    return [Math.min(known(value), other), Math.max(known(value), other)];
   }
 
   return {
-    evaluate(subStates, moment, values, states, base) {
-      reset(moment.isStale);
-      for (let k = 0; k < subStates.length; k++) add(subStates[k], moment);
-      for (let k = 0; k < steps.length; k++) finish(steps[k], moment, values, states, base);
+    evaluate(subStates, moment, out, base) {
+      const { time, insertion } = moment;
+      counted.length = 0;
+      if (hasCuts) cuts.fill(0);
+      hasCuts = false;
+      const state = insertion === 'kept' ? (moment.isStale ? stale : fresh) : incomplete;
+      for (let k = 0; k < spanStates.length; k++) spanStates[k] = state;
+      for (let s = 0; s < subStates.length; s++) {
+        if (!isIdle(subStates[s], time)) search(subStates[s], time);
+      }
+      outer.time = time;
+      outer.facts = moment.facts;
+      read(outer, moment.own, true);
+      if (walkers.length > 0) walkAll(outer, moment);
+      if (hasCuts) {
+        markCuts();
+        inner.time = time;
+        inner.facts = moment.facts;
+        read(inner, moment.own, false);
+        walkInner(inner, moment);
+      }
+      for (let k = 0; k < features.length; k++) finish(features[k], out, base);
     },
-    evaluateNone(values, states, base) {
-      for (const { op, column, widthMs } of steps) {
-        values[base + column] = op === 'time-since-last' ? widthMs / 1000 : 0;
-        states[base + column] = absent;
+    evaluateNone(out, base) {
+      for (const { column, compute } of features) {
+        out.values[base + column] = compute.noData;
+        out.states[base + column] = absent;
       }
     },
   };
-
-  /** All features in one shape, which keeps the property reads of the inner loop cheap. */
-  function stepOf(feature: WindowFeature): Step {
-    const { op, column, span } = feature;
-    const scan = 'scan' in feature ? feature.scan : -1;
-    return {
-      op,
-      column,
-      span,
-      widthMs: spans[span].widthMs,
-      count: 'count' in feature ? feature.count : -1,
-      sum: 'sum' in feature ? feature.sum : -1,
-      part: 'part' in feature ? feature.part : -1,
-      squareHigh: 'squareHigh' in feature ? feature.squareHigh : -1,
-      squareLow: 'squareLow' in feature ? feature.squareLow : -1,
-      divisor: 'divisor' in feature ? feature.divisor : 1,
-      scan,
-      field: scan < 0 ? -1 : scans[scan].field,
-    };
-  }
 }
 
-/** A feature as it is computed; -1 where it has no such reading. */
-interface Step {
-  readonly op: WindowFeature['op'];
-  readonly column: number;
-  readonly span: number;
-  readonly widthMs: number;
-  readonly count: number;
-  readonly sum: number;
-  readonly part: number;
-  readonly squareHigh: number;
-  readonly squareLow: number;
-  readonly divisor: number;
-  readonly scan: number;
-  readonly field: number;
+function newReadings(plan: EntityPlan): Readings & { time: number; facts: Float64Array } {
+  return {
+    sums: new Float64Array(plan.readings.length),
+    walked: new Float64Array(plan.slots),
+    time: 0,
+    facts: new Float64Array(0),
+  };
 }
 
-function scanStart(kind: 'min' | 'max' | 'last-time' | 'seen'): number {
-  if (kind === 'min') return Number.POSITIVE_INFINITY;
-  return kind === 'seen' ? 0 : Number.NEGATIVE_INFINITY;
-}
-
-/**
- * Population standard deviation sqrt(n * sum(x^2) - (sum x)^2) / n. The integer under the root is computed exactly, so that
- * nothing cancels; in doubles while all terms are below 2^53, else as BigInt.
- */
-function deviation(count: number, sum: number, squareHigh: number, squareLow: number): number {
-  const squares = squareHigh * squareLimb + squareLow;
-  if (squares * count <= Number.MAX_SAFE_INTEGER && Math.abs(sum) <= 94906265) {
-    return Math.sqrt(count * squares - sum * sum) / count;
-  }
-  const exact = BigInt(squareHigh) * BigInt(squareLimb) + BigInt(squareLow);
-  const variance = Number(BigInt(count) * exact - BigInt(sum) * BigInt(sum));
-  // Below 0 only where a sum has left the exact integers, and the feature is marked approximate.
-  return Math.sqrt(Math.max(0, variance)) / count;
+function grown<T extends Int32Array | Uint8Array>(from: T, to: T): T {
+  to.set(from as never);
+  return to;
 }

@@ -31,6 +31,24 @@ export function presentPredicate(layout: EventLayout, field: number): Predicate 
   };
 }
 
+/** An event that is about no earlier one. */
+export const transactionPredicate: Predicate = {
+  text: 'transactions',
+  fill(batch, out) {
+    for (let i = 0; i < batch.count; i++) out[i] = batch.refersTo[i] === '' ? 1 : 0;
+  },
+};
+
+/** An event that later ones of the kind refer to: true of none when it comes. */
+export function labelPredicate(population: Predicate, kind: string): Predicate {
+  return {
+    text: `${population.text} labelled ${kind}`,
+    fill(batch, out) {
+      out.fill(0, 0, batch.count);
+    },
+  };
+}
+
 export function bothPredicate(left: Predicate, right: Predicate): Predicate {
   let scratch = new Uint8Array(0);
   return {

@@ -5,16 +5,19 @@ export interface FeatureRows {
   values: Float64Array;
   /** Same shape; an index into `featureStates`, 0 for fresh. */
   states: Uint8Array;
+  /** By index of the value: between what the true value lies, where it is approximate because panes were cut. */
+  readonly bounds: Map<number, readonly [low: number, high: number]>;
 }
 
 /** Rows that grow with the first batch that is written to them. */
 export function newRows(width: number): FeatureRows {
-  return { count: 0, width, values: new Float64Array(0), states: new Uint8Array(0) };
+  return { count: 0, width, values: new Float64Array(0), states: new Uint8Array(0), bounds: new Map() };
 }
 
 /**
  * What a value is worth, worst last where several apply. fresh: exact; absent: no event in the window, the value is the
- * aggregate's documented default; stale: other partitions' part is older than the bound; approximate: beyond exact arithmetic;
+ * aggregate's documented default; stale: other partitions' part is older than the bound; approximate: beyond exact arithmetic, or read
+ * from panes (then bounds say between what the true value lies);
  * saturated: at its cap; incomplete: events in the window were no longer (or not yet) in the state.
  */
 export const featureStates = ['fresh', 'absent', 'stale', 'approximate', 'saturated', 'incomplete'] as const;

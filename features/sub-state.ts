@@ -1,4 +1,7 @@
-import type { EntityPlan } from './plan.ts';
+import { timeOfDay } from './circle.ts';
+import { foldOldest, insertIntoPanes, type Pane, shiftPanes } from './panes.ts';
+import type { Cumulative, EntityPlan } from './plan.ts';
+import { emptySummaries, mergeSummaries, type Summary, summariseRow } from './summary.ts';
 
 /**
  * What one partition's log says of one entity: the retained events in time order (ties in log order) as flat rows, laid out by the
@@ -17,10 +20,25 @@ export interface SubState {
   head: number;
   /** Row number of the newest event; head when there is none. */
   last: number;
+  /** The oldest rows behind the base, one pane each: the events that were folded into it. */
+  panes: Pane[];
+  /** What was dropped, where totals without end ask for it. */
+  dropped: Summary[] | undefined;
+  /** Labels whose transaction has not come yet, oldest first. */
+  pending: PendingLabel[];
   /** A bound of what the cumulative columns have added up, signs left out, since they began at 0. */
   magnitude: number;
   /** Changed since it was last handed to the store. */
   dirty: boolean;
+}
+
+export interface PendingLabel {
+  /** Hash of the transaction's id. */
+  readonly id: number;
+  /** Mask bits that are to be set, each where its rule says. */
+  bits: number;
+  /** The label event's own time. */
+  readonly time: number;
 }
 
 /** Squares are kept as high * 2^48 + low, both exact. */
@@ -29,15 +47,44 @@ export const squareLimb = 2 ** 48;
 /** Cumulative columns and their differences are exact integers while the magnitude is no larger. */
 const exactMagnitude = 2 ** 52;
 
+/** Most sub-states have no panes and no pending labels; whoever adds one makes a list of its own. */
+const none: never[] = [];
+
 export function emptySubState(plan: EntityPlan, partition: string): SubState {
   const rows: number[] = [Number.NEGATIVE_INFINITY];
   for (let k = 1; k < plan.stride; k++) rows.push(0);
-  return { partition, offset: 0, rows, head: 0, last: 0, magnitude: 0, dirty: false };
+  const dropped = hasTotals(plan) && plan.summaries.length > 0 ? emptySummaries(plan) : undefined;
+  return {
+    partition,
+    offset: 0,
+    rows,
+    head: 0,
+    last: 0,
+    panes: none,
+    dropped,
+    pending: none,
+    magnitude: 0,
+    dirty: false,
+  };
+}
+
+/** Whether the plan has windows without end: then the base carries what was dropped. */
+export function hasTotals(plan: EntityPlan): boolean {
+  return plan.idleMs !== Number.POSITIVE_INFINITY;
 }
 
 /** What is retained adds up to more than doubles hold exactly. */
 export function isInexact(state: SubState): boolean {
   return state.magnitude > exactMagnitude;
+}
+
+/** How many events the rows after the base up to and including this one stand for. */
+export function eventsThrough(state: SubState, row: number): number {
+  const { panes } = state;
+  const index = row - state.head - 1;
+  if (panes.length === 0 || index < 0) return index + 1;
+  if (index < panes.length) return panes[index].through;
+  return panes[panes.length - 1].through + index + 1 - panes.length;
 }
 
 /** The greatest row at or before `from`, at or after head, whose time is <= the given one; head when there is none. */
@@ -65,27 +112,104 @@ export function lastRowAt(state: SubState, stride: number, time: number, from: n
 /** Facts of one event, as they are retained: [mask, numbers..., hashes...]; numbers are finite. */
 export type Facts = Float64Array;
 
+/** late: older than what is retained, not applied; folded: part of a pane; kept: a row of its own. */
+export type Insertion = 'late' | 'folded' | 'kept';
+
+/** Labels without their transaction that a sub-state remembers; the oldest go first. */
+const pendingCap = 1_000;
+
 /**
- * Inserts an event at its own time, behind those of equal time, and drops what has left the retention.
- * @returns false when the event itself has left it already: then the base remembers that it was there.
+ * Inserts an event at its own time, behind those of equal time, and drops or folds what is too old. An event that has left the
+ * retention already is not applied: then the base remembers that it was there.
  */
-export function insertEvent(state: SubState, plan: EntityPlan, time: number, facts: Facts): boolean {
+export function insertEvent(state: SubState, plan: EntityPlan, time: number, facts: Facts): Insertion {
   const { stride } = plan;
-  const { rows } = state;
-  const newest = rows[state.last * stride];
-  if (time <= newest - plan.retentionMs) {
+  const newest = state.rows[state.last * stride];
+  if (time - newest > plan.idleMs) reset(state, plan);
+  else if (time <= newest - plan.retentionMs) {
     const base = state.head * stride;
-    if (time > rows[base]) rows[base] = time;
-    return false;
+    if (time > state.rows[base]) state.rows[base] = time;
+    return 'late';
   }
-  if (time >= newest || state.last === state.head) {
-    appendRow(state, plan, time, facts);
-  } else {
-    insertRow(state, plan, lastRowAt(state, stride, time, state.last) + 1, time, facts);
+  if (state.pending.length > 0) facts[0] = withPending(state, plan, facts);
+  let insertion: Insertion = 'kept';
+  if (time >= newest || state.last === state.head) appendRow(state, plan, time, facts);
+  else {
+    const row = lastRowAt(state, stride, time, state.last) + 1;
+    if (row <= state.head + state.panes.length) {
+      insertIntoPanes(state, plan, row, time, facts);
+      insertion = 'folded';
+    } else insertRow(state, plan, row, time, facts);
   }
   dropExpired(state, plan);
-  if (isInexact(state)) rebase(state, plan);
-  return true;
+  const exact = state.last - state.head - state.panes.length;
+  // An eighth at a time, so that folding costs little per event.
+  if (exact > plan.exactEvents + (plan.exactEvents >> 3)) foldOldest(state, plan, exact - plan.exactEvents);
+  if (isInexact(state) && !hasTotals(plan)) rebase(state, plan);
+  return insertion;
+}
+
+/** After so long without any event totals begin anew. */
+function reset(state: SubState, plan: EntityPlan): void {
+  const { partition, offset, dirty } = state;
+  Object.assign(state, emptySubState(plan, partition), { offset, dirty });
+}
+
+/**
+ * Sets a label's bits in the row of the transaction that it refers to, or remembers it until the transaction comes. A label that comes
+ * again changes nothing.
+ * @param bits of the label rules that apply.
+ * @param time the label event's own.
+ */
+export function applyLabel(state: SubState, plan: EntityPlan, id: number, bits: number, time: number): void {
+  const { stride } = plan;
+  const { rows } = state;
+  const at = idPosition(plan);
+  for (let row = state.last; row > state.head + state.panes.length; row--) {
+    if (rows[row * stride + at] !== id) continue;
+    const mask = labelled(plan, rows[row * stride + 1], bits);
+    if (mask !== rows[row * stride + 1]) {
+      rows[row * stride + 1] = mask;
+      recount(state, plan, row);
+    }
+    return;
+  }
+  remember(state, plan, id, bits, time);
+}
+
+function remember(state: SubState, plan: EntityPlan, id: number, bits: number, time: number): void {
+  const held = state.pending.find((label) => label.id === id);
+  if (held !== undefined) {
+    held.bits |= bits;
+    return;
+  }
+  const newest = Math.max(time, state.rows[state.last * plan.stride]);
+  state.pending = state.pending.filter((label) => label.time > newest - plan.retentionMs);
+  state.pending.push({ id, bits, time });
+  if (state.pending.length > pendingCap) state.pending.shift();
+}
+
+/** Row position of the hash of the transaction id. */
+function idPosition(plan: EntityPlan): number {
+  return 2 + plan.numbers.length + plan.hashes.indexOf(-1);
+}
+
+/** The event's mask with the labels that were there before it. */
+function withPending(state: SubState, plan: EntityPlan, facts: Facts): number {
+  if (plan.labels.length === 0) return facts[0];
+  const id = facts[idPosition(plan) - 1];
+  const found = state.pending.findIndex((label) => label.id === id);
+  if (found < 0) return facts[0];
+  const [{ bits }] = state.pending.splice(found, 1);
+  return labelled(plan, facts[0], bits);
+}
+
+function labelled(plan: EntityPlan, mask: number, bits: number): number {
+  let labelledMask = mask;
+  for (const { bit, requires } of plan.labels) {
+    if ((bits & bit) !== 0 && (requires === 0 || (mask & requires) !== 0)) labelledMask |= bit;
+  }
+  return labelledMask;
 }
 
 /** Appends behind the newest row; also how decoding fills a sub-state. */
@@ -105,15 +229,29 @@ export function appendRow(state: SubState, plan: EntityPlan, time: number, facts
 function insertRow(state: SubState, plan: EntityPlan, row: number, time: number, facts: Facts): void {
   const { stride, cumulatives } = plan;
   const { rows } = state;
+  openRow(state, plan, row, time);
+  for (let k = 0; k < facts.length; k++) rows[row * stride + 1 + k] = facts[k];
+  for (let c = 0; c < cumulatives.length; c++)
+    state.magnitude += accumulate(rows, (row - 1) * stride, row * stride, cumulatives[c]);
+  recount(state, plan, row + 1);
+}
+
+/** Makes room for a row; all but its time is 0. */
+export function openRow(state: SubState, { stride }: EntityPlan, row: number, time: number): void {
+  const { rows } = state;
   const at = row * stride;
   for (let k = 0; k < stride; k++) rows.push(0);
   rows.copyWithin(at + stride, at, (state.last + 1) * stride);
+  rows.fill(0, at, at + stride);
   rows[at] = time;
-  for (let k = 0; k < facts.length; k++) rows[at + 1 + k] = facts[k];
   state.last++;
+}
+
+/** Adds the cumulative columns up anew, from a row that is no pane on. */
+export function recount(state: SubState, { stride, cumulatives }: EntityPlan, from: number): void {
   for (let c = 0; c < cumulatives.length; c++) {
-    state.magnitude += accumulate(rows, at - stride, at, cumulatives[c]);
-    for (let r = row + 1; r <= state.last; r++) accumulate(rows, (r - 1) * stride, r * stride, cumulatives[c]);
+    for (let row = from; row <= state.last; row++)
+      accumulate(state.rows, (row - 1) * stride, row * stride, cumulatives[c]);
   }
 }
 
@@ -121,15 +259,19 @@ function insertRow(state: SubState, plan: EntityPlan, row: number, time: number,
  * Sets a row's cumulative column(s) to those of the row before it plus what the row's own facts add.
  * @returns a bound of the magnitude added, an integer that follows from the facts alone.
  */
-function accumulate(
+export function accumulate(
   rows: number[],
   before: number,
   at: number,
-  { kind, at: column, numberAt, bit }: EntityPlan['cumulatives'][number],
+  { kind, at: column, numberAt, bit }: Cumulative,
 ): number {
   const counts = bit === 0 || (rows[at + 1] & bit) !== 0;
   if (kind === 'count') {
     rows[at + column] = rows[before + column] + (counts ? 1 : 0);
+    return 0;
+  }
+  if (kind === 'cosine' || kind === 'sine') {
+    rows[at + column] = rows[before + column] + (counts ? timeOfDay(kind, rows[at]) : 0);
     return 0;
   }
   const value = counts ? rows[at + numberAt] : 0;
@@ -174,7 +316,10 @@ function dropExpired(state: SubState, plan: EntityPlan): void {
   const { rows } = state;
   const oldest = rows[state.last * stride] - plan.retentionMs;
   let head = state.head;
-  while (head < state.last && rows[(head + 1) * stride] <= oldest) head++;
+  while (head < state.last && rows[(head + 1) * stride] <= oldest) {
+    head++;
+    if (state.panes.length > 0 || state.dropped !== undefined) dropRow(state, plan, head);
+  }
   state.head = head;
   if (head > 16 && head * 2 > state.last) {
     state.rows = rows.slice(head * stride, (state.last + 1) * stride);
@@ -183,16 +328,22 @@ function dropExpired(state: SubState, plan: EntityPlan): void {
   }
 }
 
+/** The row becomes the base. */
+function dropRow(state: SubState, plan: EntityPlan, row: number): void {
+  const { panes, dropped } = state;
+  const pane = panes.shift();
+  if (pane !== undefined) for (const later of panes) later.through -= pane.through;
+  if (dropped === undefined) return;
+  if (pane === undefined) summariseRow(dropped, plan, state.rows, row * plan.stride);
+  else mergeSummaries(dropped, pane.summaries);
+}
+
 /** Measures the cumulative columns from the base again, as loading does: what was dropped no longer counts. */
 function rebase(state: SubState, plan: EntityPlan): void {
   const { stride, cumulatives } = plan;
-  const base = state.head * stride;
-  state.magnitude = 0;
-  for (const { kind, at } of cumulatives) {
-    state.rows[base + at] = 0;
-    if (kind === 'square') state.rows[base + at + 1] = 0;
-  }
-  for (let row = state.head + 1; row <= state.last; row++) {
+  const firstExact = state.head + 1 + state.panes.length;
+  state.magnitude = shiftPanes(state, plan);
+  for (let row = firstExact; row <= state.last; row++) {
     for (const cumulative of cumulatives) {
       state.magnitude += accumulate(state.rows, (row - 1) * stride, row * stride, cumulative);
     }

@@ -73,9 +73,6 @@ describe('sub-state codec', () => {
   it('still reads what version 1 wrote', () => {
     const bytes = Buffer.from(readFileSync(goldenFile, 'utf8').trim(), 'hex');
     expect(decodeSubState(bytes, plan, 'transactions:3', 77)).toEqual({ ...sample(events) });
-    expect(Buffer.from(createSubStateWriter().encode(sample(events), plan)).toString('hex')).toBe(
-      bytes.toString('hex'),
-    );
   });
 
   it('finds out every altered byte and every truncation', () => {

@@ -67,7 +67,7 @@ describe('feature definitions', () => {
       },
     ]);
     const [plan] = set!.entities;
-    expect(plan.numbers).toEqual([0]);
+    expect(plan.numbers).toEqual([{ field: 0, longitude: -1 }]);
     expect(plan.cumulatives.map(({ kind }) => kind)).toEqual(['sum', 'square']);
     expect(plan.bounds).toEqual([0, 3_600_000, 86_400_000]);
     expect(plan.readings).toHaveLength(8);
@@ -96,15 +96,15 @@ describe('feature definitions', () => {
     ],
     [
       [{ entity: 'card', windows: ['1h'], aggregates: ['sum'] }],
-      'features.0.aggregates.0: sum needs an argument, such as sum(field)',
+      'features.0.aggregates.0: sum needs an argument, such as sum(amount)',
     ],
     [
       [{ entity: 'card', windows: ['1h'], aggregates: ['count(amount)'] }],
       'features.0.aggregates.0: count takes no argument',
     ],
     [
-      [{ entity: 'card', windows: ['91d'], aggregates: ['count'] }],
-      'features.0.windows.0: a window is at most 90d, got 91d',
+      [{ entity: 'card', windows: ['401d'], aggregates: ['count'] }],
+      'features.0.windows.0: a window is at most 400d, or all; got 401d',
     ],
     [
       [{ entity: 'card', windows: ['1h'], aggregates: ['count'], where: 'aproved' }],
@@ -115,7 +115,10 @@ describe('feature definitions', () => {
       'features.0.aggregates.0: the feature card.count.1h is defined twice',
     ],
     [[{ entity: 'card', aggregates: ['count'] }], 'features.0: windows is missing: a list such as [1h, 24h]'],
-    [[{ windows: ['1h'], aggregates: ['count'] }], 'features.0: a group of features needs `entity` (or `event`)'],
+    [
+      [{ windows: ['1h'], aggregates: ['count'] }],
+      'features.0: a group of features needs `entity` (or `event`, or `expression`)',
+    ],
     [[{ event: ['amuont'] }], 'features.0.event.0: there is no field amuont (did you mean amount?)'],
     [[{ event: ['amount'], delay: '1d' }], 'features.0.delay: delay does not go with event features'],
   ])('says what is wrong and where: %j', (groups, message) => {

@@ -154,12 +154,14 @@ function evaluateAll(steps: readonly Step[], set: FeatureSet): Evaluated {
     if (reload) subStates[at] = reloaded(subStates[at], plan);
     const mask = plan.predicates.reduce((bits, predicate, bit) => bits | (masks[predicate][row] << bit), 0);
     const hash = event.device === '' ? 0 : textHash(event.device);
-    const numbers = plan.numbers.map((field) => batch.numbers[field][row] || 0);
+    const numbers = plan.numbers.map(({ field }) => batch.numbers[field][row] || 0);
     const facts = Float64Array.from([mask, ...numbers, ...plan.hashes.map(() => hash)]);
-    const own = insertEvent(subStates[at], plan, event.time, facts) ? subStates[at] : undefined;
+    const insertion = insertEvent(subStates[at], plan, event.time, facts);
+    const own = insertion === 'kept' ? subStates[at] : undefined;
     const values = new Float64Array(set.names.length);
     const states = new Uint8Array(set.names.length);
-    evaluator.evaluate(subStates, { time: event.time, own, isStale: false, hashOf: () => hash }, values, states, 0);
+    const moment = { time: event.time, own, insertion, isStale: false, facts };
+    evaluator.evaluate(subStates, moment, { values, states, bounds: new Map() }, 0);
     return set.names.map((_, column) => [values[column], featureStates[states[column]]] as const);
   });
 }
@@ -358,9 +360,9 @@ describe('window arithmetic', () => {
     const plan = set.entities[0];
     const state = emptySubState(plan, '0');
     const facts = new Float64Array(1 + plan.numbers.length + plan.hashes.length);
-    expect(insertEvent(state, plan, day, facts)).toBe(true);
-    expect(insertEvent(state, plan, day - plan.retentionMs, facts)).toBe(false);
-    expect(insertEvent(state, plan, day - plan.retentionMs + 1, facts)).toBe(true);
+    expect(insertEvent(state, plan, day, facts)).toBe('kept');
+    expect(insertEvent(state, plan, day - plan.retentionMs, facts)).toBe('late');
+    expect(insertEvent(state, plan, day - plan.retentionMs + 1, facts)).toBe('kept');
     expect(state.last - state.head).toBe(2);
   });
 });

@@ -1,0 +1,27 @@
+import type { EntityPlan } from './plan.ts';
+import { valueCap } from './summary.ts';
+
+/** Bytes that a retained event takes in the store, at most: see codec.ts. A time delta rarely takes more than 5 of its 8. */
+export function eventBytes(plan: EntityPlan): number {
+  return 5 + plan.predicates.length / 8 + plan.numbers.length * 8 + plan.hashes.length * 6;
+}
+
+/** Bytes that an entity takes in the store of one partition, at most. */
+export function entityBytes(plan: EntityPlan): number {
+  const exact = plan.exactEvents * 1.125 * eventBytes(plan);
+  const summaries = plan.summaries.reduce(
+    (bytes, { keepsValues }) => bytes + 56 + (keepsValues ? valueCap * 10 : 0),
+    0,
+  );
+  return Math.round(exact + paneCount(plan) * (32 + plan.cumulatives.length * 8) + maxSummaries(plan) * summaries);
+}
+
+/** Panes of each window, a power of two of them, 64 to 128. */
+function paneCount(plan: EntityPlan): number {
+  return new Set(plan.spans.map(({ widthMs }) => widthMs)).size * 128;
+}
+
+/** Values of a pane are those of its events; together the panes rarely keep more than one cap's worth each. */
+function maxSummaries(plan: EntityPlan): number {
+  return plan.summaries.some(({ keepsValues }) => keepsValues) ? paneCount(plan) : paneCount(plan);
+}
