@@ -33,14 +33,17 @@ export const readSql = (file: URL): string => readFileSync(file, 'utf8');
 export interface Comparison {
   readonly rows: number;
   readonly features: readonly string[];
-  /** By feature that differs anywhere: in how many rows, and in which first. Exact: to the last bit of each double. */
+  /** By feature that differs anywhere: in how many rows, and in which first. */
   readonly mismatches: Readonly<Record<string, string>>;
   /** Features with the same value everywhere: their agreement would say nothing. */
   readonly constant: readonly string[];
 }
 
-/** Compares the file that `weir features` wrote as CSV, whole, with the table `wanted`. */
-export async function compareFeatures(db: DuckDb, exported: string): Promise<Comparison> {
+/**
+ * Compares the file that `weir features` wrote as CSV, whole, with the table `wanted`: to the last bit of each double.
+ * @param rounded features that only have to agree to 12 digits.
+ */
+export async function compareFeatures(db: DuckDb, exported: string, rounded = /^$/): Promise<Comparison> {
   const { names } = JSON.parse(readFileSync(`${exported}.json`, 'utf8')) as { names: string[] };
   const columns = [
     ...["'transaction_id': 'VARCHAR'", "'event_time': 'BIGINT'", "'label': 'VARCHAR'"],
@@ -50,25 +53,30 @@ export async function compareFeatures(db: DuckDb, exported: string): Promise<Com
     `CREATE TABLE got AS SELECT * FROM read_csv(getvariable('exported'), header = true, columns = {${columns.join()}})`,
     { exported },
   );
-  const [{ rows, missing }] = await db.rows(
-    `SELECT count(*)::INTEGER AS rows, count(*) FILTER (got.transaction_id IS NULL OR wanted.transaction_id IS NULL)::INTEGER AS missing
+  const both = (name: string) => `got."${name}" AS "got ${name}", wanted."${name}"::DOUBLE AS "wanted ${name}"`;
+  await db.run(
+    `CREATE TABLE pairs AS
+     SELECT transaction_id, got.rowid AS line, got.rowid IS NULL OR wanted.rowid IS NULL AS is_alone, ${names.map(both)}
      FROM got FULL JOIN wanted USING (transaction_id)`,
   );
-  const mismatches: Record<string, string> =
-    missing === 0 ? {} : { transaction_id: `${missing} rows on one side only` };
-  for (const name of names) {
-    const [first] = await db.rows(
-      `SELECT count(*) OVER () AS rows, transaction_id AS id, got."${name}" AS got, wanted."${name}"::DOUBLE AS wanted
-       FROM got JOIN wanted USING (transaction_id) WHERE got."${name}" IS DISTINCT FROM wanted."${name}"::DOUBLE
-       ORDER BY got.rowid LIMIT 1`,
-    );
-    if (first) {
-      mismatches[name] = `${first.rows} rows, first ${first.id}: weir says ${first.got}, SQL says ${first.wanted}`;
-    }
+  const differs = (name: string) =>
+    rounded.test(name)
+      ? `coalesce(abs("got ${name}" - "wanted ${name}") > 1e-12 * greatest(1, abs("wanted ${name}")), true)`
+      : `"got ${name}" IS DISTINCT FROM "wanted ${name}"`;
+  const [counts] = await db.rows(
+    `SELECT count(*)::INTEGER AS rows, count(*) FILTER (is_alone)::INTEGER AS alone,
+       ${names.map((name) => `count(*) FILTER (${differs(name)})::INTEGER AS "${name}"`)} FROM pairs`,
+  );
+  const mismatches: Record<string, string> = {};
+  if (counts.alone !== 0) mismatches.transaction_id = `${counts.alone} rows on one side only`;
+  for (const name of names.filter((name) => counts[name] !== 0)) {
+    const [first] = await db.rows(`SELECT * FROM pairs WHERE ${differs(name)} ORDER BY line LIMIT 1`);
+    const { transaction_id: id, [`got ${name}`]: weir, [`wanted ${name}`]: sql } = first;
+    mismatches[name] = `${counts[name]} rows, first ${id}: weir says ${weir}, SQL says ${sql}`;
   }
   const [ranges] = await db.rows(
     `SELECT ${names.map((name) => `min("${name}") = max("${name}") AS "${name}"`)} FROM got`,
   );
   const constant = names.filter((name) => ranges[name]);
-  return { rows: rows as number, features: names, mismatches, constant };
+  return { rows: counts.rows as number, features: names, mismatches, constant };
 }
