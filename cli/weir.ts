@@ -41,7 +41,11 @@ try {
 }
 
 // The command is over: all is published, flushed and closed. A broker's socket that the Kafka client opens again after it was told to
-// disconnect (it does when the broker restarted in between) must not keep the process from ending.
+// disconnect (it does when the broker restarted in between) must not keep the process from ending. What a slow reader of the output has
+// not taken yet must not be lost with it.
+if (process.stdout.writableLength > 0) {
+  await new Promise((resolve) => process.stdout.once('error', resolve).write('', resolve));
+}
 process.exit();
 
 /** From package.json, which lies one folder up in the sources and two in the published package. */

@@ -65,6 +65,18 @@ describe('weir simulate', () => {
     await expect(weirSimulate(...flags)).rejects.toMatchObject({ code, message: expect.stringContaining(sentence) });
   });
 
+  it('gives all of it to a reader that is slower', async () => {
+    const weir = fileURLToPath(new URL('../../cli/weir.ts', import.meta.url));
+    for (let run = 0; run < 3; run++) {
+      const { stdout } = await promisify(execFile)(
+        'bash',
+        ['-c', '"$0" "$1" simulate --events 3000 --seed 6 | dd bs=777 status=none', process.execPath, weir],
+        { encoding: 'utf8', maxBuffer: 1 << 24 },
+      );
+      expect(stdout === expected.map((t) => `${jsonLine(t)}\n`).join('') || stdout.slice(-200)).toBe(true);
+    }
+  });
+
   it('ends quietly when the reader of its output has seen enough', async () => {
     const command = fileURLToPath(new URL('../../cli/simulate.ts', import.meta.url));
     const script = `const { simulateCommand } = await import(${JSON.stringify(command)});
