@@ -31,6 +31,8 @@ export interface TransactionBatch {
    * a UTF-8 of its own; those of several parts are joined by "|".
    */
   readonly entityIds: string[][];
+  /** Whose repetitions are to be recognised together: what the source is keyed by. Empty where repetitions are not looked for. */
+  readonly sources: string[];
 }
 
 export type FieldType = 'money' | 'number' | 'flag' | 'text';
@@ -57,4 +59,6 @@ export interface EventLayout {
   readonly entities: readonly EntityLayout[];
   /** Kinds that events may be of, as far as the config says. */
   readonly kinds?: readonly string[];
+  /** How repetitions are recognised; absent: they are not. */
+  readonly deduplication?: { readonly windowMs: number; readonly idsPerKey: number };
 }

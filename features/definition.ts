@@ -11,6 +11,7 @@ import { entityBytes } from './footprint.ts';
 import { type DerivedFeature, type EntityPlan, type EventFeature, type FeatureSet, idField } from './plan.ts';
 import { createPlanBuilder, maxPredicates, type PlanBuilder, type Window } from './plan-builder.ts';
 import { createPredicates, type Predicates } from './predicates.ts';
+import { createRepeatPlan } from './repeats.ts';
 
 /** What is wrong with a definition, and where in the config. */
 export interface DefinitionFault {
@@ -249,17 +250,20 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
       const derived = derivedFeatures();
       if (faults.length > 0) return { set: undefined, faults };
       const retained = entities.map((plan) => retainedBy(plan, predicates, layout));
+      const repeats =
+        layout.deduplication === undefined ? undefined : createRepeatPlan(layout.deduplication, allowedLatenessMs);
       const set: FeatureSet = {
         names,
         definitions,
         hash: sha256(names.map((name, index) => `${name} ${definitions[index]}`).join('\n')),
         layout,
-        recipe: sha256(JSON.stringify(retained)).slice(0, 12),
+        recipe: sha256(JSON.stringify([retained, layout.deduplication ?? null])).slice(0, 12),
         eventFeatures,
         predicates: predicates.list,
         hashedFields: [...new Set(entities.flatMap((plan) => plan.hashes.filter((field) => field !== idField)))],
-        hashesIds: entities.some((plan) => plan.hashes.includes(idField)),
+        hashesIds: repeats !== undefined || entities.some((plan) => plan.hashes.includes(idField)),
         entities,
+        repeats,
         derived,
         horizonMs: Math.max(0, ...entities.map((plan) => plan.horizonMs)),
       };

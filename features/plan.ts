@@ -1,6 +1,7 @@
 import type { Compute } from './aggregates/aggregate.ts';
 import type { EventLayout } from './columns.ts';
 import type { Predicate } from './predicate.ts';
+import type { RepeatPlan } from './repeats.ts';
 import type { FeatureIdentity } from './rows.ts';
 
 /**
@@ -20,6 +21,8 @@ export interface FeatureSet extends FeatureIdentity {
   /** Whether some entity retains hashes of the transaction ids. */
   readonly hashesIds: boolean;
   readonly entities: readonly EntityPlan[];
+  /** What is remembered of transaction ids; undefined where repetitions are not looked for. */
+  readonly repeats: RepeatPlan | undefined;
   /** Features over other features, each after those that it reads. */
   readonly derived: readonly DerivedFeature[];
   /** Longest delay + window of any feature, milliseconds; windows without end left out. */
