@@ -43,10 +43,14 @@ export interface FieldLayout {
   /** Decimal digits behind the point that the stored integer keeps: value = stored / 10^scale. 0 for flag and text. */
   readonly scale: number;
   readonly optional: boolean;
+  /** What a text is made of the record's by, e.g. "email"; absent: it is the record's own. */
+  readonly made?: string;
 }
 
 export interface EntityLayout {
   readonly name: string;
+  /** What the id is made of the record's ids by, e.g. "ip/24" or "id, id" of two parts; absent: it is the record's own. */
+  readonly made?: string;
   /** So many of the newest events are kept one by one at least; absent: 4096. */
   readonly exactEvents?: number;
   /** Totals without end begin anew after so long without an event; absent: 400 days. Milliseconds. */

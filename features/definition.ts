@@ -184,18 +184,18 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
   /** Everything that the value depends on: equal text, equal value. */
   function definitionOf(
     group: FeatureGroupConfig,
-    { aggregate, fields, texts, windows }: ParsedAggregate,
+    { aggregate, fields, windows }: ParsedAggregate,
     { widthMs, delayMs }: Window,
     { counted, filters }: Terms['texts'],
   ): string {
-    const subjects = texts.map((text, k) => {
-      if (fields[k] >= 0) return ` of ${text} with ${layout.fields[fields[k]].scale} decimals`;
+    const subjects = fields.map((field, k) => {
+      if (field >= 0) return ` of ${words(layout.fields[field])} with ${layout.fields[field].scale} decimals`;
       return windows[k] > 0 ? ` against ${windows[k]} ms` : ` of ${filters[k]}`;
     });
     const within = Number.isFinite(widthMs) ? `within ${widthMs} ms` : 'within all time';
     return (
-      `${aggregate.name}${subjects.join('')} over ${counted} of the ${group.entity} ${within}` +
-      ` ending ${delayMs} ms before the event, current event ${group.current}d`
+      `${aggregate.name}${subjects.join('')} over ${counted} of the ${words(layout.entities.find(({ name }) => name === group.entity)!)} ${within}` +
+      ` ending ${delayMs} ms before the event, current event ${group.current ?? 'include'}d`
     );
   }
 
@@ -318,6 +318,11 @@ function termsOf(
   };
 }
 
+/** A name, and what its values are made of the record's by: other values, other features. */
+function words({ name, made }: { readonly name: string; readonly made?: string }): string {
+  return made === undefined ? name : `${name} (${made})`;
+}
+
 /** Optional number fields: only events that have them count. */
 function presentFields({ arguments: types }: Aggregate, fields: readonly number[], predicates: Predicates): number[] {
   return fields.filter((field, k) => field >= 0 && types[k] !== 'text' && predicates.isOptionalNumber(field));
@@ -329,9 +334,9 @@ function retainedBy(plan: EntityPlan, predicates: Predicates, layout: EventLayou
   const numbers = plan.numbers.map(({ field: index, longitude }) =>
     longitude < 0 ? `${field(index)}/${layout.fields[index].scale}` : `place ${field(index)} ${field(longitude)}`,
   );
-  const hashes = plan.hashes.map((index) => (index === idField ? 'transaction id' : field(index)));
+  const hashes = plan.hashes.map((index) => (index === idField ? 'transaction id' : words(layout.fields[index])));
   const masks = plan.predicates.map((index) => predicates.list[index].text);
-  const always = [plan.type, plan.retentionMs, masks, numbers, hashes];
+  const always = [words(layout.entities[plan.entity]), plan.retentionMs, masks, numbers, hashes];
   // Totals without end are only as good as what was added up from the beginning.
   if (!Number.isFinite(plan.idleMs)) return [...always, plan.exactEvents];
   return [...always, plan.exactEvents, plan.idleMs, plan.cumulatives, plan.summaries];

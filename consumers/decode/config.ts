@@ -9,27 +9,6 @@ const path = z
   .string()
   .regex(/^\$(\.[A-Za-z_][\w-]*|\[\d+\]|\['[^']+'\])+$/, "a path such as $.card.id, $.items[0].price or $['a.b']");
 
-const fieldConfig = z.strictObject({
-  path: path.meta({ description: 'Where the value is: `$.a.b`; for CSV `$.column`' }),
-  type: z.enum(['money', 'number', 'flag', 'text']).meta({ description: 'How the value is read' }),
-  scale: z
-    .int()
-    .min(0)
-    .max(8)
-    .default(0)
-    .meta({ description: 'Decimal digits that are kept; the value is stored as an integer of 10^-scale' }),
-  unit: z
-    .enum(['major', 'minor'])
-    .default('major')
-    .meta({ description: 'minor: the input is the stored integer already, e.g. cents' }),
-  optional: z
-    .boolean()
-    .default(false)
-    .meta({ description: 'An event may lack it; absent, null and empty text are all no value' }),
-  min: z.number().optional().meta({ description: 'Least value, in major units; money: 0 unless stated' }),
-  max: z.number().optional().meta({ description: 'Greatest value, in major units; 10000000000 unless stated' }),
-});
-
 const asConfig = z
   .string()
   .superRefine((name, context) => {
@@ -41,6 +20,37 @@ const asConfig = z
       'What is made of it: `ip/N` or `ip/N/M` the network (N bits, M for IPv6), `email` trimmed and lower case, `email-domain`, `bin` or `bin/8` the first digits of a card number, `lower`',
     pattern: '^(ip/\\d+(/\\d+)?|email(-domain)?|bin(/[68])?|lower)$',
     examples: entityFunctionExamples,
+  });
+
+const fieldConfig = z
+  .strictObject({
+    path: path.meta({ description: 'Where the value is: `$.a.b`; for CSV `$.column`' }),
+    type: z.enum(['money', 'number', 'flag', 'text']).meta({ description: 'How the value is read' }),
+    scale: z
+      .int()
+      .min(0)
+      .max(8)
+      .default(0)
+      .meta({ description: 'Decimal digits that are kept; the value is stored as an integer of 10^-scale' }),
+    unit: z
+      .enum(['major', 'minor'])
+      .default('major')
+      .meta({ description: 'minor: the input is the stored integer already, e.g. cents' }),
+    optional: z
+      .boolean()
+      .default(false)
+      .meta({ description: 'An event may lack it; absent, null and empty text are all no value' }),
+    min: z.number().optional().meta({ description: 'Least value, in major units; money: 0 unless stated' }),
+    max: z.number().optional().meta({ description: 'Greatest value, in major units; 10000000000 unless stated' }),
+    as: asConfig.optional(),
+  })
+  .superRefine(({ type, as }, context) => {
+    if (as === undefined || type === 'text') return;
+    context.addIssue({
+      code: 'custom',
+      path: ['as'],
+      message: `it is for text fields, and this one is of type ${type}`,
+    });
   });
 
 const keyPart = z.union([

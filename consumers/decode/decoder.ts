@@ -22,14 +22,16 @@ export interface DecodedBatch {
 /** The columns that a mapping gives. */
 export function layoutOf(event: EventConfig): EventLayout {
   return {
-    fields: Object.entries(event.fields).map(([name, { type, scale, optional }]) => ({
+    fields: Object.entries(event.fields).map(([name, { type, scale, optional, as }]) => ({
       name,
       type,
       scale: type === 'money' || type === 'number' ? scale : 0,
       optional,
+      made: as,
     })),
-    entities: Object.entries(event.entities).map(([name, { exact_events, idle }]) => ({
+    entities: Object.entries(event.entities).map(([name, { key, as, exact_events, idle }]) => ({
       name,
+      made: Array.isArray(key) ? key.map((part) => (typeof part === 'string' ? 'id' : part.as)).join(', ') : as,
       exactEvents: exact_events,
       idleMs: parseDuration(idle),
     })),
