@@ -6,6 +6,7 @@ import type { Aggregate } from './aggregates/aggregate.ts';
 import { type ParsedAggregate, parseAggregate } from './aggregates/parse.ts';
 import type { EventLayout } from './columns.ts';
 import type { FeatureGroupConfig, FeaturesConfig, FiltersConfig } from './config.ts';
+import type { FeatureSource } from './describe.ts';
 import { parseDuration } from './duration.ts';
 import { entityBytes } from './footprint.ts';
 import { type DerivedFeature, type EntityPlan, type EventFeature, type FeatureSet, idField } from './plan.ts';
@@ -48,6 +49,7 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
   const faults: DefinitionFault[] = [];
   const names: string[] = [];
   const definitions: string[] = [];
+  const sources: FeatureSource[] = [];
   const eventFeatures: EventFeature[] = [];
   const builders = new Map<string, PlanBuilder>();
   const fault = (path: Path, message: string) => {
@@ -57,9 +59,10 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
   /** Expressions wait until all other features have their names. */
   const expressions: { column: number; source: string; path: Path }[] = [];
 
-  const column = (path: Path, name: string, definition: string): number => {
+  const column = (path: Path, name: string, definition: string, source: FeatureSource): number => {
     if (names.includes(name)) fault(path, `the feature ${name} is defined twice`);
     definitions.push(definition);
+    sources.push(source);
     return names.push(name) - 1;
   };
 
@@ -70,8 +73,9 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
     const numbers = layout.fields.filter(({ type }) => type !== 'text').map(({ name }) => name);
     for (const [index, name] of (group.event ?? []).entries()) {
       const at = [...path, 'event', index];
+      const source: FeatureSource = { from: 'event', what: name };
       if (name === 'is-weekend' || name === 'is-night') {
-        eventFeatures.push({ column: column(at, name, `event ${name}, UTC`), source: name });
+        eventFeatures.push({ column: column(at, name, `event ${name}, UTC`, source), source: name });
         continue;
       }
       const field = layout.fields.findIndex((known) => known.name === name);
@@ -81,7 +85,12 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
       }
       const { scale } = layout.fields[field];
       const definition = `event ${name} with ${scale} decimals`;
-      eventFeatures.push({ column: column(at, name, definition), source: 'field', field, divisor: 10 ** scale });
+      eventFeatures.push({
+        column: column(at, name, definition, source),
+        source: 'field',
+        field,
+        divisor: 10 ** scale,
+      });
     }
   }
 
@@ -91,7 +100,8 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
     }
     if (group.name === undefined) return fault(path, 'an expression needs a `name` for its feature');
     const source = group.expression!.trim();
-    expressions.push({ column: column([...path, 'name'], group.name, ''), source, path: [...path, 'expression'] });
+    const at = column([...path, 'name'], group.name, '', { from: 'expression', expression: source });
+    expressions.push({ column: at, source, path: [...path, 'expression'] });
   }
 
   function windowsOf(group: FeatureGroupConfig, path: Path) {
@@ -153,7 +163,9 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
     if (faults.length > before) return;
     const excludesCurrent = aggregate.excludesCurrent === true;
     const span = builder.span({ ...window, excludeCurrent: window.excludeCurrent || excludesCurrent });
-    const index = column(at, nameOf(group, parsed, width, window), definitionOf(group, parsed, window, terms.texts));
+    const source: FeatureSource = { from: 'entity', group, aggregate, arguments: parsed.texts, width };
+    const definition = definitionOf(group, parsed, window, terms.texts);
+    const index = column(at, nameOf(group, parsed, width, window), definition, source);
     const planned = aggregate.plan({
       builder,
       span,
@@ -255,6 +267,7 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
       const set: FeatureSet = {
         names,
         definitions,
+        sources,
         hash: sha256(names.map((name, index) => `${name} ${definitions[index]}`).join('\n')),
         layout,
         recipe: sha256(JSON.stringify([retained, layout.deduplication ?? null])).slice(0, 12),

@@ -1,5 +1,6 @@
 import type { Compute } from './aggregates/aggregate.ts';
 import type { EventLayout } from './columns.ts';
+import type { FeatureSource } from './describe.ts';
 import type { Predicate } from './predicate.ts';
 import type { RepeatPlan } from './repeats.ts';
 import type { FeatureIdentity } from './rows.ts';
@@ -9,6 +10,8 @@ import type { FeatureIdentity } from './rows.ts';
  * feature is read from them. evaluate.ts interprets it.
  */
 export interface FeatureSet extends FeatureIdentity {
+  /** Where each feature comes from, in column order. */
+  readonly sources: readonly FeatureSource[];
   readonly layout: EventLayout;
   /** Names the retained state (12 hex of a sha256): states of different recipes are never mixed. */
   readonly recipe: string;
