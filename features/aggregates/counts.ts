@@ -30,7 +30,7 @@ export const ratio: Aggregate = {
   exactness: exact,
   retains: 'a bit for each filter',
   cost: constant,
-  example: 'ratio(declined)',
+  example: 'ratio(declined, approved)',
   plan({ builder, span, bit, filters }) {
     const part = builder.count(span, filters[0]);
     const isPartOfWhole = filters.length === 1 || filters[1] === 0;

@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
+import { parse } from 'yaml';
 import { catalogue } from '../../features/aggregates/catalogue.ts';
 import type { EventLayout } from '../../features/columns.ts';
 import { featuresConfig } from '../../features/config.ts';
@@ -63,7 +65,8 @@ describe('describeFeature', () => {
         "1 when none of the card's events in the last 24h before the current one has the current event's `device`, else 0",
       'card.same-count.amount.24h':
         "how many of the card's events in the last 24h before the current one have the current event's `amount`",
-      'card.ratio.declined.24h': "the share of the card's events in the last 24h that pass `declined`",
+      'card.ratio.declined.approved.24h':
+        "the number of the card's events in the last 24h that pass `declined`, over the number that pass `approved`",
       'card.sum-ratio.amount.declined.24h':
         "the share of the sum of `amount` over the card's events in the last 24h that is of those that pass `declined`",
       'card.burst.30d.24h':
@@ -86,7 +89,7 @@ describe('describeFeature', () => {
         { entity: 'card', windows: ['7d', 'all'], where: 'approved', ...count },
         { entity: 'card', windows: ['7d', 'all'], current: 'exclude', ...count },
         { entity: 'card', windows: ['7d', 'all'], delay: '2d', ...count },
-        { entity: 'card', windows: ['7d'], aggregates: ['ratio(declined, approved)'] },
+        { entity: 'card', windows: ['7d'], aggregates: ['ratio(declined)'] },
         { entity: 'terminal', windows: ['30d'], aggregates: ['ratio(chargeback)'], labels: 'at-transaction' },
       ),
     ).toEqual({
@@ -96,8 +99,7 @@ describe('describeFeature', () => {
       'card.count.all.exclude-current': "the number of the card's events before the current one",
       'card.count.7d.delay-2d': "the number of the card's events in the 7d that ended 2d ago",
       'card.count.all.delay-2d': "the number of the card's events until 2d ago",
-      'card.ratio.declined.approved.7d':
-        "the number of the card's events in the last 7d that pass `declined`, over the number that pass `approved`",
+      'card.ratio.declined.7d': "the share of the card's events in the last 7d that pass `declined`",
       'terminal.ratio.chargeback.30d.at-transaction':
         "the share of the terminal's events in the last 30d that pass `chargeback`; labels count for the transactions that they are about",
     });
@@ -122,6 +124,27 @@ describe('describeFeature', () => {
         ...{ window: 'all', delay: '1d', cost: "a look at each of the window's events" },
       },
     ]);
+  });
+});
+
+describe('docs/features.md', () => {
+  const page = readFileSync('docs/features.md', 'utf8');
+
+  it('shows groups that compile', () => {
+    const { features } = parse(/```yaml\n([\s\S]*?)```/.exec(page)![1]) as { features: object[] };
+    expect(compile(...features).names).toContain('card.decline_share.24h');
+  });
+
+  it('names features as they are named', () => {
+    const { names } = compile({
+      entity: 'card',
+      windows: ['24h'],
+      aggregates: catalogue.map(({ example }) => example),
+    });
+    const shown = [...page.matchAll(/^- name, of a card over 24h: `(.*)`$/gm)].map(([, name]) => name);
+    expect(shown).toEqual(names);
+    const [sum] = compile({ entity: 'card', windows: ['24h'], aggregates: ['sum(amount)'], where: 'approved' }).names;
+    expect(page).toContain(`for example\n\`${sum}\``);
   });
 });
 
