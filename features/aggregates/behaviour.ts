@@ -17,6 +17,7 @@ export const streak: Aggregate = {
     const slot = builder.walk(span, 'streak', { type: 'none' }, bit, filters[0]);
     const count = builder.count(span, filters[0]);
     return {
+      slot,
       compute: {
         noData: 0,
         value: ({ walked }) => walked[slot],
@@ -99,7 +100,7 @@ export const hourDeviation: Aggregate = {
           const resultant = Math.sqrt(x * x + y * y);
           if (resultant === 0) return 0;
           // Events that all fall on the same minute would concentrate without limit.
-          const kappa = concentration(Math.min(0.9999, resultant / sums[count]));
+          const kappa = concentration(Math.min(0.999, resultant / sums[count]));
           const [c, s] = [timeOfDay('cosine', time) / circleUnit, timeOfDay('sine', time) / circleUnit];
           const towardsMean = Math.min(1, (c * x + s * y) / resultant);
           return 1 - Math.exp(kappa * (towardsMean - 1));
