@@ -81,7 +81,7 @@ export const hourDeviation: Aggregate = {
   meaning: (events) =>
     `how unusual the current event's time of day (UTC) is against that of ${events}, from 0 (the usual one) to 1`,
   notes:
-    '1 - f(t) / f(m), f being the density of the von Mises distribution that the window gives and m its mean (A. C. Bahnsen et al., Feature engineering strategies for credit card fraud detection, Expert Systems with Applications 51, 2016; concentration by Best and Fisher, 1981).',
+    '1 - f(t) / f(m), f being the density of the von Mises distribution that the window gives and m its mean (A. C. Bahnsen et al., Feature engineering strategies for credit card fraud detection, Expert Systems with Applications 51, 2016; concentration by Best and Fisher, 1981). Times count by the minute; the mean resultant length is taken to be 0.999 at most, since events of one minute would concentrate without limit.',
   noData: '0, absent: fewer than two events',
   exactness: 'by the minute; a function of exact sums; between 0 and 1 by panes',
   retains: 'nothing',
