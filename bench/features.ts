@@ -11,13 +11,14 @@ import { type FeatureRows, newRows } from '../features/rows.ts';
 import type { StateStore } from '../features/store.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { handbookHeader, readHandbook } from '../test/support/handbook.ts';
+import { benchMixes } from './feature-mixes.ts';
 import { measure } from './measure.ts';
 
 const events = 100_000;
-const batchEvents = 1_000;
+export const batchEvents = 1_000;
 /** Until the longest windows, 30 days and 7 + 30, are full. */
 const warmUpEvents = 400_000;
-const partition = 'bench:0';
+export const partition = 'bench:0';
 
 /**
  * The 15 features of the Handbook job, all state in memory: applied and evaluated, loading from memory included, decoding and storing
@@ -30,6 +31,12 @@ export async function benchFeatures(runs: number, only: (name: string) => boolea
       applyAll(createEngine(set), batches, newRows(set.names.length)),
     );
   }
+  if (only('features.with-repeats')) {
+    const { set, batches } = await decodedBatches(events, true);
+    await measure('features.with-repeats', runs, events, () =>
+      applyAll(createEngine(set), batches, newRows(set.names.length)),
+    );
+  }
   if (only('features.full-windows')) {
     const { set, batches } = await decodedBatches(warmUpEvents + events * (runs + 1));
     const engine = createEngine(set);
@@ -38,14 +45,19 @@ export async function benchFeatures(runs: number, only: (name: string) => boolea
     await next(warmUpEvents);
     await measure('features.full-windows', runs, events, () => next(events));
   }
+  await benchMixes(runs, only);
 }
 
-async function applyAll(engine: FeatureEngine, batches: readonly TransactionBatch[], rows: FeatureRows): Promise<void> {
+export async function applyAll(
+  engine: FeatureEngine,
+  batches: readonly TransactionBatch[],
+  rows: FeatureRows,
+): Promise<void> {
   for (const batch of batches) engine.apply(batch, await engine.load(batch), partition, rows);
   engine.takeChanges(partition).settle();
 }
 
-function createEngine(set: FeatureSet): FeatureEngine {
+export function createEngine(set: FeatureSet): FeatureEngine {
   const engine = createFeatureEngine({
     set,
     store: emptyStore,
@@ -59,10 +71,13 @@ function createEngine(set: FeatureSet): FeatureEngine {
   return engine;
 }
 
-/** The first transactions as examples/handbook/weir.yaml maps them. */
-async function decodedBatches(count: number): Promise<{ set: FeatureSet; batches: TransactionBatch[] }> {
+/** The first transactions as examples/handbook/weir.yaml maps them. @param deduplicates looks for repeated ids as well. */
+export async function decodedBatches(
+  count: number,
+  deduplicates = false,
+): Promise<{ set: FeatureSet; batches: TransactionBatch[] }> {
   const example = parse(readFileSync(new URL('../examples/handbook/weir.yaml', import.meta.url), 'utf8'));
-  const event = eventConfig.parse(example.event);
+  const event = eventConfig.parse({ ...example.event, ...(deduplicates ? {} : { deduplicate: false }) });
   const decoder = createDecoder(event, { type: 'csv', columns: handbookHeader.split(','), delimiter: ',' });
   const { allowed_lateness_ms } = event.time;
   const { set } = compileFeatures(featuresConfig.parse(example.features), {}, decoder.layout, allowed_lateness_ms);

@@ -33,8 +33,9 @@ export function createWalker(walk: Walk, plan: EntityPlan): Walker {
     case 'same':
       return same(walk, plan.stride);
     case 'distinct':
+      return distinct(walk, plan.stride, walk.at >= 2 + plan.numbers.length);
     case 'top':
-      return values(walk, plan.stride, walk.at >= 2 + plan.numbers.length);
+      return top(walk, plan.stride, walk.at >= 2 + plan.numbers.length);
     case 'streak':
       return streak(walk, plan.stride);
   }
@@ -165,14 +166,49 @@ function same({ kind, at, bit }: Walk, stride: number): Walker {
   };
 }
 
-/** distinct: how many different values; top: how often the most frequent one, and how many values in all. */
-function values({ kind, at, bit }: Walk, stride: number, isText: boolean): Walker {
+/** How many different values; 0 stands for no text. */
+function distinct({ at, bit }: Walk, stride: number, isText: boolean): Walker {
+  const found = new Set<number>();
+  /** Most often an entity's events have the same value again and again. */
+  let latest = Number.NaN;
+  let isCut = false;
+  const take = (value: number) => {
+    if (value === latest || (isText && value === 0)) return;
+    latest = value;
+    if (found.size < valueCap) found.add(value);
+    else isCut ||= !found.has(value);
+  };
+  return {
+    begin() {
+      found.clear();
+      latest = Number.NaN;
+      isCut = false;
+    },
+    rows(rows, low, high) {
+      for (let start = high * stride, end = low * stride; start > end; start -= stride) {
+        if (bit === 0 || (rows[start + 1] & bit) !== 0) take(rows[start + at]);
+      }
+    },
+    summary(summary) {
+      for (const value of summary.values!.keys()) take(value);
+      isCut ||= summary.isSaturated;
+    },
+    isSettled: () => isCut,
+    isSaturated: () => isCut,
+    isInexact: never,
+    answer(out, slot) {
+      out[slot] = found.size;
+    },
+  };
+}
+
+/** How often the most frequent value comes, and how many values there are in all. */
+function top({ at, bit }: Walk, stride: number, isText: boolean): Walker {
   const counts = new Map<number, number>();
   let most = 0;
   let total = 0;
   let isCut = false;
   const take = (value: number, times: number) => {
-    // 0 stands for no text.
     if (isText && value === 0) return;
     total += times;
     const held = counts.get(value);
@@ -200,11 +236,11 @@ function values({ kind, at, bit }: Walk, stride: number, isText: boolean): Walke
       for (const [value, times] of summary.values!) take(value, times);
       isCut ||= summary.isSaturated;
     },
-    isSettled: () => isCut && kind === 'distinct',
+    isSettled: never,
     isSaturated: () => isCut,
     isInexact: never,
     answer(out, slot) {
-      out[slot] = kind === 'distinct' ? counts.size : most;
+      out[slot] = most;
       out[slot + 1] = total;
     },
   };
