@@ -115,5 +115,5 @@ describe('the features of examples/radar', () => {
     const { rows, features, mismatches, constant } = await compareFeatures(db, exported, /speed/);
     expect(features.length).toBeGreaterThan(100);
     expect({ rows, mismatches, constant }).toEqual({ rows: transactions, mismatches: {}, constant: [] });
-  });
+  }, 300_000);
 });
