@@ -66,6 +66,7 @@ export function createEngine(set: FeatureSet): FeatureEngine {
     refreshMs: 1_000,
     keyEntity: 'customer',
     onLookups: () => {},
+    onDamaged: () => {},
   });
   engine.gain(partition, 1);
   return engine;
@@ -103,5 +104,6 @@ const emptyStore: StateStore = {
   load: async (requests) => requests.map(() => ({ version: 0, subStates: [] })),
   flush: async () => {},
   fence: async () => undefined,
+  discard: async () => {},
   close: async () => {},
 };

@@ -64,6 +64,10 @@ export async function runParts(job: CompiledJob, parts: JobParts, options: JobOp
     refreshMs: config.state.refresh_ms,
     keyEntity: config.event.key,
     onLookups: (hits, misses) => metrics.cacheLookups(hits, misses),
+    onDamaged(error) {
+      metrics.damaged();
+      log.error({ error: describeError(error) }, 'a damaged state was discarded; its partition re-applies its log');
+    },
   });
   metrics.watchEntities(() => engine.entities());
   const labelField = set.layout.fields.findIndex(({ name }) => name === config.event.label);

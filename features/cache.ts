@@ -1,7 +1,7 @@
 import type { Clock } from '../runtime/clock.ts';
 import { decodeSubState } from './codec.ts';
 import type { EntityPlan } from './plan.ts';
-import type { LoadRequest, StateStore, StoredSubState } from './store.ts';
+import { DamagedStateError, type LoadRequest, type StateStore, type StoredSubState } from './store.ts';
 import { emptySubState, type SubState } from './sub-state.ts';
 
 export const neverLoaded = -1;
@@ -20,6 +20,8 @@ export interface Entity {
   dirty: number;
   /** The load under way, while there is one. */
   loading: Promise<void> | undefined;
+  /** Partitions whose sub-states were damaged and have not been made anew yet; most entities have none. */
+  missing: Set<string> | undefined;
 }
 
 export interface EntityCacheOptions {
@@ -30,6 +32,8 @@ export interface EntityCacheOptions {
   /** Copies of other partitions' sub-states older than this are loaded again before use. Milliseconds. */
   readonly refreshMs: number;
   readonly onLookups: (hits: number, misses: number) => void;
+  /** A stored sub-state could not be read, and was discarded. */
+  readonly onDamaged: (error: Error) => void;
 }
 
 export interface EntityCache {
@@ -61,6 +65,13 @@ interface Begun {
   /** Entities that were up to date, and those whose load was begun. */
   readonly hits: number;
   readonly misses: number;
+}
+
+interface Damaged {
+  readonly type: string;
+  readonly id: string;
+  readonly partition: string;
+  readonly error: Error;
 }
 
 interface Shelf {
@@ -113,7 +124,16 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
   function newEntity(shelf: Shelf, key: string): Entity {
     // A copy: cut out of a record, the key would keep all of the record's text in memory.
     const id = Buffer.from(key).toString();
-    const entity = { id, subStates: [], version: neverLoaded, refreshedAt: 0, pins: 0, dirty: 0, loading: undefined };
+    const entity = {
+      id,
+      subStates: [],
+      version: neverLoaded,
+      refreshedAt: 0,
+      pins: 0,
+      dirty: 0,
+      loading: undefined,
+      missing: undefined,
+    };
     shelf.young.set(id, entity);
     return entity;
   }
@@ -141,22 +161,39 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
       version: Math.max(0, entity.version),
     }));
     const answers = await store.load(requests, new Set(owned));
+    const damaged: Damaged[] = [];
     for (let k = 0; k < wanted.length; k++) {
-      adopt(wanted[k], plans[k], answers[k].subStates);
+      adopt(wanted[k], plans[k], answers[k].subStates, damaged);
       wanted[k].version = asked === epoch ? answers[k].version : neverLoaded;
       wanted[k].refreshedAt = now;
     }
+    for (const found of damaged) await discard(found);
   }
 
   /** Of two copies the one that reaches further counts. */
-  function adopt(entity: Entity, plan: EntityPlan, subStates: readonly StoredSubState[]): void {
+  function adopt(entity: Entity, plan: EntityPlan, subStates: readonly StoredSubState[], damaged: Damaged[]): void {
     for (const { partition, offset, bytes } of subStates) {
       const held = entity.subStates.findIndex((state) => state.partition === partition);
       if (held >= 0 && entity.subStates[held].offset >= offset) continue;
-      const state = decodeSubState(bytes, plan, partition, offset);
-      if (held >= 0) entity.subStates[held] = state;
-      else entity.subStates.push(state);
+      try {
+        const state = decodeSubState(bytes, plan, partition, offset);
+        if (held >= 0) entity.subStates[held] = state;
+        else entity.subStates.push(state);
+        entity.missing?.delete(partition);
+      } catch (error) {
+        if (!(error instanceof Error && error.cause instanceof DamagedStateError)) throw error;
+        entity.missing ??= new Set();
+        entity.missing.add(partition);
+        damaged.push({ type: plan.type, id: entity.id, partition, error });
+      }
     }
+  }
+
+  /** What cannot be read is never used: another process's is left out until its owner has made it anew, an own one is made anew now. */
+  async function discard({ partition, error, ...entity }: Damaged): Promise<void> {
+    await store.discard(partition, entity);
+    options.onDamaged(error);
+    if (owned.has(partition)) throw error;
   }
 
   /** Begins the load of those that need one; loads that others began are to be waited for as well. */
@@ -234,6 +271,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
       const { subStates } = entity;
       for (let k = 0; k < subStates.length; k++) if (subStates[k].partition === partition) return subStates[k];
       const state = emptySubState(plan, partition);
+      entity.missing?.delete(partition);
       subStates.push(state);
       return state;
     },

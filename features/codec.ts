@@ -2,6 +2,7 @@ import { crc32 } from 'node:zlib';
 import { WeirError } from '../runtime/errors.ts';
 import { addDeltas, deltas } from './panes.ts';
 import type { EntityPlan } from './plan.ts';
+import { DamagedStateError } from './store.ts';
 import { appendRow, emptySubState, hasTotals, type SubState } from './sub-state.ts';
 import { emptySummary, type Summary } from './summary.ts';
 
@@ -218,6 +219,7 @@ export function decodeSubState(bytes: Uint8Array, plan: EntityPlan, partition: s
     throw new WeirError(
       'STORE',
       `a stored state of the entity type ${plan.type} (partition ${partition}) is damaged: its checksum does not match`,
+      { cause: new DamagedStateError('the partition has to re-apply its log') },
     );
   }
   if (!readableVersions.has(input[0])) {

@@ -20,6 +20,8 @@ export interface FeatureEngineOptions {
   /** Name of the entity that the source is keyed by: no other partition has events of it. */
   readonly keyEntity: string | undefined;
   readonly onLookups: (hits: number, misses: number) => void;
+  /** A stored sub-state could not be read, and was discarded: its partition re-applies its log. */
+  readonly onDamaged: (error: Error) => void;
 }
 
 /** The velocity features of one process: entity states in memory, applied and evaluated batch by batch. */
@@ -73,6 +75,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     capacity: options.cacheEntities,
     refreshMs: options.refreshMs,
     onLookups: options.onLookups,
+    onDamaged: options.onDamaged,
   });
   const changed = new Map<string, Change[]>();
   const columns = createBatchColumns(set);
@@ -186,7 +189,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
           moment.insertion = update(k, entity, state, batch, changes);
           isLate ||= moment.insertion === 'late';
           moment.own = moment.insertion === 'kept' ? state : undefined;
-          moment.isStale = entity.version === neverLoaded;
+          moment.isStale = entity.version === neverLoaded || (entity.missing?.size ?? 0) > 0;
           evaluators[k].evaluate(entity.subStates, moment, out, base);
         }
         if (set.derived.length > 0) derivedFeatures(set, out, base);

@@ -29,8 +29,17 @@ export interface StateStore {
    */
   fence(partition: string): Promise<number | undefined>;
 
+  /**
+   * Drops one partition's sub-state of an entity, because it cannot be read, and the partition's fence with it: whoever owns the partition
+   * finds data lost at its next flush and re-applies the log. A fifth method, since no other may take anything away.
+   */
+  discard(partition: string, entity: { readonly type: string; readonly id: string }): Promise<void>;
+
   close(): Promise<void>;
 }
+
+/** The bytes of a sub-state are truncated or altered. */
+export class DamagedStateError extends Error {}
 
 /** Why a flush was refused: what was stored before is gone. */
 export class LostStateError extends Error {}

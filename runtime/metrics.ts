@@ -15,6 +15,7 @@ export interface Metrics {
   eventToPublished(seconds: number): void;
   ownedPartitions(change: number): void;
   cacheLookups(hits: number, misses: number): void;
+  damaged(): void;
   /** How many entities are in memory, asked at each scrape. */
   watchEntities(count: () => number): void;
   /** One round trip to Redis. */
@@ -74,6 +75,7 @@ export function createMetrics(): Metrics {
   );
   const cacheHits = counter('weir_state_cache_hits_total', 'Entity look-ups answered from memory');
   const cacheMisses = counter('weir_state_cache_misses_total', 'Entity look-ups that went to the state store');
+  const damaged = counter('weir_state_damaged_total', 'Stored sub-states that could not be read and were discarded');
   const roundTrips = counter('weir_redis_round_trips_total', 'Waits for Redis: commands sent together count once');
   const operations = counter('weir_redis_operations_total', 'Script calls and commands', ['operation']);
   const redisBytes = counter('weir_redis_bytes_total', 'Payload bytes to and from Redis', ['direction']);
@@ -126,6 +128,7 @@ export function createMetrics(): Metrics {
       cacheHits.inc(hits);
       cacheMisses.inc(misses);
     },
+    damaged: () => damaged.inc(),
     watchEntities(count) {
       entities = count;
     },

@@ -44,6 +44,16 @@ export function readEntity(
   return { version, subStates };
 }
 
+/** The value without one partition's sub-state. */
+export function withoutSubState(value: Buffer, version: number, partition: number): Buffer {
+  const head = Buffer.alloc(versionBytes);
+  head.writeDoubleBE(version);
+  const parts: Uint8Array[] = [head];
+  for (let at = versionBytes; at < value.length; at = next(value, at))
+    if (value.readUInt16BE(at) !== partition) parts.push(value.subarray(at, next(value, at)));
+  return Buffer.concat(parts);
+}
+
 /**
  * The value with one partition's sub-state in it, and without those whose time is over.
  * @returns undefined when what is stored reaches as far already.

@@ -2,9 +2,9 @@ import { type Database, open, type RootDatabase } from 'lmdb';
 import type { Clock } from '../../runtime/clock.ts';
 import { describeError, WeirError } from '../../runtime/errors.ts';
 import { fenceLifetimeMs, leastLifetimeMs, subStateExpiry } from '../expiry.ts';
-import type { StateStore, SubStateChange } from '../store.ts';
+import { LostStateError, type StateStore, type SubStateChange } from '../store.ts';
 import type { EmbeddedStoreConfig } from './config.ts';
-import { entityKey, hasExpired, mergeSubState, readEntity } from './entry.ts';
+import { entityKey, hasExpired, mergeSubState, readEntity, withoutSubState } from './entry.ts';
 import { damaged, openStateFolder } from './folder.ts';
 
 export interface EmbeddedStoreOptions {
@@ -69,6 +69,8 @@ export async function createEmbeddedStore(
     throw error instanceof WeirError ? error : damaged(path, describeError(error));
   }
   let names = facts.partitions.map((partition) => partition.name);
+  /** Partitions that lost a sub-state and have not asked for their fence since. */
+  const discarded = new Set<string>();
   let sweptTo: Buffer | undefined;
   let queue: Promise<unknown> = Promise.resolve();
 
@@ -80,6 +82,7 @@ export async function createEmbeddedStore(
   }
 
   async function write(partition: string, changes: readonly SubStateChange[], fence: number): Promise<void> {
+    if (discarded.has(partition)) throw lostState(path, partition);
     const now = nowSeconds();
     const { draft, number } = draftFacts(facts, partition, fence, now);
     const swept = sweep(changes.length, now);
@@ -102,6 +105,25 @@ export async function createEmbeddedStore(
     facts = draft;
     names = draft.partitions.map((entry) => entry.name);
     sweptTo = swept.to;
+  }
+
+  async function discard(partition: string, key: Buffer): Promise<void> {
+    const number = names.indexOf(partition);
+    const value = lookUp(key);
+    if (number < 0 || value === undefined) return;
+    const partitions = facts.partitions.map((entry) => (entry.name === partition ? { ...entry, fence: 0 } : entry));
+    const draft = { ...facts, sequence: facts.sequence + 1, partitions };
+    const rest = withoutSubState(value, draft.sequence, number);
+    try {
+      await entries.batch(() => {
+        entries.put(key, rest);
+        entries.put(factsKey, Buffer.from(JSON.stringify(draft)));
+      });
+    } catch (error) {
+      throw await unwritable(path, error);
+    }
+    facts = draft;
+    discarded.add(partition);
   }
 
   /** Some entities further on whose time is over, half as many looked at as are written: all get their turn, and nothing stops. */
@@ -132,8 +154,14 @@ export async function createEmbeddedStore(
       return done;
     },
     async fence(partition) {
+      discarded.delete(partition);
       const known = facts.partitions.find((entry) => entry.name === partition);
       return known !== undefined && known.until > nowSeconds() ? known.fence : undefined;
+    },
+    discard(partition, { type, id }) {
+      const done = queue.then(() => discard(partition, entityKey(type, id)));
+      queue = done.catch(() => undefined);
+      return done;
     },
     async close() {
       await queue;
@@ -195,6 +223,14 @@ function draftFacts(
   const before = known < 0 ? fence : partitions[known].fence;
   draft.partitions[number] = { name: partition, fence: Math.max(before, fence), until };
   return { draft, number };
+}
+
+function lostState(path: string, partition: string): WeirError {
+  return new WeirError(
+    'STORE',
+    `a state of partition ${partition} in ${path} was damaged and is discarded; the partition re-applies its log`,
+    { cause: new LostStateError('the partition has to ask for its fence and re-apply the log from there') },
+  );
 }
 
 async function unwritable(path: string, error: unknown): Promise<WeirError> {

@@ -125,6 +125,19 @@ export async function createRedisStore(config: RedisStoreConfig, options: RedisS
       return lowest < 0 ? undefined : lowest;
     },
 
+    async discard(partition, { type, id }) {
+      const doing = `discarding a damaged state of partition ${partition}`;
+      connection.demand(doing);
+      const group = keys.groupOf(id);
+      try {
+        // The fence first: what is interrupted here is found damaged again.
+        await connection.redis.set(keys.fence(group, partition), '-1');
+        await connection.redis.hdel(`${keys.entityPrefixes(type)[group]}${id}`, partition);
+      } catch (error) {
+        throw connection.fault(error, doing);
+      }
+    },
+
     async close() {
       connection.close();
     },

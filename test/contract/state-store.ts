@@ -1,6 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import type { LoadedEntity, LoadRequest, StateStore, SubStateChange } from '../../features/store.ts';
+import {
+  type LoadedEntity,
+  type LoadRequest,
+  LostStateError,
+  type StateStore,
+  type SubStateChange,
+} from '../../features/store.ts';
 import { modelStore } from './state-store-model.ts';
 
 /** How a store adapter is put to the test. */
@@ -117,6 +123,21 @@ export function describeStateStoreContract(name: string, harness: StateStoreHarn
     it('has the fence 0 for a partition of which nothing was read yet', async () => {
       await store.flush('t:0', [], 0);
       expect(await store.fence('t:0')).toBe(0);
+    });
+
+    it("discards one sub-state with its partition's fence, and refuses the owner's next flush", async () => {
+      await store.flush('t:0', [change('x', 5), change('y', 6)], 6);
+      await store.flush('t:1', [change('x', 9)], 9);
+      expect([await store.fence('t:0'), await store.fence('t:1')]).toEqual([6, 9]);
+      await store.discard('t:0', { type: 'card', id: 'x' });
+      const [x, y] = await store.load([request('x'), request('y')], nobody);
+      expect([contents(x), contents(y)]).toEqual([{ 't:1': '9 x@9' }, { 't:0': '6 y@6' }]);
+      const refused = await store.flush('t:0', [change('x', 7)], 7).catch((error: unknown) => error);
+      expect((refused as Error).cause).toBeInstanceOf(LostStateError);
+      expect((await store.fence('t:0')) ?? 0).toBe(0);
+      expect(await store.fence('t:1')).toBe(9);
+      await store.flush('t:0', [change('x', 7)], 7);
+      expect(contents((await store.load([request('x')], nobody))[0])).toEqual({ 't:0': '7 x@7', 't:1': '9 x@9' });
     });
 
     it('keeps the sub-states of several partitions of one entity', async () => {

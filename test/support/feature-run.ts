@@ -108,6 +108,7 @@ export function memoryStore(): StateStore & { readonly bytes: () => number } {
       }
     },
     fence: async () => undefined,
+    discard: async () => {},
     close: async () => {},
     bytes: () =>
       [...kept.values()].flatMap((states) => [...states.values()]).reduce((n, { bytes }) => n + bytes.length, 0),
@@ -124,6 +125,7 @@ export function createRun(set: FeatureSet, partitions = 3, store = memoryStore()
     refreshMs: 1000,
     keyEntity: undefined,
     onLookups: () => {},
+    onDamaged: () => {},
   });
   const names = Array.from({ length: partitions }, (_, partition) => `log:${partition}`);
   for (const name of names) engine.gain(name, partitions);

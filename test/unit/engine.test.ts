@@ -73,9 +73,15 @@ function heldStore() {
       for (const change of changes) keep(partition, change);
     },
     fence: async () => undefined,
+    discard: async (partition, { type, id }) => {
+      entities.get(`${type} ${id}`)!.subStates.delete(partition);
+    },
     close: async () => {},
   };
-  return { store, held, hold: (on: boolean) => (isHolding = on) };
+  const damage = (entity: string, partition: string) => {
+    entities.get(entity)!.subStates.get(partition)!.bytes[3] ^= 255;
+  };
+  return { store, held, damage, hold: (on: boolean) => (isHolding = on) };
 }
 
 function createProcess(store: StateStore, cacheEntities = 100) {
@@ -83,6 +89,7 @@ function createProcess(store: StateStore, cacheEntities = 100) {
   const lookups = { hits: 0, misses: 0 };
   /** Too late, per batch. */
   const lates: number[] = [];
+  const damages: string[] = [];
   const engine = createFeatureEngine({
     set: set!,
     store,
@@ -90,6 +97,7 @@ function createProcess(store: StateStore, cacheEntities = 100) {
     cacheEntities,
     refreshMs: 100,
     keyEntity: undefined,
+    onDamaged: (error) => damages.push(error.message),
     onLookups(hits, misses) {
       lookups.hits += hits;
       lookups.misses += misses;
@@ -112,7 +120,7 @@ function createProcess(store: StateStore, cacheEntities = 100) {
     settle();
     return changes.length;
   }
-  return { engine, apply, flush, lookups, lates, tick: (ms: number) => (now += ms) };
+  return { engine, apply, flush, lookups, lates, damages, tick: (ms: number) => (now += ms) };
 }
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
@@ -131,6 +139,27 @@ describe('the feature engine', () => {
     expect(await one.apply('t:0', batchOf([5]), 'card.count.1h')).toEqual([4]);
     one.tick(101);
     expect(await one.apply('t:0', batchOf([6]), 'card.sum.amount.1h')).toEqual([1 + 2 + 3 + 4 + 5 + 6]);
+  });
+
+  it("never uses damaged bytes: an own sub-state is discarded and asked for again, another process's left out", async () => {
+    const { store, damage } = heldStore();
+    const [one, two] = [createProcess(store), createProcess(store)];
+    one.engine.gain('t:0', 2);
+    two.engine.gain('t:1', 2);
+    await one.apply('t:0', batchOf([1, 2, 3]), 'card.count.1h');
+    await one.flush('t:0');
+    damage('card c', 't:0');
+    expect(await two.apply('t:1', batchOf([4]), 'card.count.1h')).toEqual(['1 stale']);
+    expect(two.damages).toHaveLength(1);
+    await two.flush('t:1');
+    damage('card c', 't:1');
+    two.engine.lose('t:1');
+    two.engine.gain('t:1', 2);
+    await expect(two.apply('t:1', batchOf([5]), 'card.count.1h')).rejects.toThrow('its checksum does not match');
+    // As the partition does when it begins again from the log.
+    const again = batchOf([4]);
+    two.engine.replay(again, await two.engine.load(again), 't:1');
+    expect(await two.apply('t:1', batchOf([5]), 'card.count.1h')).toEqual([2]);
   });
 
   it('asks the store once for what two partitions want at the same time', async () => {

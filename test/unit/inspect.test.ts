@@ -68,6 +68,7 @@ async function stored(partition: string, batch: TransactionBatch, of = set!): Pr
       load: async (requests) => requests.map(() => ({ version: 0, subStates: [] })),
       flush: async () => {},
       fence: async () => undefined,
+      discard: async () => {},
       close: async () => {},
     },
     clock: { now: () => 0, monotonic: () => 0 },
@@ -75,6 +76,7 @@ async function stored(partition: string, batch: TransactionBatch, of = set!): Pr
     refreshMs: 100,
     keyEntity: undefined,
     onLookups: () => {},
+    onDamaged: () => {},
   });
   engine.gain(partition, 1);
   engine.apply(batch, await engine.load(batch), partition, newRows(of.names.length));
