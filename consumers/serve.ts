@@ -100,7 +100,10 @@ async function serveOnce(
     },
     onTrouble: (error) => {
       readiness.setReady('store', false, describeError(error));
-      log.warn({ error: describeError(error) }, 'state cannot be stored; scoring waits, the write is repeated');
+      log.warn(
+        { error: describeError(error) },
+        'state cannot be stored; scoring waits until the write has been repeated, or the partition begins again',
+      );
     },
     wait: (ms) => sleep(ms, true, { signal: leaving }).catch(() => false),
   });
