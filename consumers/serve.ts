@@ -84,6 +84,7 @@ async function serveOnce(
 ): Promise<void> {
   const { config, ownership, engine, store, scorer, sink, observer, clock, log, readiness } = parts;
   const name = partitionName(ownership);
+  const stateOf = `state of partition ${name}`;
   const leaving = AbortSignal.any([signal, ownership.revoked]);
   const output = await sink.open(ownership);
   engine.gain(name, ownership.partitions);
@@ -96,10 +97,10 @@ async function serveOnce(
     beforeFlush: output.sync,
     onFlushed: (fence, seconds) => {
       observer.flushed(fence, seconds);
-      readiness.setReady('store', true, '');
+      readiness.setReady(stateOf, true, '');
     },
     onTrouble: (error) => {
-      readiness.setReady('store', false, describeError(error));
+      readiness.setReady(stateOf, false, describeError(error));
       log.warn(
         { error: describeError(error) },
         'state cannot be stored; scoring waits until the write has been repeated, or the partition begins again',
@@ -129,6 +130,8 @@ async function serveOnce(
   } finally {
     flusher.abandon();
     engine.lose(name);
+    // Nobody here waits for the store any more on behalf of this partition.
+    readiness.forget(stateOf);
     await output
       .close()
       .catch((error: unknown) => log.warn({ error: describeError(error) }, 'closing the output failed'));
