@@ -51,8 +51,16 @@ function eventFaults({ event, source }: JobConfig): ConfigFault[] {
       message: `event.kind gives no kind ${kind}${closest(kind, kinds)}; it gives ${[...new Set(kinds)].join(', ')}`,
     });
   }
-  if (entities.some((name) => event.entities[name].tokenise) && event.token_key === undefined) {
+  const isTokenised = entities.some((name) => event.entities[name].tokenise);
+  if (isTokenised && event.token_key === undefined) {
     faults.push({ path: ['event'], message: 'token_key is missing: `tokenise` needs it' });
+  }
+  if (isTokenised && source.kafka && event.key === undefined) {
+    faults.push({
+      path: ['event'],
+      message:
+        "key is missing: with `tokenise` the source's record keys are not passed on, as they may be ids that must not get out; name the entity that the source is keyed by",
+    });
   }
   if (source.kafka && event.format === 'csv' && event.columns === undefined) {
     faults.push({ path: ['event'], message: 'columns is missing: CSV records from Kafka have no header' });

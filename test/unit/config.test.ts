@@ -144,6 +144,15 @@ describe('a job config', () => {
     ]);
   });
 
+  it('wants to know what keys a source of tokenised ids', () => {
+    const kafka = good
+      .replace('file: { path: in.jsonl }', 'kafka: { brokers: ["a:1"], topic: t, group: g }')
+      .replace('card: { key: $.card }', 'card: { key: $.card, tokenise: true }')
+      .replace('  key: card\n', '  token_key: 0123456789abcdef\n');
+    expect(faultsOf(kafka)).toEqual([expect.stringMatching(/^4: event: key is missing: with `tokenise` /)]);
+    expect(faultsOf(kafka.replace('  token_key', '  key: card\n  token_key'))).toEqual([]);
+  });
+
   it('says that a kind cannot occur', () => {
     const kinds = good.replace(
       'kind: { const: authorization }',
