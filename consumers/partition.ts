@@ -54,6 +54,7 @@ export async function runPartition(parts: PartitionParts, untilEnd: boolean, sig
   const position = await beginning(parts, range);
   const recovered = await recover(parts, range, position, isLeft);
   if (recovered < position) return;
+  parts.engine.recovering(partitionName(ownership), false);
   await flusher.published(position);
 
   let at = position;

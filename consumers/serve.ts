@@ -36,8 +36,21 @@ const longestWaitMs = 10_000;
  * begins again from the committed position, as a new owner would. Faults that a person must mend are thrown.
  */
 export async function servePartition(parts: ServeParts, untilEnd: boolean, signal: AbortSignal): Promise<ServeEnd> {
-  const { ownership, log, readiness } = parts;
-  const component = `partition ${partitionName(ownership)}`;
+  const { ownership, engine } = parts;
+  const name = partitionName(ownership);
+  // Until it is recovered, and whenever it pauses, the others here read less of shared entities than is committed.
+  engine.recovering(name, true);
+  try {
+    return await serveUntilLeft(parts, untilEnd, signal);
+  } finally {
+    engine.recovering(name, false);
+  }
+}
+
+async function serveUntilLeft(parts: ServeParts, untilEnd: boolean, signal: AbortSignal): Promise<ServeEnd> {
+  const { ownership, engine, log, readiness } = parts;
+  const name = partitionName(ownership);
+  const component = `partition ${name}`;
   for (let waitMs = firstWaitMs; ; waitMs = Math.min(waitMs * 2, longestWaitMs)) {
     // Opening the output fences whoever has the partition now: that must never be done by a former owner.
     if (ownership.revoked.aborted) return 'revoked';
@@ -52,6 +65,7 @@ export async function servePartition(parts: ServeParts, untilEnd: boolean, signa
         return 'revoked';
       }
       if (!isPassing(error, parts.config) || signal.aborted) throw error;
+      engine.recovering(name, true);
       if (progress.batches > 0) waitMs = firstWaitMs;
       readiness.setReady(component, false, describeError(error));
       log.warn(

@@ -102,4 +102,37 @@ describe('a job', () => {
     stopping.abort();
     await running;
   });
+
+  it('marks what partitions share as stale while one of them is behind what is committed', async () => {
+    const stream = createMemoryStream(2);
+    for (let n = 0; n < 40; n++) stream.append(0, { id: `t${n}`, ts: 1e12 + n, amount: 1, card: 'a', shop: 's' });
+    stream.positions[0] = 40;
+    stream.positions[1] = 0;
+    stream.append(1, { id: 'early', ts: 1e12 + 100, amount: 1, card: 'b', shop: 's' });
+    stream.hooks.onRead = async (partition) => {
+      while (partition === 0 && stream.events.length === 0) await new Promise((resolve) => setTimeout(resolve, 2));
+    };
+    const stopping = new AbortController();
+    const running = runInMemory(job, {
+      store,
+      source: stream.source(10),
+      sink: stream.sink(),
+      signal: stopping.signal,
+    });
+    await until(() => stream.events.length === 1);
+    expect(stream.events[0]).toMatchObject({
+      features: { 'shop.count.90d': 1 },
+      feature_state: { 'shop.count.90d': 'stale' },
+    });
+    expect(Object.keys(stream.events[0].feature_state ?? {})).toEqual(['shop.count.90d']);
+    // The next event of the partition itself: it has caught up.
+    stream.append(0, { id: 'late', ts: 1e12 + 101, amount: 1, card: 'a', shop: 's' });
+    await until(() => stream.events.length === 2);
+    stream.append(1, { id: 'next', ts: 1e12 + 102, amount: 1, card: 'b', shop: 's' });
+    await until(() => stream.events.length === 3);
+    stopping.abort();
+    await running;
+    expect(stream.events[2].features).toMatchObject({ 'shop.count.90d': 43 });
+    expect(stream.events[2].feature_state ?? {}).toEqual({});
+  });
 });
