@@ -5,6 +5,7 @@ import type { ConfigFault } from '../runtime/config/document.ts';
 import { type CompiledPolicy, compilePolicy } from '../scoring/policy.ts';
 import type { JobConfig } from './config.ts';
 import { layoutOf } from './decode/decoder.ts';
+import { largestStored } from './decode/values.ts';
 import { sinkConnection } from './kafka/config.ts';
 
 /** What the config's definitions compile to. */
@@ -62,10 +63,26 @@ function eventFaults({ event, source }: JobConfig): ConfigFault[] {
         "key is missing: with `tokenise` the source's record keys are not passed on, as they may be ids that must not get out; name the entity that the source is keyed by",
     });
   }
+  faults.push(...boundFaults(event));
   if (source.kafka && event.format === 'csv' && event.columns === undefined) {
     faults.push({ path: ['event'], message: 'columns is missing: CSV records from Kafka have no header' });
   }
   return faults;
+}
+
+/** Bounds that no value could reach: numbers are stored as integers of a limited size. */
+function boundFaults({ fields }: JobConfig['event']): ConfigFault[] {
+  return Object.entries(fields).flatMap(([name, { type, scale, min = 0, max = 0 }]) => {
+    if (type !== 'money' && type !== 'number') return [];
+    const largest = Math.floor(largestStored / 10 ** scale);
+    const isBeyond = (bound: number) => Math.abs(bound) * 10 ** scale > largestStored;
+    const beyond = (key: 'min' | 'max', bound: number): ConfigFault[] => {
+      if (!isBeyond(bound)) return [];
+      const message = `with scale ${scale} a number is at most ${largest}: lower the bound, or keep fewer decimals`;
+      return [{ path: ['event', 'fields', name, key], message }];
+    };
+    return [...beyond('min', min), ...beyond('max', max)];
+  });
 }
 
 /** Which source goes with which sink and delivery. */

@@ -9,7 +9,8 @@ export const deadLetterReasons: Readonly<Record<DeadLetterReason, string>> = {
   'out-of-range': 'NaN, infinite, negative or huge, too many decimals, or a time out of the calendar',
   'unknown-kind': 'a kind that the mapping does not know',
   'empty-id': 'an id is empty',
-  'future-time': 'the event time is further ahead of the broker than `event.time.max_ahead_ms`',
+  'future-time':
+    'the event time is further ahead of the broker than `event.time.max_ahead_ms`, or later than `event.time.max`',
   oversized: 'longer than `event.max_bytes`',
   'no-value': 'the record has no value',
 };

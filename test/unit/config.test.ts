@@ -144,6 +144,24 @@ describe('a job config', () => {
     ]);
   });
 
+  it('says that no value can reach a bound', () => {
+    const amount = (rest: string) => good.replace('type: money, scale: 2', `type: money, ${rest}`);
+    expect(faultsOf(amount('scale: 5, max: 10000000000'))).toEqual([
+      '9: event.fields.amount.max: with scale 5 a number is at most 5629499534: lower the bound, or keep fewer decimals',
+    ]);
+    expect(faultsOf(amount('scale: 5, min: -6e9'))).toEqual([expect.stringMatching(/^9: event.fields.amount.min: /)]);
+    expect([faultsOf(amount('scale: 5, max: 5629499534')), faultsOf(amount('scale: 8'))]).toEqual([[], []]);
+  });
+
+  it('takes a latest time as ISO 8601 or milliseconds', () => {
+    const time = (max: string) => good.replace('unit: ms }', `unit: ms, max: ${max} }`);
+    expect(faultsOf(time('2027-01-01'))).toEqual([]);
+    expect(faultsOf(time('1800000000000'))).toEqual([]);
+    expect(faultsOf(time('tomorrow'))).toEqual([
+      expect.stringMatching(/^6: event.time.max: a time such as 2027-01-01/),
+    ]);
+  });
+
   it('wants to know what keys a source of tokenised ids', () => {
     const kafka = good
       .replace('file: { path: in.jsonl }', 'kafka: { brokers: ["a:1"], topic: t, group: g }')
