@@ -6,7 +6,7 @@ import { type CompiledPolicy, compilePolicy } from '../scoring/policy.ts';
 import type { JobConfig } from './config.ts';
 import { layoutOf } from './decode/decoder.ts';
 import { largestStored } from './decode/values.ts';
-import { sinkConnection } from './kafka/config.ts';
+import { type KafkaSinkConfig, type KafkaSourceConfig, sinkConnection } from './kafka/config.ts';
 
 /** What the config's definitions compile to. */
 export interface CompiledJob {
@@ -91,15 +91,20 @@ function pairingFaults({ source, sink, delivery }: JobConfig): ConfigFault[] {
   if (sink.kafka && sinkConnection(sink.kafka, source.kafka) === undefined) {
     faults.push({ path: ['sink', 'kafka'], message: 'brokers is missing: there is no Kafka source to take it from' });
   }
-  if (delivery === 'exactly-once' && source.kafka && sink.kafka?.brokers !== undefined) {
-    const same = [...sink.kafka.brokers].sort().join() === [...source.kafka.brokers].sort().join();
-    if (!same) {
-      faults.push({
-        path: ['sink', 'kafka', 'brokers'],
-        message:
-          'a transaction holds output and position of one cluster only: for another cluster set delivery: at-least-once',
-      });
-    }
+  const isOneCluster = source.kafka !== undefined && sink.kafka !== undefined && sameCluster(source.kafka, sink.kafka);
+  if (delivery === 'exactly-once' && source.kafka && sink.kafka && !isOneCluster) {
+    faults.push({
+      path: ['sink', 'kafka', 'brokers'],
+      message:
+        'a transaction holds output and position of one cluster only: for another cluster set delivery: at-least-once',
+    });
+  }
+  for (const key of ['topic', 'dead_letters'] as const) {
+    if (!isOneCluster || sink.kafka?.[key] !== source.kafka?.topic) continue;
+    faults.push({
+      path: ['sink', 'kafka', key],
+      message: 'it is the topic that the job reads: it would read its own output, for ever',
+    });
   }
   if (delivery === 'at-least-once' && !(source.kafka && sink.kafka)) {
     faults.push({
@@ -108,4 +113,8 @@ function pairingFaults({ source, sink, delivery }: JobConfig): ConfigFault[] {
     });
   }
   return faults;
+}
+
+function sameCluster(source: KafkaSourceConfig, sink: KafkaSinkConfig): boolean {
+  return sink.brokers === undefined || [...sink.brokers].sort().join() === [...source.brokers].sort().join();
 }

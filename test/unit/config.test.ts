@@ -162,6 +162,25 @@ describe('a job config', () => {
     ]);
   });
 
+  it('does not let a job read its own output, nor write over its own notes', () => {
+    const kafka = (sink: string) =>
+      good
+        .replace('file: { path: in.jsonl }', 'kafka: { brokers: ["a:1"], topic: t, group: g }')
+        .replace('file: { path: out.jsonl, dead_letters: dead.jsonl }', `kafka: { ${sink} }`);
+    expect(faultsOf(kafka('topic: t, dead_letters: d'))).toEqual([
+      expect.stringMatching(/^\d+: sink.kafka.topic: it is the topic that the job reads/),
+    ]);
+    expect(faultsOf(kafka('topic: o, dead_letters: t, brokers: ["a:1"]'))).toEqual([
+      expect.stringMatching(/^\d+: sink.kafka.dead_letters: it is the topic that the job reads/),
+    ]);
+    expect(faultsOf(`${kafka('topic: t, dead_letters: d, brokers: ["b:1"]')}delivery: at-least-once\n`)).toEqual([]);
+    for (const beside of ['checkpoint', 'checkpoint.next', 'lock']) {
+      expect(faultsOf(good.replace('dead.jsonl', `out.jsonl.${beside}`))).toEqual([
+        expect.stringMatching(/^\d+: sink.file.dead_letters: it is one of the files that stand beside path/),
+      ]);
+    }
+  });
+
   it('wants to know what keys a source of tokenised ids', () => {
     const kafka = good
       .replace('file: { path: in.jsonl }', 'kafka: { brokers: ["a:1"], topic: t, group: g }')
