@@ -8,9 +8,9 @@ import { openSource, openStore } from '../consumers/components.ts';
 import { runParts } from '../consumers/job.ts';
 import type { Output, Sink } from '../consumers/ports.ts';
 import { describeError, WeirError } from '../runtime/errors.ts';
+import { stopSignal } from '../runtime/stop-signal.ts';
 import type { ScoredEvent, Scorer } from '../scoring/scorer.ts';
 import { type JobFlags, loadJobFrom, surroundingsOf, withJobOptions } from './job-options.ts';
-import { stopSignal } from './stop-signal.ts';
 
 interface Flags extends JobFlags {
   readonly out: string;
@@ -44,7 +44,7 @@ async function exportFeatures(flags: Flags): Promise<void> {
   const format = formatOf(flags);
   const surroundings = surroundingsOf(job);
   const folder = mkdtempSync(join(tmpdir(), 'weir-features-'));
-  const stop = stopSignal();
+  const signal = stopSignal(surroundings.clock);
   const render = format === 'csv' ? csvRenderer(job) : jsonRenderer(job);
   const file = await openOut(flags.out);
   try {
@@ -58,7 +58,7 @@ async function exportFeatures(flags: Flags): Promise<void> {
       {
         ...surroundings,
         untilEnd: true,
-        signal: stop.signal,
+        signal,
       },
     );
     await source.close();
@@ -69,10 +69,9 @@ async function exportFeatures(flags: Flags): Promise<void> {
     writeFileSync(`${flags.out}.json`, `${JSON.stringify(described, undefined, 1)}\n`);
     const skipped = deadLetters === 0 ? '' : `; ${deadLetters} records could not be read and are left out`;
     process.stderr.write(`${rows} transactions, ${set.names.length} features each, in ${flags.out}${skipped}\n`);
-    if (stop.signal.aborted) throw new WeirError('OUTPUT', `stopped half-way: ${flags.out} is not complete`);
+    if (signal.aborted) throw new WeirError('OUTPUT', `stopped half-way: ${flags.out} is not complete`);
   } finally {
     await file.close();
-    stop.release();
     rmSync(folder, { recursive: true, force: true });
   }
 }

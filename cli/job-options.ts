@@ -28,13 +28,19 @@ export function loadJobFrom({ config, set }: JobFlags): CompiledJob {
   return loadJob(config, { overrides: set, env: process.env, folder: process.cwd() });
 }
 
-/** The process's own clock, log, metrics and readiness. */
-export function surroundingsOf({ config }: CompiledJob): Surroundings {
+/**
+ * The process's own clock, log, metrics and readiness.
+ * @param onReady called whenever everything is ready.
+ */
+export function surroundingsOf({ config }: CompiledJob, onReady?: () => void): Surroundings {
   const metrics = createMetrics();
   return {
     clock: systemClock,
     log: createLogger(config.log.level, { job: config.job, pid: process.pid }),
     metrics,
-    readiness: createReadiness(['store', 'source'], (isReady) => metrics.ready(isReady)),
+    readiness: createReadiness(['store', 'source'], (isReady) => {
+      metrics.ready(isReady);
+      if (isReady) onReady?.();
+    }),
   };
 }

@@ -2,11 +2,11 @@ import { randomInt } from 'node:crypto';
 import { Command } from 'commander';
 import { systemClock } from '../runtime/clock.ts';
 import { WeirError } from '../runtime/errors.ts';
+import { stopSignal } from '../runtime/stop-signal.ts';
 import { writeLines } from '../simulator/file-output.ts';
 import { type KafkaKey, type KafkaOutputOptions, sendToKafka } from '../simulator/kafka-output.ts';
 import { customersForRate, defaultStart, type SimulationOptions, simulateTransactions } from '../simulator/stream.ts';
 import { csvHeader, csvLine, jsonLine, type SimulatedTransaction } from '../simulator/transaction.ts';
-import { stopSignal } from './stop-signal.ts';
 import { wholeNumber } from './whole-number.ts';
 
 interface Flags {
@@ -60,13 +60,9 @@ export function simulateCommand(): Command {
 }
 
 async function simulate(flags: Flags): Promise<void> {
-  const stop = stopSignal();
-  try {
-    if (flags.kafka === undefined) await simulateToFile(flags, stop.signal);
-    else await simulateToKafka(flags, flags.kafka, stop.signal);
-  } finally {
-    stop.release();
-  }
+  const signal = stopSignal(systemClock);
+  if (flags.kafka === undefined) await simulateToFile(flags, signal);
+  else await simulateToKafka(flags, flags.kafka, signal);
 }
 
 async function simulateToFile(flags: Flags, signal: AbortSignal): Promise<void> {

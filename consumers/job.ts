@@ -115,7 +115,6 @@ export async function runParts(job: CompiledJob, parts: JobParts, options: JobOp
     if (held.size > 0 && [...held.values()].every((hasEnded) => hasEnded)) stopping.abort();
   }
 
-  readiness.setReady('source', true, '');
   for await (const ownership of parts.source.ownerships(stopping.signal)) {
     const name = partitionName(ownership);
     held.set(ownership, false);

@@ -1,6 +1,8 @@
 import { Argument, Command } from 'commander';
 import { Kafka, logLevel } from 'kafkajs';
+import { systemClock } from '../../runtime/clock.ts';
 import { describeError, WeirError } from '../../runtime/errors.ts';
+import { stopSignal } from '../../runtime/stop-signal.ts';
 import type { Service } from './service.ts';
 import { startKafka, startRedis } from './start.ts';
 
@@ -71,7 +73,7 @@ function signalled(): Promise<void> {
       clearInterval(awake);
       resolve();
     };
-    process.once('SIGINT', end).once('SIGTERM', end);
+    stopSignal(systemClock).addEventListener('abort', end, { once: true });
   });
 }
 

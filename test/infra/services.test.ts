@@ -176,15 +176,18 @@ describe('the services command', () => {
     throw new Error(`the command printed ${printed.length} lines, then ended: ${said}`);
   }
 
-  it('prints the environment of both and ends both on SIGTERM', async () => {
+  it('prints the environment of both and ends both on Ctrl-C, which npm sends a second time', async () => {
     const printed = await services([], 2);
     expect(printed[0]).toMatch(/^export REDIS_URL=redis:\/\/127\.0\.0\.1:\d+$/);
     expect(printed[1]).toMatch(/^export KAFKA_BROKERS=127\.0\.0\.1:\d+$/);
     const children = childrenOf(command!.pid!);
     expect(children).toHaveLength(2);
     expect(readdirSync(folder)).toHaveLength(2);
-    command!.kill('SIGTERM');
-    expect(await once(command!, 'exit')).toEqual([0, null]);
+    const ended = once(command!, 'exit');
+    command!.kill('SIGINT');
+    await until(() => !children.every(lives));
+    command!.kill('SIGINT');
+    expect(await ended).toEqual([0, null]);
     await expectGone(children);
     expect(readdirSync(folder)).toEqual([]);
   });
