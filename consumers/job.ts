@@ -90,7 +90,7 @@ export async function runParts(job: CompiledJob, parts: JobParts, options: JobOp
     metrics.ownedPartitions(1);
     try {
       end = await servePartition(
-        { ...parts, config, ownership, engine, observer, clock, readiness, log: partitionLog },
+        { ...parts, config, ownership, engine, observer, onLag: of.lag, clock, readiness, log: partitionLog },
         untilEnd,
         stopping.signal,
       );

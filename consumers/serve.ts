@@ -9,6 +9,7 @@ import type { Logger } from '../runtime/log.ts';
 import type { Scorer } from '../scoring/scorer.ts';
 import type { JobConfig } from './config.ts';
 import { createDecoder } from './decode/decoder.ts';
+import { type LagWatch, watchLag } from './lag.ts';
 import { type PartitionObserver, runPartition } from './partition.ts';
 import { type Ownership, partitionName, type Sink } from './ports.ts';
 
@@ -20,6 +21,8 @@ export interface ServeParts {
   readonly scorer: Scorer;
   readonly sink: Sink;
   readonly observer: PartitionObserver;
+  /** Told how many records the partition is behind its log's end. */
+  readonly onLag: (records: number) => void;
   readonly clock: Clock;
   readonly log: Logger;
   readonly readiness: Readiness;
@@ -36,6 +39,20 @@ const longestWaitMs = 10_000;
  * begins again from the committed position, as a new owner would. Faults that a person must mend are thrown.
  */
 export async function servePartition(parts: ServeParts, untilEnd: boolean, signal: AbortSignal): Promise<ServeEnd> {
+  const watch = watchLag(parts.onLag);
+  try {
+    return await serveOnAndOn(parts, watch, untilEnd, signal);
+  } finally {
+    watch.stop();
+  }
+}
+
+async function serveOnAndOn(
+  parts: ServeParts,
+  watch: LagWatch,
+  untilEnd: boolean,
+  signal: AbortSignal,
+): Promise<ServeEnd> {
   const { ownership, log, readiness } = parts;
   const component = `partition ${partitionName(ownership)}`;
   for (let waitMs = firstWaitMs; ; waitMs = Math.min(waitMs * 2, longestWaitMs)) {
@@ -43,12 +60,15 @@ export async function servePartition(parts: ServeParts, untilEnd: boolean, signa
     if (ownership.revoked.aborted) return 'revoked';
     const progress = { batches: 0 };
     try {
-      await serveOnce(parts, untilEnd, signal, progress);
+      await serveOnce(parts, watch, untilEnd, signal, progress);
       if (ownership.revoked.aborted) return 'revoked';
       return signal.aborted ? 'stopped' : 'ended';
     } catch (error) {
       if (ownership.revoked.aborted) {
-        log.info({ error: describeError(error) }, 'the partition belongs to another process now');
+        log.info(
+          { error: describeError(error) },
+          'the partition is not owned any more: the group rebalances, or its brokers are lost',
+        );
         return 'revoked';
       }
       if (!isPassing(error, parts.config) || signal.aborted) throw error;
@@ -78,14 +98,16 @@ function isPassing(error: unknown, { source }: JobConfig): boolean {
 
 async function serveOnce(
   parts: ServeParts,
+  watch: LagWatch,
   untilEnd: boolean,
   signal: AbortSignal,
   progress: { batches: number },
 ): Promise<void> {
-  const { config, ownership, engine, store, scorer, sink, observer, clock, log, readiness } = parts;
+  const { config, engine, store, scorer, sink, observer, clock, log, readiness } = parts;
+  const ownership = watch.ownership(parts.ownership);
   const name = partitionName(ownership);
   const leaving = AbortSignal.any([signal, ownership.revoked]);
-  const output = await sink.open(ownership);
+  const output = watch.output(await sink.open(parts.ownership));
   engine.gain(name, ownership.partitions);
   const flusher = createFlusher({
     engine,
@@ -108,6 +130,7 @@ async function serveOnce(
     ...observer,
     published: (batch) => {
       progress.batches++;
+      watch.published(batch.raw.next);
       readiness.setReady(`partition ${name}`, true, '');
       observer.published(batch);
     },
