@@ -17,20 +17,7 @@ first line: \`# yaml-language-server: $schema=<path to the schema>\`. This page 
 
 ## Features
 
-A group of features is every aggregate over every window. The name of each is
-\`{entity}.{aggregate}[.{field}][.{where}].{window}[.delay-{delay}][.exclude-current]\`, for example \`card.sum.amount.approved.24h\` for
-\`{ entity: card, windows: [24h], aggregates: [sum(amount)], where: approved }\`.
-
-| Aggregate | Answer | Without data |
-| --- | --- | --- |
-| \`count\` | events in the window | 0 |
-| \`sum(field)\` | sum, in major units | 0 |
-| \`mean(field)\`, \`min(field)\`, \`max(field)\`, \`stddev(field)\` | of the values; stddev is the population's | 0, \`absent\` |
-| \`ratio(filter)\` | share of the events that pass the filter; a flag field is a filter | 0, \`absent\` |
-| \`time-since-last\` | seconds since the entity's last event before this one | the window's width, \`absent\` |
-| \`is-new(field)\` | 1 when the entity has not had this value within the window before | 0, \`absent\`, when the event has no value |
-
-\`{ event: [...] }\` are features of the event alone: a number field, \`is-weekend\` and \`is-night\` (UTC, 00:00 to 06:59).
+[features.md](features.md) says what every aggregate means, how features are named and which events count.
 
 ## Expressions
 

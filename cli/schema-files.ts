@@ -1,9 +1,11 @@
 import { jobConfig } from '../consumers/config.ts';
 import { deadLetterHeaders, deadLetterLine } from '../consumers/dead-letter-schema.ts';
+import { catalogue } from '../features/aggregates/catalogue.ts';
 import { editorSchema } from '../runtime/config/reference.ts';
 import { riskEvent } from '../scoring/risk-event.ts';
 import { asyncApi, cloudEvent, publishedSchema } from '../scoring/schemas.ts';
 import { configurationPage } from './configuration-page.ts';
+import { featuresPage } from './features-page.ts';
 
 /** The generated documents, by path below the project's root. */
 export function schemaFiles(): Readonly<Record<string, string>> {
@@ -18,5 +20,9 @@ export function schemaFiles(): Readonly<Record<string, string>> {
     }),
   };
   const schemas = Object.entries(documents).map(([path, document]) => [path, `${JSON.stringify(document, null, 2)}\n`]);
-  return { ...Object.fromEntries(schemas), 'docs/configuration.md': configurationPage(jobConfig) };
+  return {
+    ...Object.fromEntries(schemas),
+    'docs/configuration.md': configurationPage(jobConfig),
+    'docs/features.md': featuresPage(catalogue),
+  };
 }

@@ -3,10 +3,15 @@ import { Command } from 'commander';
 import { systemClock } from '../runtime/clock.ts';
 import { WeirError } from '../runtime/errors.ts';
 import { stopSignal } from '../runtime/stop-signal.ts';
+import {
+  type EventStream,
+  type EventStreamOptions,
+  type SimulatedEvent,
+  simulateEvents,
+} from '../simulator/event-stream.ts';
 import { writeLines } from '../simulator/file-output.ts';
 import { type KafkaKey, type KafkaOutputOptions, sendToKafka } from '../simulator/kafka-output.ts';
-import { customersForRate, defaultStart, type SimulationOptions, simulateTransactions } from '../simulator/stream.ts';
-import { csvHeader, csvLine, jsonLine, type SimulatedTransaction } from '../simulator/transaction.ts';
+import { customersForRate, defaultStart } from '../simulator/stream.ts';
 import { wholeNumber } from './whole-number.ts';
 
 interface Flags {
@@ -23,6 +28,8 @@ interface Flags {
   partitions?: string;
   key?: string;
   eventTime?: string;
+  labels?: boolean;
+  late?: string;
 }
 
 const defaultEvents = 50_000;
@@ -33,10 +40,11 @@ Examples:
   $ weir simulate --events 50000 --seed 7 --out transactions.jsonl
   $ weir simulate --events 10000000 --format csv --out transactions.csv.gz
   $ weir simulate --seed 7 | head -3
+  $ weir simulate --events 50000 --customers 300 --labels --late 0.02 --out labelled.jsonl
   $ weir simulate --kafka localhost:9092 --topic transactions --partitions 4 --rate 200   (until Ctrl-C)
 
 The same seed and options give the same stream, byte for byte. A shopper makes about two transactions a day: without
---customers their number follows from --events, or from --rate when events are sent live.`;
+--customers their number follows from --events, or from --rate when events are sent live. Labels come on top of --events.`;
 
 /** `weir simulate`: labelled card transactions to a file, to standard output or into Kafka. */
 export function simulateCommand(): Command {
@@ -47,6 +55,8 @@ export function simulateCommand(): Command {
     .option('--start <time>', `event time of the beginning, ISO 8601 (default ${new Date(defaultStart).toISOString()})`)
     .option('--customers <n>', 'shoppers')
     .option('--terminals <n>', 'terminals (default: a quarter of the shoppers)')
+    .option('--labels', 'add refunds, chargebacks and fraud reports, days to weeks later, and e-mail and location')
+    .option('--late <share>', 'share of events that arrive minutes to hours late, e.g. 0.02 (default 0)')
     .option('--format <name>', 'jsonl or csv (default: by the ending of --out, else jsonl)')
     .option('--out <file>', 'file to write, compressed if it ends in .gz; - is standard output (default)')
     .option('--kafka <brokers>', 'send to these brokers (host:port,…) instead')
@@ -71,27 +81,29 @@ async function simulateToFile(flags: Flags, signal: AbortSignal): Promise<void> 
   const out = flags.out ?? '-';
   const format = choice(flags, 'format', ['jsonl', 'csv']) ?? (/\.csv(\.gz)?$/.test(out) ? 'csv' : 'jsonl');
   const simulation = simulationOptions(flags, defaultEvents);
-  const told = { events: 0, frauds: 0, last: simulation.start ?? defaultStart };
+  const told = { transactions: 0, frauds: 0, labels: 0, last: simulation.start ?? defaultStart };
   announce(simulation);
-  await writeLines(formatted(simulateTransactions(simulation), format, told, signal), out);
-  const share = ((100 * told.frauds) / Math.max(1, told.events)).toFixed(2);
+  await writeLines(formatted(simulateEvents(simulation), format, told, signal), out);
+  const share = ((100 * told.frauds) / Math.max(1, told.transactions)).toFixed(2);
+  const labels = simulation.labels ? ` and ${told.labels} labels` : '';
   const where = out === '-' ? 'standard output' : out;
-  note(`${told.events} transactions through ${new Date(told.last).toISOString()}, ${share} % fraud, to ${where}`);
+  const until = new Date(told.last).toISOString();
+  note(`${told.transactions} transactions${labels} through ${until}, ${share} % fraud, to ${where}`);
 }
 
-function* formatted(
-  transactions: Iterable<SimulatedTransaction>,
+function* formatted<T extends SimulatedEvent>(
+  stream: EventStream<T>,
   format: 'jsonl' | 'csv',
-  told: { events: number; frauds: number; last: number },
+  told: { transactions: number; frauds: number; labels: number; last: number },
   signal: AbortSignal,
 ): Generator<string> {
-  if (format === 'csv') yield csvHeader;
-  const toLine = format === 'csv' ? csvLine : jsonLine;
-  for (const transaction of transactions) {
-    told.events++;
-    told.last = transaction.ts;
-    if (transaction.fraud) told.frauds++;
-    yield toLine(transaction);
+  if (format === 'csv') yield stream.csvHeader;
+  for (const event of stream.events) {
+    if (event.type === 'authorization') told.transactions++;
+    else told.labels++;
+    if (event.fraud) told.frauds++;
+    told.last = Math.max(told.last, event.ts);
+    yield format === 'csv' ? stream.csvLine(event) : stream.jsonLine(event);
     if (signal.aborted) return;
   }
 }
@@ -104,9 +116,10 @@ async function simulateToKafka(flags: Flags, brokers: string, signal: AbortSigna
   const isLive = output.eventTime === 'live';
   const customers = simulation.customers ?? (isLive ? customersForRate(output.perSecond) : undefined);
   announce(simulation);
-  const { events, seconds } = await sendToKafka(simulateTransactions({ ...simulation, customers }), output);
+  if (isLive && simulation.lateShare > 0) throw new WeirError('CONFIG', '--late does not go with live event times');
+  const { events, seconds } = await sendToKafka(simulateEvents({ ...simulation, customers }), output);
   const rate = seconds > 0 ? Math.round(events / seconds) : 0;
-  note(`${events} transactions to ${output.topic} in ${seconds.toFixed(1)} s, ${rate} per second`);
+  note(`${events} events to ${output.topic} in ${seconds.toFixed(1)} s, ${rate} per second`);
 }
 
 function kafkaOptions(flags: Flags, brokers: string, signal: AbortSignal): KafkaOutputOptions {
@@ -132,14 +145,23 @@ function kafkaOptions(flags: Flags, brokers: string, signal: AbortSignal): Kafka
   };
 }
 
-function simulationOptions(flags: Flags, events: number): SimulationOptions {
+function simulationOptions(flags: Flags, events: number): EventStreamOptions {
   return {
     seed: whole(flags, 'seed', 0, largestSeed) ?? randomInt(largestSeed + 1),
     events: whole(flags, 'events', 0, Number.MAX_SAFE_INTEGER) ?? events,
     customers: whole(flags, 'customers', 10, 5_000_000),
     terminals: whole(flags, 'terminals', 10, 1_000_000),
     start: startTime(flags.start),
+    labels: flags.labels === true,
+    lateShare: shareOf(flags.late),
   };
+}
+
+function shareOf(text: string | undefined): number {
+  if (text === undefined) return 0;
+  const share = text.trim() === '' ? Number.NaN : Number(text);
+  if (!(share >= 0 && share <= 1)) throw new WeirError('CONFIG', `--late wants a share from 0 to 1, not "${text}"`);
+  return share;
 }
 
 function startTime(text: string | undefined): number | undefined {
@@ -150,13 +172,17 @@ function startTime(text: string | undefined): number | undefined {
   return time;
 }
 
-function whole(flags: Flags, flag: keyof Flags, low: number, high: number): number | undefined {
+function whole(flags: Flags, flag: Exclude<keyof Flags, 'labels'>, low: number, high: number): number | undefined {
   const text = flags[flag];
   if (text === undefined) return undefined;
   return wholeNumber(flagName(flag), text, low, high);
 }
 
-function choice<T extends string>(flags: Flags, flag: keyof Flags, allowed: readonly T[]): T | undefined {
+function choice<T extends string>(
+  flags: Flags,
+  flag: Exclude<keyof Flags, 'labels'>,
+  allowed: readonly T[],
+): T | undefined {
   const text = flags[flag];
   if (text === undefined || allowed.includes(text as T)) return text as T | undefined;
   throw new WeirError('CONFIG', `${flagName(flag)} wants ${allowed.join(' or ')}, not "${text}"`);
@@ -164,7 +190,7 @@ function choice<T extends string>(flags: Flags, flag: keyof Flags, allowed: read
 
 const flagName = (flag: keyof Flags): string => `--${flag.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 
-const announce = ({ seed }: SimulationOptions): void => note(`seed ${seed}`);
+const announce = ({ seed }: EventStreamOptions): void => note(`seed ${seed}`);
 
 const note = (text: string): void => {
   process.stderr.write(`simulate: ${text}\n`);

@@ -25,7 +25,7 @@ export function summaryJson(summary: JobSummary, config: JobConfig): string {
 
 /** The summary for a person. */
 export function summaryText(summary: JobSummary, config: JobConfig): string {
-  const { published, deadLetters, latencyMs, late } = summary;
+  const { published, deadLetters, latencyMs, late, repeats } = summary;
   const ms = (value: number) => `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
   const lines = [
     `${count(published)} transactions scored in ${summary.seconds.toFixed(1)} s, ${count(Math.round(rate(summary)))} a second`,
@@ -42,6 +42,7 @@ export function summaryText(summary: JobSummary, config: JobConfig): string {
     const where = config.sink.file ? shown(config.sink.file.dead_letters) : config.sink.kafka!.dead_letters;
     lines.push(row('dead letters', `${count(deadLetters)}, each with its reason, in ${where}`));
   }
+  if (repeats > 0) lines.push(row('repeated', `${count(repeats)} events repeat an earlier one and were left out`));
   if (late > 0) lines.push(row('late', `${count(late)} events were too old to be applied to the state`));
   return `${lines.join('\n')}\n`;
 }

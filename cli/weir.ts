@@ -25,7 +25,8 @@ for (const command of [
   featuresCommand(),
   inspectCommand(),
 ]) {
-  program.addCommand(command.copyInheritedSettings(program));
+  program.addCommand(command);
+  inherit(command, program);
 }
 
 try {
@@ -47,6 +48,11 @@ if (process.stdout.writableLength > 0) {
   await new Promise((resolve) => process.stdout.once('error', resolve).write('', resolve));
 }
 process.exit();
+
+function inherit(command: Command, parent: Command): void {
+  command.copyInheritedSettings(parent);
+  for (const child of command.commands) inherit(child, command);
+}
 
 /** From package.json, which lies one folder up in the sources and two in the published package. */
 function version(): string {

@@ -72,8 +72,12 @@ export function openStoreReader({ config, set }: CompiledJob, { clock }: Surroun
 
 /** How long each entity type's state is of use after its last event, milliseconds. */
 function retentionOf(set: FeatureSet): (type: string) => number {
-  const byType = new Map(set.entities.map(({ type, ...plan }) => [type, lifetimeMs(plan)]));
+  const byType = new Map(plansOf(set).map(({ type, ...plan }) => [type, lifetimeMs(plan)]));
   return (type) => byType.get(type)!;
+}
+
+function plansOf({ entities, repeats }: FeatureSet): readonly EntityPlan[] {
+  return repeats === undefined ? entities : [...entities, repeats];
 }
 
 function lifetimeMs({ retentionMs, idleMs }: Pick<EntityPlan, 'retentionMs' | 'idleMs'>): number {

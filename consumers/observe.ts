@@ -52,7 +52,7 @@ export function observePartition({ clock, log, metrics, of, onBatch }: ObserveOp
       metrics.stage('flush', seconds);
       of.fenceLag(Math.max(0, position - fence));
     },
-    published({ raw, decoded, scored, late }) {
+    published({ raw, decoded, applied: { late, repeats }, scored }) {
       const { batch, deadLetters } = decoded;
       position = raw.next;
       const latencyMs = clock.monotonic() - readAt;
@@ -60,6 +60,7 @@ export function observePartition({ clock, log, metrics, of, onBatch }: ObserveOp
       of.published(batch.count);
       metrics.batch(batch.count, latencyMs / 1000);
       metrics.late(late);
+      metrics.repeated(repeats);
       decisionCounts.fill(0);
       for (let row = 0; row < batch.count; row++) decisionCounts[scored.decisions[row]]++;
       metrics.decided(decisionNames, decisionCounts);
@@ -72,6 +73,7 @@ export function observePartition({ clock, log, metrics, of, onBatch }: ObserveOp
         records: raw.values.length,
         deadLetters: deadLetters.length,
         late,
+        repeats,
         probabilities: scored.probabilities,
         decisions: scored.decisions,
         events: scored.events,

@@ -1,10 +1,11 @@
-import type { FeatureEngine } from '../features/engine.ts';
+import type { Applied, FeatureEngine } from '../features/engine.ts';
 import type { Flusher } from '../features/flusher.ts';
 import { newRows } from '../features/rows.ts';
 import { WeirError } from '../runtime/errors.ts';
 import type { ScoredBatch, Scorer } from '../scoring/scorer.ts';
-import type { Decoder } from './decode/decoder.ts';
+import type { DecodedBatch, Decoder } from './decode/decoder.ts';
 import { type Output, type OutputEvent, type Ownership, partitionName, type RawBatch } from './ports.ts';
+import { publishedRows } from './published-rows.ts';
 
 /** What one partition's loop is made of. */
 export interface PartitionParts {
@@ -35,9 +36,10 @@ export type Stage = 'read' | 'decode' | 'load' | 'apply' | 'score' | 'publish';
 
 export interface PublishedBatch {
   readonly raw: RawBatch;
-  readonly decoded: ReturnType<Decoder['decode']>;
+  /** The rows that have a risk event. */
+  readonly decoded: DecodedBatch;
+  readonly applied: Applied;
   readonly scored: ScoredBatch;
-  readonly late: number;
 }
 
 /**
@@ -125,11 +127,13 @@ async function processBatch(parts: PartitionParts, raw: RawBatch): Promise<void>
   const decoded = observer.stage('decode', () => decoder.decode(raw, ownership));
   const loaded = await observer.stage('load', () => engine.load(decoded.batch));
   flusher.applying();
-  const late = observer.stage('apply', () => engine.apply(decoded.batch, loaded, partitionName(ownership), rows));
-  const scored = await observer.stage('score', () => scorer.decide(decoded.batch, rows, ownership));
+  const applied = observer.stage('apply', () => engine.apply(decoded.batch, loaded, partitionName(ownership), rows));
+  const published = publishedRows(decoded, rows, applied);
+  const { batch, keys, deadLetters } = published.decoded;
+  const scored = await observer.stage('score', () => scorer.decide(batch, published.rows, ownership));
   const events: OutputEvent[] = scored.events.map((event, row) => ({
     ...event,
-    key: event.key === undefined ? decoded.keys[row] : event.key,
+    key: event.key === undefined ? keys[row] : event.key,
   }));
   if (ownership.revoked.aborted) {
     throw new WeirError(
@@ -137,6 +141,6 @@ async function processBatch(parts: PartitionParts, raw: RawBatch): Promise<void>
       `partition ${partitionName(ownership)} was given to another process while a batch was under way`,
     );
   }
-  await observer.stage('publish', () => output.publish({ events, deadLetters: decoded.deadLetters }, raw.next));
-  observer.published({ raw, decoded, scored, late });
+  await observer.stage('publish', () => output.publish({ events, deadLetters }, raw.next));
+  observer.published({ raw, decoded: published.decoded, applied, scored });
 }

@@ -19,6 +19,8 @@ export interface JobSummary {
   readonly riskiest: readonly RiskyTransaction[];
   /** Events too late to be applied to the state. */
   readonly late: number;
+  /** Events that repeat an earlier one: left out. */
+  readonly repeats: number;
 }
 
 export interface RiskyTransaction {
@@ -35,6 +37,7 @@ export interface SummarizedBatch {
   readonly records: number;
   readonly deadLetters: number;
   readonly late: number;
+  readonly repeats: number;
   readonly probabilities: Float32Array;
   readonly decisions: Uint8Array;
   readonly events: readonly { readonly data: Buffer }[];
@@ -57,7 +60,7 @@ export function createSummary(decisionNames: readonly string[], labelField: numb
   const latencies = createHistogram({ lowest: 1, highest: 600_000_000, figures: 3 });
   const decisions = new Array<number>(decisionNames.length).fill(0);
   const riskiest: RiskyTransaction[] = [];
-  let [events, published, deadLetters, late] = [0, 0, 0, 0];
+  let [events, published, deadLetters, late, repeats] = [0, 0, 0, 0, 0];
   let [truePositives, falsePositives, falseNegatives] = [0, 0, 0];
 
   /** The highest probability; among equals (without a model, all) the severest decision. */
@@ -86,6 +89,7 @@ export function createSummary(decisionNames: readonly string[], labelField: numb
       events += of.records;
       deadLetters += of.deadLetters;
       late += of.late;
+      repeats += of.repeats;
       published += batch.count;
       const latencyUs = Math.max(1, Math.round(of.latencyMs * 1000));
       const labels = labelField < 0 ? undefined : batch.numbers[labelField];
@@ -112,6 +116,7 @@ export function createSummary(decisionNames: readonly string[], labelField: numb
         alerts: labelField < 0 ? undefined : { truePositives, falsePositives, falseNegatives },
         riskiest,
         late,
+        repeats,
       };
     },
   };

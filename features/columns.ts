@@ -31,6 +31,8 @@ export interface TransactionBatch {
    * a UTF-8 of its own; those of several parts are joined by "|".
    */
   readonly entityIds: string[][];
+  /** Whose repetitions are to be recognised together: what the source is keyed by. Empty where repetitions are not looked for. */
+  readonly sources: string[];
 }
 
 export type FieldType = 'money' | 'number' | 'flag' | 'text';
@@ -41,10 +43,14 @@ export interface FieldLayout {
   /** Decimal digits behind the point that the stored integer keeps: value = stored / 10^scale. 0 for flag and text. */
   readonly scale: number;
   readonly optional: boolean;
+  /** What a text is made of the record's by, e.g. "email"; absent: it is the record's own. */
+  readonly made?: string;
 }
 
 export interface EntityLayout {
   readonly name: string;
+  /** What the id is made of the record's ids by, e.g. "ip/24" or "id, id" of two parts; absent: it is the record's own. */
+  readonly made?: string;
   /** So many of the newest events are kept one by one at least; absent: 4096. */
   readonly exactEvents?: number;
   /** Totals without end begin anew after so long without an event; absent: 400 days. Milliseconds. */
@@ -57,4 +63,6 @@ export interface EventLayout {
   readonly entities: readonly EntityLayout[];
   /** Kinds that events may be of, as far as the config says. */
   readonly kinds?: readonly string[];
+  /** How repetitions are recognised; absent: they are not. */
+  readonly deduplication?: { readonly windowMs: number; readonly idsPerKey: number };
 }

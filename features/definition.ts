@@ -6,11 +6,13 @@ import type { Aggregate } from './aggregates/aggregate.ts';
 import { type ParsedAggregate, parseAggregate } from './aggregates/parse.ts';
 import type { EventLayout } from './columns.ts';
 import type { FeatureGroupConfig, FeaturesConfig, FiltersConfig } from './config.ts';
+import type { FeatureSource } from './describe.ts';
 import { parseDuration } from './duration.ts';
 import { entityBytes } from './footprint.ts';
 import { type DerivedFeature, type EntityPlan, type EventFeature, type FeatureSet, idField } from './plan.ts';
 import { createPlanBuilder, maxPredicates, type PlanBuilder, type Window } from './plan-builder.ts';
 import { createPredicates, type Predicates } from './predicates.ts';
+import { createRepeatPlan } from './repeats.ts';
 
 /** What is wrong with a definition, and where in the config. */
 export interface DefinitionFault {
@@ -47,6 +49,7 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
   const faults: DefinitionFault[] = [];
   const names: string[] = [];
   const definitions: string[] = [];
+  const sources: FeatureSource[] = [];
   const eventFeatures: EventFeature[] = [];
   const builders = new Map<string, PlanBuilder>();
   const fault = (path: Path, message: string) => {
@@ -56,9 +59,10 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
   /** Expressions wait until all other features have their names. */
   const expressions: { column: number; source: string; path: Path }[] = [];
 
-  const column = (path: Path, name: string, definition: string): number => {
+  const column = (path: Path, name: string, definition: string, source: FeatureSource): number => {
     if (names.includes(name)) fault(path, `the feature ${name} is defined twice`);
     definitions.push(definition);
+    sources.push(source);
     return names.push(name) - 1;
   };
 
@@ -69,8 +73,9 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
     const numbers = layout.fields.filter(({ type }) => type !== 'text').map(({ name }) => name);
     for (const [index, name] of (group.event ?? []).entries()) {
       const at = [...path, 'event', index];
+      const source: FeatureSource = { from: 'event', what: name };
       if (name === 'is-weekend' || name === 'is-night') {
-        eventFeatures.push({ column: column(at, name, `event ${name}, UTC`), source: name });
+        eventFeatures.push({ column: column(at, name, `event ${name}, UTC`, source), source: name });
         continue;
       }
       const field = layout.fields.findIndex((known) => known.name === name);
@@ -80,7 +85,12 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
       }
       const { scale } = layout.fields[field];
       const definition = `event ${name} with ${scale} decimals`;
-      eventFeatures.push({ column: column(at, name, definition), source: 'field', field, divisor: 10 ** scale });
+      eventFeatures.push({
+        column: column(at, name, definition, source),
+        source: 'field',
+        field,
+        divisor: 10 ** scale,
+      });
     }
   }
 
@@ -90,7 +100,8 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
     }
     if (group.name === undefined) return fault(path, 'an expression needs a `name` for its feature');
     const source = group.expression!.trim();
-    expressions.push({ column: column([...path, 'name'], group.name, ''), source, path: [...path, 'expression'] });
+    const at = column([...path, 'name'], group.name, '', { from: 'expression', expression: source });
+    expressions.push({ column: at, source, path: [...path, 'expression'] });
   }
 
   function windowsOf(group: FeatureGroupConfig, path: Path) {
@@ -152,7 +163,9 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
     if (faults.length > before) return;
     const excludesCurrent = aggregate.excludesCurrent === true;
     const span = builder.span({ ...window, excludeCurrent: window.excludeCurrent || excludesCurrent });
-    const index = column(at, nameOf(group, parsed, width, window), definitionOf(group, parsed, window, terms.texts));
+    const source: FeatureSource = { from: 'entity', group, aggregate, arguments: parsed.texts, width };
+    const definition = definitionOf(group, parsed, window, terms.texts);
+    const index = column(at, nameOf(group, parsed, width, window), definition, source);
     const planned = aggregate.plan({
       builder,
       span,
@@ -183,18 +196,18 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
   /** Everything that the value depends on: equal text, equal value. */
   function definitionOf(
     group: FeatureGroupConfig,
-    { aggregate, fields, texts, windows }: ParsedAggregate,
+    { aggregate, fields, windows }: ParsedAggregate,
     { widthMs, delayMs }: Window,
     { counted, filters }: Terms['texts'],
   ): string {
-    const subjects = texts.map((text, k) => {
-      if (fields[k] >= 0) return ` of ${text} with ${layout.fields[fields[k]].scale} decimals`;
+    const subjects = fields.map((field, k) => {
+      if (field >= 0) return ` of ${words(layout.fields[field])} with ${layout.fields[field].scale} decimals`;
       return windows[k] > 0 ? ` against ${windows[k]} ms` : ` of ${filters[k]}`;
     });
     const within = Number.isFinite(widthMs) ? `within ${widthMs} ms` : 'within all time';
     return (
-      `${aggregate.name}${subjects.join('')} over ${counted} of the ${group.entity} ${within}` +
-      ` ending ${delayMs} ms before the event, current event ${group.current}d`
+      `${aggregate.name}${subjects.join('')} over ${counted} of the ${words(layout.entities.find(({ name }) => name === group.entity)!)} ${within}` +
+      ` ending ${delayMs} ms before the event, current event ${group.current ?? 'include'}d`
     );
   }
 
@@ -249,17 +262,21 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
       const derived = derivedFeatures();
       if (faults.length > 0) return { set: undefined, faults };
       const retained = entities.map((plan) => retainedBy(plan, predicates, layout));
+      const repeats =
+        layout.deduplication === undefined ? undefined : createRepeatPlan(layout.deduplication, allowedLatenessMs);
       const set: FeatureSet = {
         names,
         definitions,
+        sources,
         hash: sha256(names.map((name, index) => `${name} ${definitions[index]}`).join('\n')),
         layout,
-        recipe: sha256(JSON.stringify(retained)).slice(0, 12),
+        recipe: sha256(JSON.stringify([retained, layout.deduplication ?? null])).slice(0, 12),
         eventFeatures,
         predicates: predicates.list,
         hashedFields: [...new Set(entities.flatMap((plan) => plan.hashes.filter((field) => field !== idField)))],
-        hashesIds: entities.some((plan) => plan.hashes.includes(idField)),
+        hashesIds: repeats !== undefined || entities.some((plan) => plan.hashes.includes(idField)),
         entities,
+        repeats,
         derived,
         horizonMs: Math.max(0, ...entities.map((plan) => plan.horizonMs)),
       };
@@ -314,6 +331,11 @@ function termsOf(
   };
 }
 
+/** A name, and what its values are made of the record's by: other values, other features. */
+function words({ name, made }: { readonly name: string; readonly made?: string }): string {
+  return made === undefined ? name : `${name} (${made})`;
+}
+
 /** Optional number fields: only events that have them count. */
 function presentFields({ arguments: types }: Aggregate, fields: readonly number[], predicates: Predicates): number[] {
   return fields.filter((field, k) => field >= 0 && types[k] !== 'text' && predicates.isOptionalNumber(field));
@@ -325,9 +347,9 @@ function retainedBy(plan: EntityPlan, predicates: Predicates, layout: EventLayou
   const numbers = plan.numbers.map(({ field: index, longitude }) =>
     longitude < 0 ? `${field(index)}/${layout.fields[index].scale}` : `place ${field(index)} ${field(longitude)}`,
   );
-  const hashes = plan.hashes.map((index) => (index === idField ? 'transaction id' : field(index)));
+  const hashes = plan.hashes.map((index) => (index === idField ? 'transaction id' : words(layout.fields[index])));
   const masks = plan.predicates.map((index) => predicates.list[index].text);
-  const always = [plan.type, plan.retentionMs, masks, numbers, hashes];
+  const always = [words(layout.entities[plan.entity]), plan.retentionMs, masks, numbers, hashes];
   // Totals without end are only as good as what was added up from the beginning.
   if (!Number.isFinite(plan.idleMs)) return [...always, plan.exactEvents];
   return [...always, plan.exactEvents, plan.idleMs, plan.cumulatives, plan.summaries];

@@ -6,6 +6,7 @@ import { createEvaluator, type Moment } from './evaluate.ts';
 import { packPlace } from './geography.ts';
 import { textHash } from './hash.ts';
 import { type EntityPlan, type FeatureSet, idField, type NumberFact } from './plan.ts';
+import { forgetOldest, isRepeat } from './repeats.ts';
 import { type FeatureRows, featureStates } from './rows.ts';
 import type { StateStore, SubStateChange } from './store.ts';
 import { applyLabel, type Insertion, insertEvent, type SubState } from './sub-state.ts';
@@ -29,17 +30,23 @@ export interface FeatureEngine {
   lose(partition: string): void;
   /** Brings the batch's entities into memory. The answer goes to apply() or replay(), once. */
   load(batch: TransactionBatch): Promise<Loaded>;
-  /**
-   * Applies event by event, each before its own features are evaluated, and writes the features to `out`.
-   * @returns how many events were too late to be applied.
-   */
-  apply(batch: TransactionBatch, loaded: Loaded, partition: string, out: FeatureRows): number;
+  /** Applies event by event, each before its own features are evaluated, and writes the features to `out`. */
+  apply(batch: TransactionBatch, loaded: Loaded, partition: string, out: FeatureRows): Applied;
   /** Applies without evaluating, for recovery; sub-states that reach beyond an event leave it out. */
   replay(batch: TransactionBatch, loaded: Loaded, partition: string): void;
   /** The partition's sub-states changed since the last call, encoded; call it only when all that is applied is published. */
   takeChanges(partition: string): TakenChanges;
   /** Entities in memory. */
   entities(): number;
+}
+
+export interface Applied {
+  /** How many events were too late to be applied. */
+  readonly late: number;
+  /** How many events repeat an earlier one: they are not applied. */
+  readonly repeats: number;
+  /** 1 for the rows that repeat an earlier one; valid until the next call. */
+  readonly isRepeat: Uint8Array;
 }
 
 export interface TakenChanges {
@@ -56,8 +63,10 @@ interface Change {
 
 export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngine {
   const { set, store, clock } = options;
-  const plans = set.entities;
-  const evaluators = plans.map(createEvaluator);
+  const { repeats } = set;
+  const plans = repeats === undefined ? set.entities : [...set.entities, repeats];
+  const featurePlans = set.entities.length;
+  const evaluators = set.entities.map(createEvaluator);
   const cache = createEntityCache({
     store,
     clock,
@@ -68,11 +77,14 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   const changed = new Map<string, Change[]>();
   const columns = createBatchColumns(set);
   const facts = plans.map((plan) => new Float64Array(1 + plan.numbers.length + plan.hashes.length));
+  let isRepeatRow = new Uint8Array(0);
   let row = 0;
   const moment: Moment = { time: 0, own: undefined, insertion: 'kept', isStale: false, facts: new Float64Array(0) };
 
+  /** The ids of a source key are nobody else's business; nor is the entity that the source is keyed by. */
   function share(partitions: number): void {
-    for (const plan of plans) cache.setShared(plan.type, changed.size < partitions && plan.type !== options.keyEntity);
+    for (const plan of plans)
+      cache.setShared(plan.type, changed.size < partitions && plan.type !== options.keyEntity && plan !== repeats);
   }
 
   function fillFacts(k: number, batch: TransactionBatch): Float64Array {
@@ -113,6 +125,21 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     return insertion;
   }
 
+  /** Judges whether the event repeats an earlier one of the log, and remembers its id if not. */
+  function repeatsEarlier(batch: TransactionBatch, loaded: Loaded, partition: string, changes: Change[]): boolean {
+    if (repeats === undefined) return false;
+    const entity = loaded.entities[featurePlans][row]!;
+    const state = cache.ownSubState(entity, repeats, partition);
+    const offset = batch.offsets[row];
+    if (isRepeat(state, repeats, batch.times[row], offset, columns.ids[row])) return true;
+    const own = facts[featurePlans];
+    own[1] = offset;
+    own[2] = columns.ids[row];
+    update(featurePlans, entity, state, batch, changes);
+    forgetOldest(state, repeats);
+    return false;
+  }
+
   return {
     gain(partition, partitions) {
       cache.own(partition);
@@ -128,20 +155,27 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     load: (batch) =>
       cache.load(
         plans,
-        plans.map((plan) => batch.entityIds[plan.entity]),
+        plans.map((plan) => (plan === repeats ? batch.sources : batch.entityIds[plan.entity])),
         batch.count,
       ),
     apply(batch, loaded, partition, out) {
       columns.fill(batch);
       resize(out, batch.count);
       const changes = changed.get(partition)!;
+      if (isRepeatRow.length < batch.count) isRepeatRow = new Uint8Array(batch.count * 2);
       let late = 0;
+      let repeated = 0;
       for (row = 0; row < batch.count; row++) {
+        isRepeatRow[row] = repeatsEarlier(batch, loaded, partition, changes) ? 1 : 0;
+        if (isRepeatRow[row] === 1) {
+          repeated++;
+          continue;
+        }
         const base = row * out.width;
         eventFeatures(set, batch, row, out, base);
         moment.time = batch.times[row];
         let isLate = false;
-        for (let k = 0; k < plans.length; k++) {
+        for (let k = 0; k < featurePlans; k++) {
           const entity = loaded.entities[k][row];
           if (!entity) {
             evaluators[k].evaluateNone(out, base);
@@ -159,13 +193,14 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
         if (isLate) late++;
       }
       loaded.release();
-      return late;
+      return { late, repeats: repeated, isRepeat: isRepeatRow };
     },
     replay(batch, loaded, partition) {
       columns.fill(batch);
       const changes = changed.get(partition)!;
       for (row = 0; row < batch.count; row++) {
-        for (let k = 0; k < plans.length; k++) {
+        if (repeatsEarlier(batch, loaded, partition, changes)) continue;
+        for (let k = 0; k < featurePlans; k++) {
           const entity = loaded.entities[k][row];
           if (!entity) continue;
           fillFacts(k, batch);

@@ -6,6 +6,15 @@ export function eventBytes(plan: EntityPlan): number {
   return 5 + plan.predicates.length / 8 + plan.numbers.length * 8 + plan.hashes.length * 6;
 }
 
+/**
+ * Bytes that a retained event commonly takes in the store: events hours apart (4 bytes), values of some thousand or ten thousand of the
+ * smallest units (3 bytes), places 8 bytes.
+ */
+export function commonEventBytes(plan: EntityPlan): number {
+  const numbers = plan.numbers.reduce((bytes, { longitude }) => bytes + (longitude < 0 ? 3 : 8), 0);
+  return 4 + plan.predicates.length / 8 + numbers + plan.hashes.length * 6;
+}
+
 /** Bytes that an entity takes in the store of one partition, at most. */
 export function entityBytes(plan: EntityPlan): number {
   const exact = plan.exactEvents * 1.125 * eventBytes(plan);

@@ -41,7 +41,7 @@ export interface PlanBuilder {
   sum(span: number, field: number, bit: number): number;
   /** Index of the high limb's reading; the low limb's is the next one. */
   square(span: number, field: number, bit: number): number;
-  /** Sum of the cosines of the times of day; the sines' is the next reading. Units of 2^-20. */
+  /** Sum of the cosines of the times of day; the sines' is the next reading. Units of 2^-26. */
   circle(span: number, bit: number): number;
   /** Slot of the walk's answer. @param streakBit of kind streak: what goes on with it. */
   walk(span: number, kind: WalkKind, fact: Fact, bit: number, streakBit?: number): number;

@@ -1,6 +1,8 @@
 import type { Compute } from './aggregates/aggregate.ts';
 import type { EventLayout } from './columns.ts';
+import type { FeatureSource } from './describe.ts';
 import type { Predicate } from './predicate.ts';
+import type { RepeatPlan } from './repeats.ts';
 import type { FeatureIdentity } from './rows.ts';
 
 /**
@@ -8,6 +10,8 @@ import type { FeatureIdentity } from './rows.ts';
  * feature is read from them. evaluate.ts interprets it.
  */
 export interface FeatureSet extends FeatureIdentity {
+  /** Where each feature comes from, in column order. */
+  readonly sources: readonly FeatureSource[];
   readonly layout: EventLayout;
   /** Names the retained state (12 hex of a sha256): states of different recipes are never mixed. */
   readonly recipe: string;
@@ -20,6 +24,8 @@ export interface FeatureSet extends FeatureIdentity {
   /** Whether some entity retains hashes of the transaction ids. */
   readonly hashesIds: boolean;
   readonly entities: readonly EntityPlan[];
+  /** What is remembered of transaction ids; undefined where repetitions are not looked for. */
+  readonly repeats: RepeatPlan | undefined;
   /** Features over other features, each after those that it reads. */
   readonly derived: readonly DerivedFeature[];
   /** Longest delay + window of any feature, milliseconds; windows without end left out. */

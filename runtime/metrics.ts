@@ -9,6 +9,7 @@ export interface Metrics {
   decided(names: readonly string[], counts: readonly number[]): void;
   deadLetter(reason: string): void;
   late(events: number): void;
+  repeated(events: number): void;
   recovered(events: number): void;
   /** From the broker's timestamp to published. */
   eventToPublished(seconds: number): void;
@@ -57,6 +58,7 @@ export function createMetrics(): Metrics {
   const decisions = counter('weir_decisions_total', 'Transactions by decision', ['decision']);
   const deadLetters = counter('weir_dead_letters_total', 'Records that could not be scored', ['reason']);
   const late = counter('weir_late_events_total', 'Events scored but too old to be applied to the state');
+  const repeated = counter('weir_repeated_events_total', 'Events that repeat an earlier one: counted and left out');
   const recovered = counter('weir_recovered_events_total', 'Events re-applied to the state without publishing');
   const lag = gauge('weir_lag_records', "Records between the position and the log's end", of);
   const fenceLag = gauge('weir_fence_lag_records', 'Records published whose state is not stored yet', of);
@@ -119,6 +121,7 @@ export function createMetrics(): Metrics {
     },
     deadLetter: (reason) => deadLetters.labels(reason).inc(),
     late: (events) => late.inc(events),
+    repeated: (events) => repeated.inc(events),
     recovered: (events) => recovered.inc(events),
     eventToPublished: (seconds) => eventSeconds.observe(seconds),
     ownedPartitions: (change) => owned.inc(change),

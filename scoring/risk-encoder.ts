@@ -104,10 +104,21 @@ export function createRiskEncoder({
     return text;
   }
 
+  /** Most batches have none. */
+  function boundsOf({ bounds, width }: FeatureRows, base: number): string {
+    const named: Record<string, readonly (number | null)[]> = {};
+    for (let column = 0; column < width; column++) {
+      const held = bounds.get(base + column);
+      if (held !== undefined)
+        named[set.names[column]] = held.map((end) => (Math.abs(end) < Number.MAX_VALUE ? end : null));
+    }
+    return Object.keys(named).length === 0 ? '' : `,"feature_bounds":${JSON.stringify(named)}`;
+  }
+
   return (scored) => {
     const { batch, rows, probabilities, verdicts, reasons, entityIds } = scored;
     const scoredAt = `","scored_at":"${formatTime(scored.scoredAt)}"`;
-    const position = `},"source_position":{"stream":${JSON.stringify(scored.stream)},"partition":${scored.partition},"offset":`;
+    const position = `,"source_position":{"stream":${JSON.stringify(scored.stream)},"partition":${scored.partition},"offset":`;
     const times: string[] = new Array(batch.count);
     const texts: string[] = new Array(batch.count);
     for (let row = 0; row < batch.count; row++) {
@@ -118,7 +129,8 @@ export function createRiskEncoder({
         `,"entities":{${entityTexts(entityIds, row)}},"event_time":"${times[row]}${scoredAt}` +
         `${decisionTexts[verdicts.decisions[row]]}${riskScore(probabilities[row])},"probability":${probabilities[row]}` +
         `${reasonTexts(verdicts, reasons.get(row), row)}${versions}${featureTexts(rows, base)}` +
-        `},"feature_state":{${stateOf(rows, base)}${position}${batch.offsets[row]}${tail}`;
+        `},"feature_state":{${stateOf(rows, base)}}${rows.bounds.size === 0 ? '' : boundsOf(rows, base)}` +
+        `${position}${batch.offsets[row]}${tail}`;
     }
     return { times, data: toBuffers(texts) };
   };

@@ -68,6 +68,13 @@ export const riskEvent = z
     feature_state: z
       .record(z.string(), z.enum(notFresh))
       .meta({ description: 'Feature name: what its value is worth, for those that are not exact (fresh)' }),
+    feature_bounds: z
+      .record(z.string(), z.tuple([z.number().nullable(), z.number().nullable()]))
+      .optional()
+      .meta({
+        description:
+          'Feature name: [least, greatest] that its true value can be, null where there is no limit; for those approximate ones that were read from panes. Absent when there are none',
+      }),
     source_position: z
       .strictObject({
         stream: z.string().min(1).meta({ description: 'Topic or file' }),

@@ -2,8 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Kafka, logLevel, type Message, Partitioners, type Producer } from 'kafkajs';
 import type { Clock } from '../runtime/clock.ts';
 import { describeError, WeirError } from '../runtime/errors.ts';
+import type { EventStream, SimulatedEvent } from './event-stream.ts';
 import { eventsDue } from './pacing.ts';
-import { jsonLine, type SimulatedTransaction } from './transaction.ts';
 
 export type KafkaKey = 'card' | 'account' | 'terminal';
 
@@ -31,12 +31,12 @@ const tickMs = 5;
 const recordsPerRequest = 500;
 
 /**
- * Sends the transactions at the given rate, in order per key, until they end or `signal` asks to stop; what was sent
+ * Sends the events at the given rate, in order per key, until they end or `signal` asks to stop; what was sent
  * is then acknowledged by all replicas. One request is under way at a time.
  * @throws WeirError CONFIG for a missing topic, BROKER when Kafka cannot be reached or refuses.
  */
-export async function sendToKafka(
-  transactions: Generator<SimulatedTransaction, void, void>,
+export async function sendToKafka<T extends SimulatedEvent>(
+  stream: Pick<EventStream<T>, 'events' | 'jsonLine'>,
   options: KafkaOutputOptions,
 ): Promise<Sent> {
   const kafka = new Kafka({ clientId: 'weir-simulate', brokers: [...options.brokers], logLevel: logLevel.NOTHING });
@@ -49,14 +49,14 @@ export async function sendToKafka(
   });
   try {
     await asBrokerError(options, () => producer.connect());
-    return await asBrokerError(options, () => sendPaced(transactions, producer, options));
+    return await asBrokerError(options, () => sendPaced(stream, producer, options));
   } finally {
     await producer.disconnect();
   }
 }
 
-async function sendPaced(
-  transactions: Generator<SimulatedTransaction, void, void>,
+async function sendPaced<T extends SimulatedEvent>(
+  stream: Pick<EventStream<T>, 'events' | 'jsonLine'>,
   producer: Producer,
   options: KafkaOutputOptions,
 ): Promise<Sent> {
@@ -72,9 +72,9 @@ async function sendPaced(
     }
     const messages: Message[] = [];
     while (messages.length < due && !isEnded) {
-      const { value, done } = transactions.next();
+      const { value, done } = stream.events.next();
       if (done) isEnded = true;
-      else messages.push(toMessage(value as SimulatedTransaction, options));
+      else messages.push(toMessage(value as T, stream, options));
     }
     if (messages.length > 0) await producer.send({ topic, messages, acks: -1 });
     events += messages.length;
@@ -82,11 +82,15 @@ async function sendPaced(
   return { events, seconds: (clock.monotonic() - start) / 1000 };
 }
 
-function toMessage(transaction: SimulatedTransaction, { key, eventTime, clock }: KafkaOutputOptions): Message {
+function toMessage<T extends SimulatedEvent>(
+  event: T,
+  stream: Pick<EventStream<T>, 'jsonLine'>,
+  { key, eventTime, clock }: KafkaOutputOptions,
+): Message {
   // The record's own time is the time of sending in either mode: a broker deletes or refuses records by it.
   const now = clock.now();
-  if (eventTime === 'live') transaction.ts = now;
-  return { key: transaction[key].id, value: jsonLine(transaction), timestamp: String(now) };
+  if (eventTime === 'live') event.ts = now;
+  return { key: event[key].id, value: stream.jsonLine(event), timestamp: String(now) };
 }
 
 async function ensureTopic(kafka: Kafka, { topic, partitions, brokers }: KafkaOutputOptions): Promise<void> {

@@ -51,7 +51,7 @@ const bins: Readonly<Record<string, readonly string[]>> = {
   IT: ['453997', '525594'],
 };
 const otherBins = ['400123', '424519', '531055', '552433'];
-const emailDomains = [
+export const emailDomains = [
   'gmail.com',
   'gmx.net',
   'web.de',

@@ -32,6 +32,18 @@ export const uniform = (low: number, high: number, random: Random): number => lo
 export const logNormal = (median: number, spread: number, random: Random): number =>
   median * Math.exp(spread * random.normal());
 
+/**
+ * A number in [0, 1) that follows from the text alone (FNV-1a with the finaliser of MurmurHash3): for what is drawn once and holds for
+ * good, and for what must not take from the numbers that others are made of.
+ */
+export function drawnFrom(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return ((hash ^ (hash >>> 16)) >>> 0) / 2 ** 32;
+}
+
 export const oneOf = <T>(values: readonly T[], random: Random): T => values[random.below(values.length)];
 
 /**

@@ -1,7 +1,7 @@
 import { type Random, seededRandom } from '../runtime/random.ts';
 import { day, hourOfDay, nextArrival } from './calendar.ts';
 import { bustOut, createSkimmers, type Episode, takeAccountOver, testCards, useLostCard } from './fraud.ts';
-import { createMarket } from './merchants.ts';
+import { createMarket, type Market } from './merchants.ts';
 import { type Customer, createPopulation, type Population } from './population.ts';
 import { chance, createIds } from './sampling.ts';
 import { createSchedule } from './schedule.ts';
@@ -50,13 +50,41 @@ const terminalsFor = (customers: number): number => Math.max(40, Math.round(cust
  * terminals and not on how many events are taken.
  */
 export function* simulateTransactions(options: SimulationOptions): Generator<SimulatedTransaction, void, void> {
-  const { seed, events, start = defaultStart } = options;
+  for (const { id, planned } of simulatePurchases(options).purchases) yield present(planned, id);
+}
+
+/** A transaction with all that the simulation knows of it; what it refers to changes once the next one is taken. */
+export interface Purchase {
+  readonly id: string;
+  readonly planned: Planned;
+}
+
+/** What `simulateTransactions` presents, and the market it happens in. */
+export function simulatePurchases(options: SimulationOptions): {
+  readonly market: Market;
+  readonly purchases: Generator<Purchase, void, void>;
+} {
+  const { events, seed, start = defaultStart } = options;
   const customers = options.customers ?? customersFor(events);
-  const terminals = options.terminals ?? terminalsFor(customers);
   const random = seededRandom(seed);
   const newId = createIds(seed);
-  const market = createMarket(terminals, newId, random);
+  const market = createMarket(options.terminals ?? terminalsFor(customers), newId, random);
   const population = createPopulation(customers, start, market, newId, random);
+  return { market, purchases: purchasesOf({ seed, events, start, customers, market, population, random }) };
+}
+
+interface Purchases {
+  readonly seed: number;
+  readonly events: number;
+  readonly start: number;
+  readonly customers: number;
+  readonly market: Market;
+  readonly population: Population;
+  readonly random: Random;
+}
+
+function* purchasesOf(of: Purchases): Generator<Purchase, void, void> {
+  const { seed, events, start, customers, market, population, random } = of;
   const planned = createSchedule<Planned>();
   const world: World = { market, population, random, plan: planned.add };
   const skimmers = createSkimmers(world);
@@ -73,7 +101,7 @@ export function* simulateTransactions(options: SimulationOptions): Generator<Sim
       if (chance(turnover, random)) population.replaceOne();
       arrival = nextArrival(arrival, arrivalsPerDay, random);
     }
-    yield present(transaction, `t-${seed}-${String(emitted++).padStart(9, '0')}`);
+    yield { id: `t-${seed}-${String(emitted++).padStart(9, '0')}`, planned: transaction };
     if (transaction.endsCard) replaceCard(transaction, population);
   }
 }
@@ -96,7 +124,8 @@ function replaceCard({ customer, card }: Planned, population: Population): void 
   if (at >= 0) customer.cards[at] = population.issueCard(card.country);
 }
 
-function present(planned: Planned, id: string): SimulatedTransaction {
+/** As a card processor would publish it. */
+export function present(planned: Planned, id: string): SimulatedTransaction {
   const { customer, card, terminal, cents } = planned;
   const ts = Math.floor(planned.time);
   const account = {
@@ -118,7 +147,8 @@ function present(planned: Planned, id: string): SimulatedTransaction {
     : { id, ts, type: 'authorization', card, account, terminal: place, device: planned.device, ...rest };
 }
 
-function decimal(cents: number): string {
+/** 1234 cents as "12.34". */
+export function decimal(cents: number): string {
   const part = cents % 100;
   return `${(cents - part) / 100}.${part < 10 ? '0' : ''}${part}`;
 }

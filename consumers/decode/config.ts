@@ -4,30 +4,10 @@ import { entityFunction, entityFunctionExamples } from './entity-function.ts';
 const name = z
   .string()
   .regex(/^[a-z][a-z0-9_]*$/, 'lower-case letters, digits and _ (it becomes part of feature names)');
+const duration = z.string().regex(/^[1-9]\d{0,8}[smhd]$/, 'a duration such as 30s, 15m, 24h or 7d');
 const path = z
   .string()
   .regex(/^\$(\.[A-Za-z_][\w-]*|\[\d+\]|\['[^']+'\])+$/, "a path such as $.card.id, $.items[0].price or $['a.b']");
-
-const fieldConfig = z.strictObject({
-  path: path.meta({ description: 'Where the value is: `$.a.b`; for CSV `$.column`' }),
-  type: z.enum(['money', 'number', 'flag', 'text']).meta({ description: 'How the value is read' }),
-  scale: z
-    .int()
-    .min(0)
-    .max(8)
-    .default(0)
-    .meta({ description: 'Decimal digits that are kept; the value is stored as an integer of 10^-scale' }),
-  unit: z
-    .enum(['major', 'minor'])
-    .default('major')
-    .meta({ description: 'minor: the input is the stored integer already, e.g. cents' }),
-  optional: z
-    .boolean()
-    .default(false)
-    .meta({ description: 'An event may lack it; absent, null and empty text are all no value' }),
-  min: z.number().optional().meta({ description: 'Least value, in major units; money: 0 unless stated' }),
-  max: z.number().optional().meta({ description: 'Greatest value, in major units; 10000000000 unless stated' }),
-});
 
 const asConfig = z
   .string()
@@ -40,6 +20,37 @@ const asConfig = z
       'What is made of it: `ip/N` or `ip/N/M` the network (N bits, M for IPv6), `email` trimmed and lower case, `email-domain`, `bin` or `bin/8` the first digits of a card number, `lower`',
     pattern: '^(ip/\\d+(/\\d+)?|email(-domain)?|bin(/[68])?|lower)$',
     examples: entityFunctionExamples,
+  });
+
+const fieldConfig = z
+  .strictObject({
+    path: path.meta({ description: 'Where the value is: `$.a.b`; for CSV `$.column`' }),
+    type: z.enum(['money', 'number', 'flag', 'text']).meta({ description: 'How the value is read' }),
+    scale: z
+      .int()
+      .min(0)
+      .max(8)
+      .default(0)
+      .meta({ description: 'Decimal digits that are kept; the value is stored as an integer of 10^-scale' }),
+    unit: z
+      .enum(['major', 'minor'])
+      .default('major')
+      .meta({ description: 'minor: the input is the stored integer already, e.g. cents' }),
+    optional: z
+      .boolean()
+      .default(false)
+      .meta({ description: 'An event may lack it; absent, null and empty text are all no value' }),
+    min: z.number().optional().meta({ description: 'Least value, in major units; money: 0 unless stated' }),
+    max: z.number().optional().meta({ description: 'Greatest value, in major units; 10000000000 unless stated' }),
+    as: asConfig.optional(),
+  })
+  .superRefine(({ type, as }, context) => {
+    if (as === undefined || type === 'text') return;
+    context.addIssue({
+      code: 'custom',
+      path: ['as'],
+      message: `it is for text fields, and this one is of type ${type}`,
+    });
   });
 
 const keyPart = z.union([
@@ -58,6 +69,13 @@ const entityConfig = z
       .boolean()
       .default(false)
       .meta({ description: 'Outputs carry a keyed hash (HMAC-SHA256) of the id instead' }),
+    exact_events: z.int().min(64).max(1_000_000).default(4096).meta({
+      description:
+        'So many of the newest events at least are kept one by one; features that need older ones are approximate, with bounds',
+    }),
+    idle: duration.default('400d').meta({
+      description: 'Windows `all` begin anew after so long without an event',
+    }),
   })
   .superRefine(({ key, as }, context) => {
     if (as === undefined || !Array.isArray(key)) return;
@@ -103,6 +121,24 @@ export const eventConfig = z.strictObject({
   unscored: z.array(z.string()).min(1).optional().meta({
     description: 'Kinds that only change the state: such events have no risk event, e.g. `[refund, chargeback]`',
   }),
+  deduplicate: z
+    .union([
+      z.literal(false),
+      z.strictObject({
+        window: duration.default('24h').meta({ description: 'Event time between a transaction and its repetitions' }),
+        ids_per_key: z
+          .int()
+          .min(1)
+          .max(100_000)
+          .default(4096)
+          .meta({ description: 'Ids remembered per source key; beyond, the oldest are forgotten' }),
+      }),
+    ])
+    .prefault({})
+    .meta({
+      description:
+        'A transaction id that comes again with the same source key is counted and left out; false: every record counts',
+    }),
   fields: z.record(name, fieldConfig).meta({ description: 'Fields that features, filters and rules may use' }),
   entities: z.record(name, entityConfig).meta({ description: 'Whose history is kept: card, account, terminal …' }),
   key: z

@@ -1,4 +1,5 @@
 import type { EventLayout, TransactionBatch } from '../../features/columns.ts';
+import { parseDuration } from '../../features/duration.ts';
 import type { DeadLetter, RawBatch, RecordFormat } from '../ports.ts';
 import type { EventConfig } from './config.ts';
 import { type ColumnReader, columnReaders } from './readers.ts';
@@ -21,13 +22,24 @@ export interface DecodedBatch {
 /** The columns that a mapping gives. */
 export function layoutOf(event: EventConfig): EventLayout {
   return {
-    fields: Object.entries(event.fields).map(([name, { type, scale, optional }]) => ({
+    fields: Object.entries(event.fields).map(([name, { type, scale, optional, as }]) => ({
       name,
       type,
       scale: type === 'money' || type === 'number' ? scale : 0,
       optional,
+      made: as,
     })),
-    entities: Object.keys(event.entities).map((name) => ({ name })),
+    entities: Object.entries(event.entities).map(([name, { key, as, exact_events, idle }]) => ({
+      name,
+      made: Array.isArray(key) ? key.map((part) => (typeof part === 'string' ? 'id' : part.as)).join(', ') : as,
+      exactEvents: exact_events,
+      idleMs: parseDuration(idle),
+    })),
+    kinds: 'const' in event.kind ? [event.kind.const] : [...new Set(Object.values(event.kind.map))],
+    deduplication:
+      event.deduplicate === false
+        ? undefined
+        : { windowMs: parseDuration(event.deduplicate.window)!, idsPerKey: event.deduplicate.ids_per_key },
   };
 }
 
@@ -50,7 +62,10 @@ export function createDecoder(event: EventConfig, format: RecordFormat): Decoder
           batch.rawIndexes[row++] = index;
         } else deadLetters.push(deadLetter(raw, index, fault, at));
       }
-      return { batch: finish(batch, row), keys: keysOf(raw, batch, keyEntity), deadLetters };
+      finish(batch, row);
+      const keys = keysOf(raw, batch, keyEntity);
+      if (layout.deduplication !== undefined) nameSources(batch, keys, keyEntity);
+      return { batch, keys, deadLetters };
     },
   };
 }
@@ -62,6 +77,14 @@ function keysOf(raw: RawBatch, batch: TransactionBatch, keyEntity: number): (Buf
     keys[row] = raw.keys[batch.rawIndexes[row]] ?? (id === '' ? null : Buffer.from(id));
   }
   return keys;
+}
+
+/** A producer repeats an event with the same key: the entity behind it, else its bytes, else (a file without) each id by itself. */
+function nameSources(batch: TransactionBatch, keys: readonly (Buffer | null)[], keyEntity: number): void {
+  for (let row = 0; row < batch.count; row++) {
+    const id = keyEntity < 0 ? '' : batch.entityIds[keyEntity][row];
+    batch.sources[row] = id !== '' ? id : (keys[row]?.toString('latin1') ?? batch.ids[row]);
+  }
 }
 
 function decodeRecord(
@@ -120,13 +143,13 @@ function allocate(layout: EventLayout, size: number): Writable {
     numbers: layout.fields.map((field) => new Float64Array(isText(field) ? 0 : size)),
     texts: layout.fields.map((field) => (isText(field) ? new Array<string>(size) : [])),
     entityIds: layout.entities.map(() => new Array<string>(size)),
+    sources: [],
   };
 }
 
 /** Cuts the columns to the rows that were filled. */
-function finish(batch: Writable, count: number): TransactionBatch {
+function finish(batch: Writable, count: number): void {
   batch.count = count;
   for (const list of [batch.ids, batch.kinds, batch.refersTo, ...batch.entityIds]) list.length = count;
   for (const list of batch.texts) list.length = Math.min(list.length, count);
-  return batch;
 }

@@ -111,10 +111,13 @@ function fieldReader(
   const { path, optional } = config;
   const read = records.access(path, `event.fields.${name}.path`);
   if (config.type === 'text') {
+    const made = config.as === undefined ? undefined : entityFunction(config.as);
     return (record, row, batch) => {
       const value = read(record);
       if (isMissing(value) && !optional) return at(name, path, missing);
-      const text = isMissing(value) ? '' : readText(value);
+      let text = isMissing(value) ? '' : readText(value);
+      if (typeof made === 'function' && typeof text === 'string' && text !== '') text = made(text);
+      if (text === '' && !optional) text = missing;
       if (typeof text !== 'string') return at(name, path, text);
       batch.texts[index][row] = text;
       return undefined;

@@ -16,8 +16,14 @@ export interface Aggregate {
   readonly arguments: readonly ArgumentType[];
   /** How many of the arguments may be left out, from the end. */
   readonly optionalArguments?: number;
-  /** What it says, as the end of the sentence "`name` is …"; formulas with their source. */
-  readonly meaning: string;
+  /**
+   * What it says, as the end of the sentence "`name` is …".
+   * @param events the events of the window in words, a plural.
+   * @param args the arguments as they are to be shown.
+   */
+  meaning(events: string, ...args: string[]): string;
+  /** Formulas with their sources, and edges of the meaning; sentences. */
+  readonly notes?: string;
   /** The value, and its meaning, where the window has nothing to say. */
   readonly noData: string;
   readonly exactness: string;

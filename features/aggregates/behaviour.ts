@@ -6,8 +6,8 @@ import type { Aggregate } from './aggregate.ts';
 export const streak: Aggregate = {
   name: 'streak',
   arguments: ['filter'],
-  meaning:
-    'how many of the newest events in a row the filter takes, the current one included; events at the very time of the one that breaks the streak do not count',
+  meaning: (events, filter) => `how many of the newest of ${events} in a row pass ${filter}`,
+  notes: 'Events at the very time of the one that breaks the streak do not count.',
   noData: '0',
   exactness: 'exact; by panes between its bounds',
   retains: 'a bit for the filter',
@@ -33,8 +33,10 @@ const leastHours = 1000 / hourMs;
 export const speed: Aggregate = {
   name: 'speed',
   arguments: ['number', 'number'],
-  meaning:
-    'the speed in km/h from the place of the newest event before this one to its own, along the great circle (haversine, R. W. Sinnott, Sky and Telescope 68, 1984); the arguments are latitude and longitude in degrees, places are kept to 5 decimals, and at least a second is taken to have passed',
+  meaning: (events, latitude, longitude) =>
+    `the speed in km/h from the place (${latitude}, ${longitude}) of the newest of ${events} that has one to the current event's`,
+  notes:
+    'Along the great circle (haversine, R. W. Sinnott, Sky and Telescope 68, 1984). Latitude and longitude are in degrees, and kept to 5 decimals; at least a second is taken to have passed. Of several places at the same time the one furthest north, then east, counts.',
   noData: '0, absent: the event or the history has no place',
   exactness: 'exact to the place; no bounds by panes',
   retains: 'the place, 7 bytes',
@@ -75,8 +77,10 @@ export function concentration(length: number): number {
 export const hourDeviation: Aggregate = {
   name: 'hour-deviation',
   arguments: [],
-  meaning:
-    'how unusual the time of day (UTC) is for the entity, from 0 (the usual one) to 1: 1 - f(t) / f(m), f being the density of the von Mises distribution that the window before gives and m its mean (A. C. Bahnsen et al., Feature engineering strategies for credit card fraud detection, Expert Systems with Applications 51, 2016; concentration by Best and Fisher, 1981)',
+  meaning: (events) =>
+    `how unusual the current event's time of day (UTC) is against that of ${events}, from 0 (the usual one) to 1`,
+  notes:
+    '1 - f(t) / f(m), f being the density of the von Mises distribution that the window gives and m its mean (A. C. Bahnsen et al., Feature engineering strategies for credit card fraud detection, Expert Systems with Applications 51, 2016; concentration by Best and Fisher, 1981).',
   noData: '0, absent: fewer than two events',
   exactness: 'by the minute; a function of exact sums; between 0 and 1 by panes',
   retains: 'nothing',

@@ -6,7 +6,7 @@ const constant = 'constant';
 export const count: Aggregate = {
   name: 'count',
   arguments: [],
-  meaning: 'the number of events',
+  meaning: (events) => `the number of ${events}`,
   noData: '0',
   exactness: exact,
   retains: 'nothing',
@@ -22,13 +22,15 @@ export const ratio: Aggregate = {
   name: 'ratio',
   arguments: ['filter', 'filter'],
   optionalArguments: 1,
-  meaning:
-    'the number of events that the first filter takes, over that of the second (of all, where there is no second)',
+  meaning: (events, part, whole) =>
+    whole === undefined
+      ? `the share of ${events} that pass ${part}`
+      : `the number of ${events} that pass ${part}, over the number that pass ${whole}`,
   noData: '0, absent: nothing to divide by',
   exactness: exact,
   retains: 'a bit for each filter',
   cost: constant,
-  example: 'ratio(declined)',
+  example: 'ratio(declined, approved)',
   plan({ builder, span, bit, filters }) {
     const part = builder.count(span, filters[0]);
     const isPartOfWhole = filters.length === 1 || filters[1] === 0;
@@ -53,7 +55,7 @@ export const ratio: Aggregate = {
 export const burst: Aggregate = {
   name: 'burst',
   arguments: ['window'],
-  meaning: 'the rate of events in the window over the rate in the longer window that is the argument',
+  meaning: (events, longer) => `the rate of ${events}, over the rate in ${longer} that ends with it`,
   noData: '0, absent: no event in the longer window',
   exactness: exact,
   retains: 'nothing',
@@ -88,7 +90,7 @@ function summed({ builder, span, bit, fields, divisors }: AggregateRequest) {
 export const sum: Aggregate = {
   name: 'sum',
   arguments: ['number'],
-  meaning: "the sum of the field's values, in major units",
+  meaning: (events, field) => `the sum of ${field} over ${events}, in major units`,
   noData: '0',
   exactness: 'exact to 2^53 of the smallest units; by panes between its bounds',
   retains: "the field's value",
@@ -119,7 +121,8 @@ export const sum: Aggregate = {
 export const mean: Aggregate = {
   name: 'mean',
   arguments: ['number'],
-  meaning: "the mean of the field's values: sum / (count * 10^scale), rounded once",
+  meaning: (events, field) => `the mean of ${field} over ${events}, in major units`,
+  notes: 'sum / (count * 10^scale), rounded once.',
   noData: '0, absent',
   exactness: 'as sum',
   retains: "the field's value",
@@ -186,7 +189,8 @@ const squareLimb = 2 ** 48;
 export const stddev: Aggregate = {
   name: 'stddev',
   arguments: ['number'],
-  meaning: "the population's standard deviation of the field's values",
+  meaning: (events, field) => `the standard deviation of ${field} over ${events}, in major units`,
+  notes: "The population's: sqrt(n * sum(x^2) - sum(x)^2) / n, the integer under the root being exact.",
   noData: '0, absent',
   exactness: 'as sum, the squares to 2^100',
   retains: "the field's value",
@@ -230,7 +234,8 @@ export const stddev: Aggregate = {
 export const zScore: Aggregate = {
   name: 'z-score',
   arguments: ['number'],
-  meaning: "how many standard deviations the event's own value lies above the mean of the window before it",
+  meaning: (events, field) =>
+    `how many standard deviations the current event's ${field} lies above the mean of ${events}`,
   noData: '0, absent: no value, no history, or one that does not vary',
   exactness: 'as stddev; no bounds by panes',
   retains: "the field's value",
@@ -262,7 +267,8 @@ export const zScore: Aggregate = {
 export const sumRatio: Aggregate = {
   name: 'sum-ratio',
   arguments: ['number', 'filter'],
-  meaning: "the part of the field's sum that comes of events that the filter takes",
+  meaning: (events, field, filter) =>
+    `the share of the sum of ${field} over ${events} that is of those that pass ${filter}`,
   noData: '0, absent: the sum is 0',
   exactness: 'as sum; no bounds by panes where values may be negative',
   retains: "the field's value, and a bit for the filter",

@@ -2,7 +2,7 @@ import type { WalkKind } from '../plan.ts';
 import type { Fact } from '../plan-builder.ts';
 import type { Aggregate, AggregateRequest, Planned } from './aggregate.ts';
 
-const walked = "the window's events, at most `exact_events` and the panes";
+const walked = "a look at each of the window's events";
 
 /** The argument as a retained fact. */
 function factOf({ fields, isText }: AggregateRequest): Fact {
@@ -13,7 +13,7 @@ function extreme(kind: 'min' | 'max', word: string): Aggregate {
   return {
     name: kind,
     arguments: ['number'],
-    meaning: `the ${word} of the field's values, in major units`,
+    meaning: (events, field) => `the ${word} ${field} of ${events}, in major units`,
     noData: '0, absent',
     exactness: 'exact; by panes between its bounds',
     retains: "the field's value",
@@ -40,7 +40,8 @@ function atEnd(kind: 'first' | 'last', word: string): Aggregate {
   return {
     name: kind,
     arguments: ['number'],
-    meaning: `the field's value of the ${word} event; of several at the same time, the greatest`,
+    meaning: (events, field) => `the ${field} of the ${word} of ${events}, in major units`,
+    notes: 'Of several at the same time the greatest.',
     noData: '0, absent',
     exactness: 'exact; by panes between its bounds',
     retains: "the field's value",
@@ -78,7 +79,7 @@ function timeSince(name: string, kind: 'first' | 'last', word: string, noData: s
   return {
     name,
     arguments: [],
-    meaning: `the seconds since the ${word} event before this one`,
+    meaning: (events) => `the seconds since the ${word} of ${events}`,
     noData: `${noData}, absent`,
     exactness: 'exact to the millisecond; by panes between its bounds',
     retains: 'nothing',
@@ -138,7 +139,7 @@ export const isNew = sameValue(
   'is-new',
   'seen',
   {
-    meaning: '1 when no earlier event has the same text in the field, else 0',
+    meaning: (events, field) => `1 when none of ${events} has the current event's ${field}, else 0`,
     noData: '0, absent: the event has no text there',
     cost: walked,
     example: 'is-new(device)',
@@ -150,7 +151,7 @@ export const sameCount = sameValue(
   'same-count',
   'same',
   {
-    meaning: 'how many earlier events have the same value in the field',
+    meaning: (events, field) => `how many of ${events} have the current event's ${field}`,
     noData: '0, absent: the event has no value there',
     cost: walked,
     example: 'same-count(amount)',
@@ -183,7 +184,11 @@ function differing(
 export const distinct = differing(
   'distinct',
   'distinct',
-  { meaning: 'the number of different values of the field', noData: '0', example: 'distinct(merchant)' },
+  {
+    meaning: (events, field) => `how many different values of ${field} there are among ${events}`,
+    noData: '0',
+    example: 'distinct(merchant)',
+  },
   (slot) => ({ noData: 0, value: ({ walked }) => walked[slot] }),
 );
 
@@ -191,7 +196,7 @@ export const topShare = differing(
   'top-share',
   'top',
   {
-    meaning: "the part of the events that has the field's most frequent value",
+    meaning: (events, field) => `the share of ${events} that have the most frequent value of ${field}`,
     noData: '0, absent',
     example: 'top-share(merchant)',
   },

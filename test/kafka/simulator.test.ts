@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type KafkaService, startKafka } from '../../infra/services/start.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { type KafkaOutputOptions, sendToKafka } from '../../simulator/kafka-output.ts';
-import { simulateTransactions } from '../../simulator/stream.ts';
+import { type SimulationOptions, simulateTransactions } from '../../simulator/stream.ts';
 import { jsonLine, type SimulatedTransaction } from '../../simulator/transaction.ts';
 import { type TestKafka, testKafka } from '../support/kafka.ts';
 
@@ -26,6 +26,8 @@ function steppingClock(): Clock {
   return { now: step, monotonic: step };
 }
 
+const stream = (simulation: SimulationOptions) => ({ events: simulateTransactions(simulation), jsonLine });
+
 const options = (topic: string, more: Partial<KafkaOutputOptions>): KafkaOutputOptions => ({
   brokers: service.brokers,
   topic,
@@ -40,7 +42,7 @@ const options = (topic: string, more: Partial<KafkaOutputOptions>): KafkaOutputO
 
 describe('simulated transactions into Kafka', () => {
   it('arrive unchanged, once, in order per key, in a topic made for them', async () => {
-    const sent = await sendToKafka(simulateTransactions({ seed: 3, events: 4000 }), options('simulated', {}));
+    const sent = await sendToKafka(stream({ seed: 3, events: 4000 }), options('simulated', {}));
     expect(sent.events).toBe(4000);
     const records = await kafka.readCommitted('simulated');
     const transactions = [...simulateTransactions({ seed: 3, events: 4000 })];
@@ -65,7 +67,7 @@ describe('simulated transactions into Kafka', () => {
       }
     }
     const live = { eventTime: 'live', perSecond: 5000, key: 'terminal', signal: stop.signal } as const;
-    const { events } = await sendToKafka(endless(), options('live', live));
+    const { events } = await sendToKafka({ events: endless(), jsonLine }, options('live', live));
     expect(events).toBeGreaterThanOrEqual(1234);
     const records = await kafka.readCommitted('live');
     expect(records.length).toBe(events);
@@ -76,10 +78,7 @@ describe('simulated transactions into Kafka', () => {
 
   it('are refused for a missing topic and an unreachable broker', async () => {
     const send = (more: Partial<KafkaOutputOptions>) =>
-      sendToKafka(
-        simulateTransactions({ seed: 3, events: 10 }),
-        options('missing', { partitions: undefined, ...more }),
-      );
+      sendToKafka(stream({ seed: 3, events: 10 }), options('missing', { partitions: undefined, ...more }));
     await expect(send({})).rejects.toMatchObject({
       code: 'CONFIG',
       message: expect.stringContaining('missing does not exist'),

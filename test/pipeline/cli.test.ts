@@ -16,12 +16,13 @@ describe('weir --help', () => {
   it('lists the commands, each of which has examples', async () => {
     const { code, stdout } = await runWeir(['--help']);
     expect(code).toBe(0);
-    const commands = [...stdout.matchAll(/^ {2}([a-z]+) \[options\]/gm)].map(([, name]) => name);
+    const commands = [...stdout.matchAll(/^ {2}([a-z]+) (?!\[command\])/gm)].map(([, name]) => name);
     expect(commands).toEqual(['demo', 'run', 'check', 'simulate', 'features', 'inspect']);
+    commands.push('features list', 'features export');
     for (const command of commands) {
-      const help = await runWeir([command, '--help']);
+      const help = await runWeir([...command.split(' '), '--help']);
       expect({ command, code: help.code, stderr: help.stderr }).toEqual({ command, code: 0, stderr: '' });
-      expect(help.stdout).toMatch(new RegExp(`Examples:\n(  .*\n)*.*weir ${command}`));
+      expect(help.stdout).toMatch(new RegExp(`Examples:\n(  .*\n)*.*weir ${command.replace(' export', '')}`));
     }
   });
 
@@ -168,6 +169,44 @@ describe('weir features', () => {
     expect({ there: readdirSync(folder), text: readFileSync(out, 'utf8') }).toEqual({
       there: ['features.csv'],
       text: 'earlier',
+    });
+  });
+
+  it('lists what each feature means and costs, and what is retained', async () => {
+    const { code, stdout } = await runWeir(['features', 'list', '--config', 'examples/demo/weir.yaml']);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^feature +meaning +window +cost$/m);
+    expect(stdout).toMatch(/^is-night +1 when the event is from 00:00 to 06:59 \(UTC\), else 0 +constant$/m);
+    expect(stdout).toMatch(/^card\.count\.1h +the number of the card's events in the last 1h +1h +constant$/m);
+    expect(stdout).toMatch(/^terminal\.count\.7d\.delay-7d +the number of .* ended 7d ago +7d, 7d ago +constant$/m);
+    expect(stdout).toMatch(
+      /^card +17 +time, amount, hash of terminal_id, 2 bits for filters +30d +13\.3 +19\.3 +4,096 /m,
+    );
+    const json = await runWeir(['features', 'list', '--config', 'examples/demo/weir.yaml', '--json']);
+    const lines = json.stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(lines).toHaveLength(44);
+    expect(lines.find(({ name }) => name === 'terminal.ratio.fraud.7d.delay-7d')).toEqual({
+      name: 'terminal.ratio.fraud.7d.delay-7d',
+      meaning: "the share of the terminal's events in the 7d that ended 7d ago that pass `fraud`",
+      ...{ entity: 'terminal', window: '7d', delay: '7d', cost: 'constant', event_bytes: 4.4, event_bytes_most: 5.4 },
+      definition: expect.stringContaining('ratio of fraud over every event of the terminal within 604800000 ms'),
+    });
+    expect(lines[0]).toMatchObject({ name: 'amount', entity: null, window: null, delay: null });
+  });
+
+  it('exports as well when that is said, and knows what was meant by another word', async () => {
+    await writeLines(join(folder, 'transactions.jsonl'), simulatedLines(10));
+    const args = ['--config', 'examples/demo/weir.yaml', '--out', join(folder, 'f.csv')];
+    const exported = await runWeir(['features', 'export', ...args], { WEIR_DEMO_DIR: folder });
+    expect(exported).toMatchObject({ code: 0, stderr: expect.stringMatching(/^10 transactions, \d+ features/) });
+    const misspelt = await runWeir(['features', 'lsit', '--config', 'examples/demo/weir.yaml']);
+    expect(misspelt).toMatchObject({ code: 2, stderr: expect.stringContaining('did you mean list?') });
+    expect(await runWeir(['features', '--config', 'x'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("'-o, --out <file>' not specified"),
     });
   });
 

@@ -63,6 +63,7 @@ export function madeBatch(count: number, of: EventLayout = layout, seed = 1): Tr
     numbers: of.fields.map(({ type }) => Float64Array.from(isText(type) ? [] : rows, () => number(type))),
     texts: of.fields.map(({ type }) => (isText(type) ? rows.map(() => (random.below(2) ? 'approved' : '')) : [])),
     entityIds: of.entities.map(({ name }) => rows.map(() => `${name}-${random.below(5_000)}`)),
+    sources: [],
   };
 }
 

@@ -127,6 +127,10 @@ describe('a job config', () => {
     expect(fault('\n      key:\n        - $.card\n        - path: $.ip\n          as: ip/240')).toEqual([
       expect.stringContaining('17: event.entities.it.key[1].as: ip/240 is no network'),
     ]);
+    const amount = good.replace('type: money,', 'type: money, as: lower,');
+    expect(faultsOf(amount)).toEqual([
+      '9: event.fields.amount.as: it is for text fields, and this one is of type money',
+    ]);
     expect(fault('{ key: [$.card, $.ip], as: ip/24 }')).toEqual([
       '13: event.entities.it.as: with several parts it stands at the part: { path: $.device.ip, as: ip/24 }',
     ]);

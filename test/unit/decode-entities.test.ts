@@ -1,8 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { eventConfig } from '../../consumers/decode/config.ts';
-import { createDecoder } from '../../consumers/decode/decoder.ts';
+import { createDecoder, layoutOf } from '../../consumers/decode/decoder.ts';
 import type { RecordFormat } from '../../consumers/ports.ts';
+import { featuresConfig } from '../../features/config.ts';
+import { compileFeatures } from '../../features/definition.ts';
 import { asBytes, at, config, decode, good, json, rawBatch } from '../support/decoding.ts';
 
 /** Ids of one entity, or why its record was refused. */
@@ -97,6 +99,64 @@ describe('an id that is made of a value', () => {
     expect(idsOf({ key: '$.value', as: 'ip/24', optional: true }, [{ value: '10' }])).toEqual([
       'wrong-type: it at $.value: expected an IP address, got "10"',
     ]);
+  });
+});
+
+describe('a text field that is made of a value', () => {
+  const textsOf = (rule: object, ...values: unknown[]) => {
+    const fields = { it: { path: '$.value', type: 'text', ...rule } };
+    const { texts, deadLetters } = decode(
+      values.map((value) => ({ ...good, value })),
+      { fields },
+    );
+    return [...texts('it'), ...deadLetters.map(({ reason, message }) => `${reason}: ${message}`)];
+  };
+
+  it('is made as ids are', () => {
+    expect(textsOf({ as: 'email' }, ' A@B.c', 'a@b.c')).toEqual(['a@b.c', 'a@b.c']);
+    expect(textsOf({ as: 'ip/24' }, '10.1.2.3', 'x')).toEqual([
+      '10.1.2.0/24',
+      'wrong-type: it at $.value: expected an IP address, got "x"',
+    ]);
+  });
+
+  it('may be missing where it is optional', () => {
+    expect(textsOf({ as: 'email', optional: true }, undefined, null, '', ' ')).toEqual(['', '', '', '']);
+    const missing = 'missing-field: it at $.value: the value is missing';
+    expect(textsOf({ as: 'email' }, undefined, '', ' ')).toEqual([missing, missing, missing]);
+    expect(textsOf({}, ' ')).toEqual([' ']);
+  });
+});
+
+describe('what features depend on', () => {
+  const layout = (fields: object, entities: object) => layoutOf(eventConfig.parse({ ...config, fields, entities }));
+
+  it('has in it what ids and texts are made by, whatever path they come from', () => {
+    const entities = {
+      plain: { key: '$.a' },
+      network: { key: '$.b', as: 'ip/24' },
+      pair: { key: ['$.a', { path: '$.b', as: 'ip/24' }] },
+    };
+    const fields = { email: { path: '$.e', type: 'text', as: 'email' }, other: { path: '$.e', type: 'text' } };
+    expect(layout(fields, entities).entities.map(({ made }) => made)).toEqual([undefined, 'ip/24', 'id, ip/24']);
+    expect(layout(fields, entities).fields.map(({ made }) => made)).toEqual(['email', undefined]);
+  });
+
+  it('is another set of features and another state when it changes', () => {
+    const compile = (as: string | undefined, key = '$.b', emails: string | undefined = undefined) => {
+      const fields = { email: { path: '$.e', type: 'text', as: emails } };
+      const features = featuresConfig.parse([{ entity: 'it', windows: ['1h'], aggregates: ['distinct(email)'] }]);
+      const { set } = compileFeatures(features, {}, layout(fields, { it: { key, as } }), 0);
+      return { definition: set!.definitions[0], recipe: set!.recipe };
+    };
+    const plain = compile(undefined);
+    expect(compile(undefined, '$.c')).toEqual(plain);
+    for (const other of [compile('ip/24'), compile('ip/16'), compile(undefined, '$.b', 'email')]) {
+      expect(other.definition).not.toBe(plain.definition);
+      expect(other.recipe).not.toBe(plain.recipe);
+    }
+    expect(compile('ip/24').definition).toContain('of the it (ip/24)');
+    expect(compile('ip/24').recipe).not.toBe(compile('ip/16').recipe);
   });
 });
 

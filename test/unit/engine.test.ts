@@ -34,6 +34,7 @@ function batchOf(offsets: readonly number[], card = 'c', terminal = ''): Transac
     numbers: [Float64Array.from(offsets, (offset) => offset * 100)],
     texts: [[]],
     entityIds: [offsets.map(() => card), offsets.map(() => terminal)],
+    sources: [],
   };
 }
 
@@ -97,7 +98,7 @@ function createProcess(store: StateStore, cacheEntities = 100) {
   /** Applies and answers the named feature of every event, with its state unless that is fresh. */
   async function apply(partition: string, batch: TransactionBatch, feature: string) {
     const rows = newRows(set!.names.length);
-    lates.push(engine.apply(batch, await engine.load(batch), partition, rows));
+    lates.push(engine.apply(batch, await engine.load(batch), partition, rows).late);
     const column = set!.names.indexOf(feature);
     return Array.from({ length: batch.count }, (_, row) => {
       const at = row * rows.width + column;

@@ -41,6 +41,7 @@ function batchOf(numbers: readonly number[]): TransactionBatch {
     ],
     texts: [[], [], numbers.map((n) => (n % 3 === 0 ? 'd' : ''))],
     entityIds: [numbers.map(() => 'c')],
+    sources: [],
   };
 }
 

@@ -7,6 +7,8 @@ import { promisify } from 'node:util';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, describe, expect, it } from '@jest/globals';
 import { simulateCommand } from '../../cli/simulate.ts';
+import { simulateEvents } from '../../simulator/event-stream.ts';
+import { labelledCsvHeader } from '../../simulator/labelled-event.ts';
 import { eventsDue } from '../../simulator/pacing.ts';
 import { simulateTransactions } from '../../simulator/stream.ts';
 import { csvHeader, csvLine, jsonLine } from '../../simulator/transaction.ts';
@@ -31,6 +33,19 @@ describe('weir simulate', () => {
     expect(lines).toEqual([csvHeader, ...expected.map(csvLine), '']);
   });
 
+  it('writes labels and late events when asked to', async () => {
+    const options = { seed: 6, events: 3000, customers: 60, labels: true, lateShare: 0.1 };
+    const { events } = simulateEvents(options);
+    const lines = [...events].map((event) => JSON.stringify(event));
+    const flags = ['--events', '3000', '--customers', '60', '--seed', '6', '--labels', '--late', '0.1'];
+    await weirSimulate(...flags, '--out', join(folder, 'c.jsonl'));
+    expect(readFileSync(join(folder, 'c.jsonl'), 'utf8')).toBe(lines.map((line) => `${line}\n`).join(''));
+    expect(lines.filter((line) => line.includes('"chargeback"')).length).toBeGreaterThan(0);
+    await weirSimulate(...flags, '--out', join(folder, 'c.csv'));
+    const rows = readFileSync(join(folder, 'c.csv'), 'utf8').split('\n');
+    expect([rows[0], rows.length]).toEqual([labelledCsvHeader, lines.length + 2]);
+  });
+
   it('begins at --start', async () => {
     const out = join(folder, 'b.jsonl');
     await weirSimulate('--events', '1', '--seed', '6', '--start', '2024-02-29T12:00:00Z', '--out', out);
@@ -45,6 +60,13 @@ describe('weir simulate', () => {
     [['--seed', '4294967296'], 'CONFIG', '--seed wants'],
     [['--customers', '3'], 'CONFIG', '--customers wants a whole number from 10'],
     [['--start', 'tomorrow'], 'CONFIG', '--start wants a time like'],
+    [['--late', 'some'], 'CONFIG', '--late wants a share from 0 to 1, not "some"'],
+    [['--late', '1.5'], 'CONFIG', '--late wants a share'],
+    [
+      ['--kafka', 'localhost:9092', '--topic', 't', '--rate', '5', '--late', '0.1'],
+      'CONFIG',
+      '--late does not go with live event times',
+    ],
     [['--format', 'xml'], 'CONFIG', '--format wants jsonl or csv, not "xml"'],
     [['--rate', '5'], 'CONFIG', '--rate needs --kafka'],
     [['--event-time', 'live'], 'CONFIG', '--event-time needs --kafka'],

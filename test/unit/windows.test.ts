@@ -79,6 +79,7 @@ function columnsOf(events: readonly Event[]): TransactionBatch {
     ],
     texts: [[], [], [], events.map((event) => event.device)],
     entityIds: [events.map(() => 'c')],
+    sources: [],
   };
 }
 

@@ -1,0 +1,63 @@
+import type { TransactionBatch } from '../features/columns.ts';
+import type { Applied } from '../features/engine.ts';
+import type { FeatureRows } from '../features/rows.ts';
+import type { DecodedBatch } from './decode/decoder.ts';
+
+/**
+ * The rows that get a risk event: what repeats an earlier event, and kinds that only change the state, are left out. Most batches have
+ * neither and stay as they are.
+ */
+export function publishedRows(
+  decoded: DecodedBatch,
+  rows: FeatureRows,
+  { isRepeat }: Applied,
+): { readonly decoded: DecodedBatch; readonly rows: FeatureRows } {
+  const { batch, keys } = decoded;
+  const kept: number[] = [];
+  for (let row = 0; row < batch.count; row++) if ((isRepeat[row] | batch.unscored[row]) === 0) kept.push(row);
+  if (kept.length === batch.count) return { decoded, rows };
+  return {
+    decoded: { ...decoded, batch: rowsOf(batch, kept), keys: kept.map((row) => keys[row]) },
+    rows: featuresOf(rows, kept),
+  };
+}
+
+function rowsOf(batch: TransactionBatch, kept: readonly number[]): TransactionBatch {
+  const list = <T>(column: readonly T[]) => (column.length === 0 ? [] : kept.map((row) => column[row]));
+  const numbers = (column: Float64Array) =>
+    column.length === 0 ? column : Float64Array.from(kept, (row) => column[row]);
+  return {
+    count: kept.length,
+    ids: list(batch.ids),
+    times: numbers(batch.times),
+    kinds: list(batch.kinds),
+    unscored: new Uint8Array(kept.length),
+    refersTo: list(batch.refersTo),
+    offsets: numbers(batch.offsets),
+    rawIndexes: Int32Array.from(kept, (row) => batch.rawIndexes[row]),
+    numbers: batch.numbers.map(numbers),
+    texts: batch.texts.map(list),
+    entityIds: batch.entityIds.map(list),
+    sources: list(batch.sources),
+  };
+}
+
+function featuresOf({ width, values, states, bounds }: FeatureRows, kept: readonly number[]): FeatureRows {
+  const out: FeatureRows = {
+    count: kept.length,
+    width,
+    values: new Float64Array(kept.length * width),
+    states: new Uint8Array(kept.length * width),
+    bounds: new Map(),
+  };
+  for (const [to, from] of kept.entries()) {
+    out.values.set(values.subarray(from * width, (from + 1) * width), to * width);
+    out.states.set(states.subarray(from * width, (from + 1) * width), to * width);
+    if (bounds.size === 0) continue;
+    for (let column = 0; column < width; column++) {
+      const held = bounds.get(from * width + column);
+      if (held !== undefined) out.bounds.set(to * width + column, held);
+    }
+  }
+  return out;
+}

@@ -1,0 +1,74 @@
+import type { EntityPlan } from './plan.ts';
+import type { SubState } from './sub-state.ts';
+
+/**
+ * Repetitions: for each source key the ids of its latest transactions are remembered as a state of their own, kept, stored and recovered
+ * like any entity's. A row is [time, mask, offset, hash of the id]: with the offset, an event that is read again after a crash is told
+ * from its own repetition.
+ */
+export interface RepeatPlan extends EntityPlan {
+  readonly windowMs: number;
+  readonly idsPerKey: number;
+}
+
+const offsetAt = 2;
+const idAt = 3;
+
+export function createRepeatPlan(
+  { windowMs, idsPerKey }: { readonly windowMs: number; readonly idsPerKey: number },
+  allowedLatenessMs: number,
+): RepeatPlan {
+  return {
+    windowMs,
+    idsPerKey,
+    entity: -1,
+    // No name that a config can give.
+    type: '@ids',
+    horizonMs: windowMs,
+    // Twice the window: after a crash events are judged again, and the state may be ahead of them by then.
+    retentionMs: 2 * windowMs + allowedLatenessMs,
+    idleMs: Number.POSITIVE_INFINITY,
+    exactEvents: Number.POSITIVE_INFINITY,
+    stride: 4,
+    predicates: [],
+    numbers: [{ field: -1, longitude: -1 }],
+    hashes: [-1],
+    cumulatives: [],
+    summaries: [],
+    foldedLayout: 0,
+    labels: [],
+    bounds: [],
+    spans: [],
+    readings: [],
+    walks: [],
+    slots: 0,
+    features: [],
+  };
+}
+
+/** Whether an event before this one in the log has the same id, within the window on either side. */
+export function isRepeat(
+  { rows, head, last }: SubState,
+  plan: RepeatPlan,
+  time: number,
+  offset: number,
+  id: number,
+): boolean {
+  const { stride, windowMs } = plan;
+  for (let start = last * stride, base = head * stride; start > base; start -= stride) {
+    if (rows[start + idAt] !== id || rows[start + offsetAt] >= offset) continue;
+    if (Math.abs(time - rows[start]) < windowMs) return true;
+  }
+  return false;
+}
+
+/** Beyond the cap the oldest ids are forgotten. */
+export function forgetOldest(state: SubState, { stride, idsPerKey }: RepeatPlan): void {
+  if (state.last - state.head <= idsPerKey) return;
+  state.head = state.last - idsPerKey;
+  if (state.head > 16 && state.head * 2 > state.last) {
+    state.rows = state.rows.slice(state.head * stride, (state.last + 1) * stride);
+    state.last -= state.head;
+    state.head = 0;
+  }
+}
