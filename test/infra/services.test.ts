@@ -9,9 +9,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
-import { Kafka, logLevel } from 'kafkajs';
+import type { Kafka } from 'kafkajs';
 import { parse } from 'yaml';
 import { type KafkaService, type RedisService, startKafka, startRedis } from '../../infra/services/start.ts';
+import { plainKafka } from '../../runtime/kafka-client.ts';
 
 const CLI = fileURLToPath(new URL('../../infra/services/cli.ts', import.meta.url));
 // A service that the environment names cannot be killed or restarted: these tests are about our own.
@@ -83,7 +84,7 @@ describe('startKafka', () => {
   const OLD = Date.UTC(2018, 3, 1);
 
   function client(): Kafka {
-    return new Kafka({ brokers: [...service.brokers], logLevel: logLevel.NOTHING });
+    return plainKafka({ brokers: [...service.brokers] });
   }
 
   async function publish(values: string[], transactional: boolean): Promise<void> {
@@ -194,7 +195,7 @@ describe('the services command', () => {
 
   it('makes every topic that the examples read and write', async () => {
     const printed = await services(['kafka'], 1);
-    const admin = new Kafka({ brokers: [printed[0].split('=')[1]], logLevel: logLevel.NOTHING }).admin();
+    const admin = plainKafka({ brokers: [printed[0].split('=')[1]] }).admin();
     await admin.connect();
     const there = await admin.listTopics();
     await admin.disconnect();
