@@ -75,12 +75,17 @@ function asJson({ config, set }: CompiledJob, entity: string, id: string, view: 
     recipe: set.recipe,
     entity,
     id,
-    partitions: view.partitions.map(({ droppedThrough, oldest, newest, fence, ...rest }) => ({
-      ...rest,
-      fence: fence ?? null,
-      oldest: iso(oldest),
-      newest: iso(newest),
-      dropped_through: iso(droppedThrough),
+    partitions: view.partitions.map((p) => ({
+      partition: p.partition,
+      offset: p.offset,
+      fence: p.fence ?? null,
+      events: p.events,
+      folded: p.folded,
+      oldest: iso(p.oldest),
+      newest: iso(p.newest),
+      dropped_through: iso(p.droppedThrough),
+      pending_labels: p.pendingLabels,
+      bytes: p.bytes,
     })),
     at: iso(view.at),
     features: view.features,
@@ -90,15 +95,23 @@ function asJson({ config, set }: CompiledJob, entity: string, id: string, view: 
 
 function asText({ config, set }: CompiledJob, entity: string, id: string, view: EntityView): string {
   const partitions = table(
-    ['partition', 'offset', 'stored through', 'events', 'oldest', 'newest', 'dropped through', 'bytes'],
+    [
+      ...['partition', 'offset', 'stored through', 'events', 'folded', 'oldest', 'newest', 'dropped through'],
+      ...['pending labels', 'bytes'],
+    ],
     view.partitions.map((p) => [
-      ...[p.partition, p.offset, p.fence ?? '', p.events],
-      ...[iso(p.oldest) ?? '', iso(p.newest) ?? '', iso(p.droppedThrough) ?? '', p.bytes],
+      ...[p.partition, p.offset, p.fence ?? '', p.events, p.folded],
+      ...[iso(p.oldest) ?? '', iso(p.newest) ?? '', iso(p.droppedThrough) ?? '', p.pendingLabels, p.bytes],
     ]),
   );
   const features = table(
-    ['feature', 'value', 'state'],
-    view.features.map(({ name, value, state }) => [name, value, state]),
+    ['feature', 'value', 'state', 'between'],
+    view.features.map(({ name, value, state, bounds }) => [
+      name,
+      value,
+      state,
+      bounds?.map((end) => end ?? 'any').join(' … ') ?? '',
+    ]),
   );
   const events = table(
     ['time', 'partition', 'retained'],

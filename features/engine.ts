@@ -271,7 +271,7 @@ function numberOf(
 }
 
 /** Each as exact as the least exact feature that it reads. */
-function derivedFeatures({ derived }: FeatureSet, out: FeatureRows, base: number): void {
+export function derivedFeatures({ derived }: FeatureSet, out: FeatureRows, base: number): void {
   const read = (column: number) => out.values[base + column];
   for (const { column, uses, evaluate } of derived) {
     const value = evaluate(read);

@@ -1,10 +1,11 @@
 import { decodeSubState } from './codec.ts';
+import { derivedFeatures } from './engine.ts';
 import { createEvaluator } from './evaluate.ts';
 import { unpackPlace } from './geography.ts';
 import { type EntityPlan, type FeatureSet, idField } from './plan.ts';
 import { type FeatureState, featureStates, newRows } from './rows.ts';
 import type { InspectedSubState } from './store-reader.ts';
-import type { SubState } from './sub-state.ts';
+import { eventsThrough, type SubState } from './sub-state.ts';
 
 /** What an entity's state says, for people. Times are milliseconds since the epoch. */
 export interface EntityView {
@@ -25,10 +26,14 @@ export interface PartitionView {
   readonly fence: number | undefined;
   /** Retained, and the times of the oldest and the newest. */
   readonly events: number;
+  /** How many of them are folded into panes. */
+  readonly folded: number;
   readonly oldest: number | undefined;
   readonly newest: number | undefined;
   /** Time of the newest event that is not retained. */
   readonly droppedThrough: number | undefined;
+  /** Labels whose transaction has not come. */
+  readonly pendingLabels: number;
   readonly bytes: number;
 }
 
@@ -36,6 +41,8 @@ export interface FeatureView {
   readonly name: string;
   readonly value: number;
   readonly state: FeatureState;
+  /** Between what the true value lies, where it is approximate because panes are cut; null: no limit. */
+  readonly bounds?: readonly (number | null)[];
 }
 
 export interface EventView {
@@ -76,20 +83,23 @@ export function viewEntity(
 }
 
 function partitionView(
-  { rows, head, last }: SubState,
+  state: SubState,
   { stride }: EntityPlan,
   { partition, offset, fence, bytes }: InspectedSubState,
 ): PartitionView {
-  const events = last - head;
+  const { rows, head, last, panes, pending } = state;
+  const events = eventsThrough(state, last);
   const dropped = rows[head * stride];
   return {
     partition,
     offset,
     fence,
     events,
-    oldest: events === 0 ? undefined : rows[(head + 1) * stride],
+    folded: eventsThrough(state, head + panes.length),
+    oldest: events === 0 ? undefined : (panes[0]?.first ?? rows[(head + 1) * stride]),
     newest: events === 0 ? undefined : rows[last * stride],
     droppedThrough: dropped === Number.NEGATIVE_INFINITY ? undefined : dropped,
+    pendingLabels: pending.length,
     bytes: bytes.length,
   };
 }
@@ -98,20 +108,34 @@ function featureViews(set: FeatureSet, plan: EntityPlan, states: readonly SubSta
   const rows = newRows(set.names.length);
   rows.values = new Float64Array(set.names.length);
   rows.states = new Uint8Array(set.names.length);
-  const facts = new Float64Array(1 + plan.numbers.length + plan.hashes.length);
+  // No filter, no number and no text is there.
+  const facts = new Float64Array(1 + plan.numbers.length + plan.hashes.length).fill(
+    Number.NaN,
+    1,
+    1 + plan.numbers.length,
+  );
   const moment = { time: at, own: undefined, insertion: 'kept' as const, isStale: false, facts };
   createEvaluator(plan).evaluate(states, moment, rows, 0);
-  return plan.features.map(({ column }) => ({
+  derivedFeatures(set, rows, 0);
+  return columnsOf(set, plan).map((column) => ({
     name: set.names[column],
     value: rows.values[column],
     state: featureStates[rows.states[column]],
+    bounds: rows.bounds.get(column)?.map((end) => (Math.abs(end) < Number.MAX_VALUE ? end : null)),
   }));
 }
 
+/** The entity's features, and expressions that read nothing else. */
+function columnsOf({ derived }: FeatureSet, plan: EntityPlan): number[] {
+  const columns = new Set(plan.features.map(({ column }) => column));
+  for (const { column, uses } of derived) if (uses.every((used) => columns.has(used))) columns.add(column);
+  return [...columns].sort((a, b) => a - b);
+}
+
 function eventViews(set: FeatureSet, plan: EntityPlan, state: SubState): EventView[] {
-  const { rows, last, head, partition } = state;
+  const { rows, last, head, panes, partition } = state;
   const views: EventView[] = [];
-  for (let row = last; row > head && views.length < newestEvents; row--) {
+  for (let row = last; row > head + panes.length && views.length < newestEvents; row--) {
     const at = row * plan.stride;
     const facts: Record<string, number | string> = {};
     let column = at + 2;
@@ -122,7 +146,7 @@ function eventViews(set: FeatureSet, plan: EntityPlan, state: SubState): EventVi
     }
     for (const field of plan.hashes) {
       const hash = rows[column++];
-      const name = field === idField ? 'transaction_id' : set.layout.fields[field].name;
+      const name = field === idField ? 'id' : set.layout.fields[field].name;
       if (hash !== 0) facts[name] = `#${hash.toString(16).padStart(12, '0')}`;
     }
     const passes = plan.predicates

@@ -126,7 +126,8 @@ function sameValue(
         compute: {
           noData: 0,
           value({ walked, facts }) {
-            const has = isText ? facts[position() - 1] !== 0 : present === 0 || (facts[0] & present) !== 0;
+            const own = facts[position() - 1];
+            const has = isText ? own !== 0 : !Number.isNaN(own) && (present === 0 || (facts[0] & present) !== 0);
             return has ? value(walked[slot]) : Number.NaN;
           },
         },

@@ -194,7 +194,7 @@ describe('the catalogue', () => {
   });
 
   it('gives an example that compiles for each', () => {
-    const filter = (text: string) => text.replace('merchant', 'device').replaceAll('declined', 'fraud');
+    const filter = (text: string) => text.replace('merchant', 'device').replaceAll(/declined|approved/g, 'fraud');
     for (const { example } of catalogue) {
       const set = compileFor([{ entity: 'card', windows: ['1d'], aggregates: [filter(example)], current: 'include' }]);
       expect(set.names).toHaveLength(1);

@@ -21,6 +21,21 @@ const groups = featuresConfig.parse([
   { entity: 'card', windows: ['1h'], aggregates: ['time-since-last', 'is-new(device)'] },
 ]);
 const { set } = compileFeatures(groups, {}, layout, 0);
+const busyGroups = featuresConfig.parse([
+  { entity: 'card', windows: ['1d'], aggregates: ['count', 'sum(amount)', 'same-count(amount)', 'z-score(amount)'] },
+  { entity: 'card', windows: ['1d'], aggregates: ['ratio(chargeback)'], labels: 'at-transaction' },
+  { event: ['amount'] },
+  { name: 'average', expression: 'card.sum.amount.1d / card.count.1d' },
+  { name: 'surplus', expression: 'amount - average' },
+  { name: 'doubled', expression: '2 * average' },
+]);
+const kinds = ['authorization', 'chargeback'];
+const busy = compileFeatures(
+  busyGroups,
+  {},
+  { ...layout, kinds, entities: [{ name: 'card', exactEvents: 64 }] },
+  0,
+).set;
 const minute = 60_000;
 
 /** Event n: at minute n, of n major units, every fifth fraud, every third from device d. */
@@ -46,9 +61,9 @@ function batchOf(numbers: readonly number[]): TransactionBatch {
 }
 
 /** What is stored once a partition has had these events. */
-async function stored(partition: string, numbers: readonly number[]): Promise<InspectedSubState> {
+async function stored(partition: string, batch: TransactionBatch, of = set!): Promise<InspectedSubState> {
   const engine = createFeatureEngine({
-    set: set!,
+    set: of,
     store: {
       load: async (requests) => requests.map(() => ({ version: 0, subStates: [] })),
       flush: async () => {},
@@ -62,8 +77,7 @@ async function stored(partition: string, numbers: readonly number[]): Promise<In
     onLookups: () => {},
   });
   engine.gain(partition, 1);
-  const batch = batchOf(numbers);
-  engine.apply(batch, await engine.load(batch), partition, newRows(set!.names.length));
+  engine.apply(batch, await engine.load(batch), partition, newRows(of.names.length));
   const [{ offset, bytes }] = engine.takeChanges(partition).changes;
   return { partition, offset, bytes: Uint8Array.from(bytes), fence: 1000 };
 }
@@ -76,7 +90,7 @@ const range = (from: number, to: number) => Array.from({ length: to - from + 1 }
 
 describe('viewEntity', () => {
   it('evaluates windows that end at the time, without a current event', async () => {
-    const state = await stored('t:0', range(1, 30));
+    const state = await stored('t:0', batchOf(range(1, 30)));
     expect(values(view([state]))).toEqual({
       'card.count.10m': 10,
       'card.sum.amount.10m': 255,
@@ -101,28 +115,35 @@ describe('viewEntity', () => {
   });
 
   it('merges partitions, and shows each', async () => {
-    const even = await stored(
-      't:0',
-      range(1, 15).map((n) => 2 * n),
-    );
-    const odd = await stored(
-      't:1',
-      range(1, 14).map((n) => 2 * n - 1),
-    );
-    const whole = await stored(
-      't:0',
-      range(1, 30).filter((n) => n !== 29),
-    );
+    const even = await stored('t:0', batchOf(range(1, 15).map((n) => 2 * n)));
+    const odd = await stored('t:1', batchOf(range(1, 14).map((n) => 2 * n - 1)));
+    const whole = await stored('t:0', batchOf(range(1, 30).filter((n) => n !== 29)));
     const merged = view([even, odd]);
     expect(values(merged)).toEqual(values(view([whole])));
     expect(merged.at).toBe(30 * minute);
     expect(merged.partitions).toEqual([
       {
-        ...{ partition: 't:0', offset: 31, fence: 1000, events: 15, bytes: even.bytes.length },
+        ...{
+          partition: 't:0',
+          offset: 31,
+          fence: 1000,
+          events: 15,
+          folded: 0,
+          pendingLabels: 0,
+          bytes: even.bytes.length,
+        },
         ...{ oldest: 2 * minute, newest: 30 * minute, droppedThrough: undefined },
       },
       {
-        ...{ partition: 't:1', offset: 28, fence: 1000, events: 14, bytes: odd.bytes.length },
+        ...{
+          partition: 't:1',
+          offset: 28,
+          fence: 1000,
+          events: 14,
+          folded: 0,
+          pendingLabels: 0,
+          bytes: odd.bytes.length,
+        },
         ...{ oldest: 1 * minute, newest: 27 * minute, droppedThrough: undefined },
       },
     ]);
@@ -150,7 +171,7 @@ describe('viewEntity', () => {
   });
 
   it('tells what was dropped, and marks windows that reach behind it', async () => {
-    const state = await stored('t:0', range(1, 100));
+    const state = await stored('t:0', batchOf(range(1, 100)));
     const { partitions } = view([state]);
     expect(partitions).toMatchObject([{ events: 60, oldest: 41 * minute, droppedThrough: 40 * minute }]);
     expect(values(view([state], 99 * minute))).toMatchObject({
@@ -159,8 +180,35 @@ describe('viewEntity', () => {
     });
   });
 
+  it('shows what is folded, with bounds, labels that wait, and expressions over the entity alone', async () => {
+    const batch = batchOf(range(1, 1000));
+    batch.kinds[999] = 'chargeback';
+    batch.refersTo[999] = 'nothing that came';
+    const state = await stored('t:0', batch, busy);
+    const { partitions, features, events } = viewEntity(busy!, busy!.entities[0], [state], 1440.5 * minute);
+    expect(partitions).toMatchObject([{ events: 1000, pendingLabels: 1, oldest: minute, newest: 1000 * minute }]);
+    const { folded } = partitions[0];
+    expect(folded).toBeGreaterThanOrEqual(1000 - 64 - 8);
+    expect(folded).toBeLessThanOrEqual(1000 - 64);
+    expect(events).toHaveLength(10);
+    expect(features.map(({ name }) => name)).toEqual([
+      ...['card.count.1d', 'card.sum.amount.1d', 'card.same-count.amount.1d', 'card.z-score.amount.1d'],
+      ...['card.ratio.chargeback.1d.at-transaction', 'average', 'doubled'],
+    ]);
+    const byName = Object.fromEntries(features.map((feature) => [feature.name, feature]));
+    expect(byName['card.same-count.amount.1d']).toMatchObject({ value: 0, state: 'absent' });
+    expect(byName['card.z-score.amount.1d']).toMatchObject({ value: 0, state: 'absent' });
+    expect(byName['card.count.1d']).toEqual({ name: 'card.count.1d', value: 1000, state: 'fresh' });
+    expect(byName.average).toMatchObject({ value: 500.5, state: 'fresh' });
+    // The first pane is cut; the true count is 990.
+    const later = viewEntity(busy!, busy!.entities[0], [state], 1450.5 * minute).features[0];
+    expect(later.state).toBe('approximate');
+    expect(later.bounds![0]).toBeLessThanOrEqual(990);
+    expect(later.bounds![1]).toBeGreaterThanOrEqual(990);
+  });
+
   it('refuses a damaged sub-state', async () => {
-    const state = await stored('t:0', range(1, 5));
+    const state = await stored('t:0', batchOf(range(1, 5)));
     state.bytes[state.bytes.length - 6] ^= 1;
     expect(() => view([state])).toThrow(/damaged/);
   });
