@@ -1,7 +1,6 @@
 import { Command } from 'commander';
 import { runJob } from '../consumers/job.ts';
 import { startHttp } from '../runtime/http.ts';
-import { captureConsole } from '../runtime/log.ts';
 import { stopSignal } from '../runtime/stop-signal.ts';
 import { type JobFlags, loadJobFrom, surroundingsOf, withJobOptions } from './job-options.ts';
 import { processIndex, readyTeller, superviseProcesses } from './processes.ts';
@@ -41,7 +40,6 @@ async function run(flags: Flags): Promise<void> {
   if (processes > 1) return superviseProcesses(job, processes, surroundings);
 
   const { log, metrics, readiness } = surroundings;
-  captureConsole(log);
   const { config, set } = job;
   const signal = stopSignal(surroundings.clock);
   const { port = 0, host = '' } = config.metrics ?? {};

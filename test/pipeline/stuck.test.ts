@@ -136,6 +136,19 @@ describe('a job that stands still', () => {
 });
 
 describe('several processes', () => {
+  it('drain together at a Ctrl-C, also when it comes twice', async () => {
+    const { args, env } = await createHandbookJob('several', kafka, services);
+    weir = startWeir([...args, '--processes', '2', '--set', 'log.level=info'], env);
+    const count = (said: RegExp) => weir!.stderr().match(said)?.length ?? 0;
+    while (count(/"message":"starting"/g) < 2) {
+      if (weir.child.exitCode !== null) throw new Error(weir.stderr());
+      await delay(10);
+    }
+    weir.kill('SIGINT');
+    weir.kill('SIGINT');
+    expect({ code: await weir.ended(), stopped: count(/"message":"stopped"/g) }).toEqual({ code: 0, stopped: 2 });
+  });
+
   it('give up on a missing topic as one does, with its exit code', async () => {
     const { args, env } = await createHandbookJob('no-topic', kafka, services);
     const supervised = (...more: string[]) => runWeir([...args, '--processes', '2', ...more], env);
