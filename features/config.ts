@@ -32,8 +32,8 @@ const featureGroupConfig = z.strictObject({
   delay: duration.optional().meta({ description: 'Shifts the windows into the past: (t-d-w, t-d]' }),
   current: z
     .enum(['include', 'exclude'])
-    .default('include')
-    .meta({ description: 'Whether the event that is being scored counts' }),
+    .optional()
+    .meta({ description: 'Whether the event that is being scored counts; include unless stated' }),
   labels: z.enum(['at-own-time', 'at-transaction']).optional().meta({
     description:
       'at-own-time unless stated. Events that refer to an earlier one count at their own time, or change the earlier one where it stands: then `where` and filters may name their kinds',

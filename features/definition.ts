@@ -170,6 +170,7 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
       builder,
       span,
       widthMs: window.widthMs,
+      delayMs: window.delayMs,
       bit: terms.bit,
       fields,
       isText: fields[0] >= 0 && layout.fields[fields[0]].type === 'text',

@@ -2,7 +2,7 @@ import type { Cut, Readings } from './aggregates/aggregate.ts';
 import type { EntityPlan, WindowFeature } from './plan.ts';
 import { featureStates } from './rows.ts';
 import { eventsThrough, type Insertion, isInexact, lastRowAt, type SubState, squareLimb } from './sub-state.ts';
-import { createWalker } from './walks.ts';
+import { createWalker, type Walker } from './walks.ts';
 
 const fresh = featureStates.indexOf('fresh');
 const absent = featureStates.indexOf('absent');
@@ -68,11 +68,14 @@ export function createEvaluator(plan: EntityPlan): Evaluator {
   const spanStates = new Uint8Array(spans.length);
   const spanIsCut = new Uint8Array(spans.length);
   const slotIsSaturated = new Uint8Array(plan.slots);
+  const slotIsInexact = new Uint8Array(plan.slots);
   /** Rows at the window edges, and whether the edge cuts the pane behind: `edgeCount` per sub-state that counts. */
   let edges = new Int32Array(edgeCount);
   let cuts = new Uint8Array(edgeCount);
   const counted: SubState[] = [];
   let hasCuts = false;
+  /** Some answer is to be given with bounds. */
+  let needsBounds = false;
 
   function search(state: SubState, time: number): void {
     const at = counted.push(state) * edgeCount - edgeCount;
@@ -161,29 +164,37 @@ export function createEvaluator(plan: EntityPlan): Evaluator {
     }
   }
 
+  /** All windows of a walk in one go, from the narrowest to the widest. */
   function walkAll({ walked }: Readings, moment: Moment): void {
     for (let w = 0; w < walkers.length; w++) {
       const { at, rings } = walks[w];
       const walker = walkers[w];
       walker.begin(at < 0 ? 0 : moment.facts[at - 1]);
       for (let r = 0; r < rings.length; r++) {
-        if (!walker.isSettled()) walkRing(w, r, r === 0 ? -1 : rings[r - 1].from, moment, true);
-        walker.answer(walked, rings[r].slot);
-        slotIsSaturated[rings[r].slot] = walker.isSaturated() ? 1 : 0;
+        if (!walker.isSettled()) walkRing(w, r, r === 0 ? -1 : rings[r - 1].from, moment, false);
+        answer(walker, walked, rings[r].slot);
       }
     }
   }
 
-  /** Each window by itself, since each leaves other panes out. */
-  function walkInner({ walked }: Readings, moment: Moment): void {
+  /** Each window by itself, since each takes other panes in part. */
+  function walkEach({ walked }: Readings, moment: Moment, withCut: boolean): void {
     for (let w = 0; w < walkers.length; w++) {
       const { at, rings } = walks[w];
       for (let r = 0; r < rings.length; r++) {
         walkers[w].begin(at < 0 ? 0 : moment.facts[at - 1]);
-        walkRing(w, r, -1, moment, false);
-        walkers[w].answer(walked, rings[r].slot);
+        walkRing(w, r, -1, moment, withCut);
+        answer(walkers[w], walked, rings[r].slot);
       }
     }
+  }
+
+  function answer(walker: Walker, walked: Float64Array, slot: number): void {
+    walker.answer(walked, slot);
+    if (walked !== outer.walked) return;
+    slotIsSaturated[slot] = walker.isSaturated() ? 1 : 0;
+    slotIsInexact[slot] = walker.isInexact() ? 1 : 0;
+    needsBounds ||= walker.isInexact();
   }
 
   /** Every sub-state's rows between the ring's bound and the one before it (-1: the window's end). */
@@ -243,7 +254,7 @@ export function createEvaluator(plan: EntityPlan): Evaluator {
     const hasData = !Number.isNaN(value);
     if (total >= 0 && Math.abs(outer.sums[total]) > Number.MAX_SAFE_INTEGER && state < approximate) state = approximate;
     if (slot >= 0 && slotIsSaturated[slot] === 1 && state < saturated) state = saturated;
-    if (hasCuts && (spanIsCut[span] | spanIsCut[alsoSpan]) === 1) {
+    if (needsBounds && (spanIsCut[span] | spanIsCut[alsoSpan] | (slot < 0 ? 0 : slotIsInexact[slot])) === 1) {
       if (state < approximate) state = approximate;
       if (state === approximate) out.bounds.set(at, boundsOf(compute, value));
     } else if (!hasData && state === fresh && compute.isPlain !== true) state = absent;
@@ -272,13 +283,15 @@ export function createEvaluator(plan: EntityPlan): Evaluator {
       outer.time = time;
       outer.facts = moment.facts;
       read(outer, moment.own, true);
-      if (walkers.length > 0) walkAll(outer, moment);
-      if (hasCuts) {
+      needsBounds = hasCuts;
+      if (hasCuts) walkEach(outer, moment, true);
+      else if (walkers.length > 0) walkAll(outer, moment);
+      if (needsBounds) {
         markCuts();
         inner.time = time;
         inner.facts = moment.facts;
         read(inner, moment.own, false);
-        walkInner(inner, moment);
+        walkEach(inner, moment, false);
       }
       for (let k = 0; k < features.length; k++) finish(features[k], out, base);
     },

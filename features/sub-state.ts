@@ -144,7 +144,11 @@ export function insertEvent(state: SubState, plan: EntityPlan, time: number, fac
   dropExpired(state, plan);
   const exact = state.last - state.head - state.panes.length;
   // An eighth at a time, so that folding costs little per event.
-  if (exact > plan.exactEvents + (plan.exactEvents >> 3)) foldOldest(state, plan, exact - plan.exactEvents);
+  if (exact > plan.exactEvents + (plan.exactEvents >> 3)) {
+    foldOldest(state, plan, exact - plan.exactEvents);
+    // An event that came late may be among the oldest.
+    if (time <= state.rows[(state.head + state.panes.length) * stride]) insertion = 'folded';
+  }
   if (isInexact(state) && !hasTotals(plan)) rebase(state, plan);
   return insertion;
 }

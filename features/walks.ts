@@ -14,6 +14,8 @@ export interface Walker {
   isSettled(): boolean;
   /** A window knows no more of the values. */
   isSaturated(): boolean;
+  /** Panes, also whole ones, could not say all: the answer is a bound. */
+  isInexact(): boolean;
   answer(out: Float64Array, slot: number): void;
 }
 
@@ -59,6 +61,7 @@ function extreme({ at, bit }: Walk, stride: number, sign: number): Walker {
     },
     isSettled: never,
     isSaturated: never,
+    isInexact: never,
     answer(out, slot) {
       out[slot] = best * sign;
     },
@@ -88,6 +91,7 @@ function last({ at, bit }: Walk, stride: number): Walker {
     summary: ({ lastTime, lastValue }, _since, until) => take(Math.min(lastTime, until), lastValue),
     isSettled: () => time !== Number.NEGATIVE_INFINITY,
     isSaturated: never,
+    isInexact: never,
     answer(out, slot) {
       out[slot] = time;
       out[slot + 1] = value;
@@ -120,6 +124,7 @@ function first({ at, bit }: Walk, stride: number): Walker {
     },
     isSettled: never,
     isSaturated: never,
+    isInexact: never,
     answer(out, slot) {
       out[slot] = time;
       out[slot + 1] = value;
@@ -153,6 +158,7 @@ function same({ kind, at, bit }: Walk, stride: number): Walker {
     },
     isSettled: () => once && count > 0,
     isSaturated: () => isCut && !(once && count > 0),
+    isInexact: never,
     answer(out, slot) {
       out[slot] = count;
     },
@@ -196,6 +202,7 @@ function values({ kind, at, bit }: Walk, stride: number, isText: boolean): Walke
     },
     isSettled: () => isCut && kind === 'distinct',
     isSaturated: () => isCut,
+    isInexact: never,
     answer(out, slot) {
       out[slot] = kind === 'distinct' ? counts.size : most;
       out[slot + 1] = total;
@@ -210,9 +217,11 @@ function values({ kind, at, bit }: Walk, stride: number, isText: boolean): Walke
 function streak({ bit, streakBit }: Walk, stride: number): Walker {
   const times: number[] = [];
   let broken = 0;
+  let isPaned = false;
   return {
     begin() {
       times.length = 0;
+      isPaned = false;
       broken = Number.NEGATIVE_INFINITY;
     },
     rows(rows, low, high) {
@@ -221,16 +230,20 @@ function streak({ bit, streakBit }: Walk, stride: number): Walker {
         if (bit !== 0 && (mask & bit) === 0) continue;
         if ((mask & streakBit) === 0) {
           broken = rows[start];
+          isPaned = false;
           return;
         }
         times.push(rows[start]);
       }
     },
     summary({ lastTime }, _since, until) {
-      broken = Math.max(broken, Math.min(lastTime, until));
+      if (lastTime === Number.NEGATIVE_INFINITY || Math.min(lastTime, until) <= broken) return;
+      broken = Math.min(lastTime, until);
+      isPaned = true;
     },
     isSettled: () => broken !== Number.NEGATIVE_INFINITY,
     isSaturated: never,
+    isInexact: () => isPaned,
     answer(out, slot) {
       let count = 0;
       for (const time of times) if (time > broken) count++;

@@ -48,6 +48,7 @@ export interface AggregateRequest {
   readonly span: number;
   /** Width of the window, milliseconds; Infinity for `all`. */
   readonly widthMs: number;
+  readonly delayMs: number;
   /** Mask bit of the events that count; 0 for all. They have the field's value where there is a field. */
   readonly bit: number;
   /** Fields of the arguments, in order; -1 for arguments that are none. */

@@ -17,6 +17,7 @@ export const streak: Aggregate = {
     const slot = builder.walk(span, 'streak', { type: 'none' }, bit, filters[0]);
     const count = builder.count(span, filters[0]);
     return {
+      slot,
       compute: {
         noData: 0,
         value: ({ walked }) => walked[slot],
@@ -80,7 +81,7 @@ export const hourDeviation: Aggregate = {
   meaning: (events) =>
     `how unusual the current event's time of day (UTC) is against that of ${events}, from 0 (the usual one) to 1`,
   notes:
-    '1 - f(t) / f(m), f being the density of the von Mises distribution that the window gives and m its mean (A. C. Bahnsen et al., Feature engineering strategies for credit card fraud detection, Expert Systems with Applications 51, 2016; concentration by Best and Fisher, 1981).',
+    '1 - f(t) / f(m), f being the density of the von Mises distribution that the window gives and m its mean (A. C. Bahnsen et al., Feature engineering strategies for credit card fraud detection, Expert Systems with Applications 51, 2016; concentration by Best and Fisher, 1981). Times count by the minute; the mean resultant length is taken to be 0.999 at most, since events of one minute would concentrate without limit.',
   noData: '0, absent: fewer than two events',
   exactness: 'by the minute; a function of exact sums; between 0 and 1 by panes',
   retains: 'nothing',
@@ -99,7 +100,7 @@ export const hourDeviation: Aggregate = {
           const resultant = Math.sqrt(x * x + y * y);
           if (resultant === 0) return 0;
           // Events that all fall on the same minute would concentrate without limit.
-          const kappa = concentration(Math.min(0.9999, resultant / sums[count]));
+          const kappa = concentration(Math.min(0.999, resultant / sums[count]));
           const [c, s] = [timeOfDay('cosine', time) / circleUnit, timeOfDay('sine', time) / circleUnit];
           const towardsMean = Math.min(1, (c * x + s * y) / resultant);
           return 1 - Math.exp(kappa * (towardsMean - 1));

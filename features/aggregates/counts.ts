@@ -289,7 +289,8 @@ export const sumRatio: Aggregate = {
           const othersMore = outer.sums[whole] - inner.sums[whole] - partMore;
           const lowest = inner.sums[whole] + othersMore;
           const highest = inner.sums[whole] + partMore;
-          if (cut.least(span, summary) < 0 || inner.sums[whole] < 0) return [-Number.MAX_VALUE, Number.MAX_VALUE];
+          const isNegative = inner.sums[part] < 0 || inner.sums[whole] < inner.sums[part];
+          if (isNegative || cut.least(span, summary) < 0) return [-Number.MAX_VALUE, Number.MAX_VALUE];
           return [
             lowest === 0 ? 0 : inner.sums[part] / lowest,
             highest === 0 ? 0 : (inner.sums[part] + partMore) / highest,

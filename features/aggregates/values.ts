@@ -21,12 +21,22 @@ function extreme(kind: 'min' | 'max', word: string): Aggregate {
     example: `${kind}(amount)`,
     plan(request) {
       const { builder, span, bit, divisors } = request;
-      const slot = builder.walk(span, kind, factOf(request), bit);
+      const fact = factOf(request);
+      const slot = builder.walk(span, kind, fact, bit);
+      const summary = builder.summary(fact, bit, false);
       const [divisor] = divisors;
       return {
         compute: {
           noData: 0,
           value: ({ walked }) => (Number.isFinite(walked[slot]) ? walked[slot] / divisor : Number.NaN),
+          bounds(inner, outer, cut) {
+            const certain = inner.walked[slot];
+            // Without any event for certain, it is that of some events in cut panes, or there is none.
+            const ends = Number.isFinite(certain)
+              ? [certain, outer.walked[slot]]
+              : [0, cut.least(span, summary), cut.greatest(span, summary)];
+            return [Math.min(...ends) / divisor, Math.max(...ends) / divisor];
+          },
         },
       };
     },
@@ -86,13 +96,19 @@ function timeSince(name: string, kind: 'first' | 'last', word: string, noData: s
     cost: kind === 'last' ? 'back to the newest event that counts' : 'on to the oldest event that counts',
     example: name,
     excludesCurrent: true,
-    plan({ builder, span, bit, widthMs }) {
+    plan({ builder, span, bit, widthMs, delayMs }) {
       const slot = builder.walk(span, kind, { type: 'none' }, bit);
       const without = kind === 'last' && Number.isFinite(widthMs) ? widthMs / 1000 : 0;
       return {
         compute: {
           noData: without,
           value: ({ walked, time }) => (Number.isFinite(walked[slot]) ? (time - walked[slot]) / 1000 : Number.NaN),
+          bounds({ walked, time }, outer) {
+            // Without any event for certain, it is some time in the window, or there is none.
+            if (!Number.isFinite(walked[slot])) return [0, Math.min(Number.MAX_VALUE, (widthMs + delayMs) / 1000)];
+            const ends = [(time - walked[slot]) / 1000, (time - outer.walked[slot]) / 1000];
+            return [Math.min(...ends), Math.max(...ends)];
+          },
         },
       };
     },

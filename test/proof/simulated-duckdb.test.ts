@@ -51,7 +51,7 @@ describe.each(['windows', 'values'])('the features of %s.yaml', (name) => {
     expect(weir).toMatchObject({ code: 0, stderr: expect.stringMatching(/^100000 transactions, /) });
 
     const db = await openDuckDb();
-    for (const file of ['log', name]) await db.run(readSql(new URL(`${file}.sql`, import.meta.url)), { log });
+    for (const file of ['macros', 'log', name]) await db.run(readSql(new URL(`${file}.sql`, import.meta.url)), { log });
     const { rows, mismatches, constant } = await compareFeatures(db, exported, transcendental);
     db.close();
     expect({ rows, mismatches, constant }).toEqual({ rows: events, mismatches: {}, constant: [] });

@@ -1,4 +1,4 @@
--- The features of values.yaml; log.sql comes before.
+-- The features of values.yaml; macros.sql and log.sql come before.
 CREATE VIEW card_pairs AS
   SELECT
     now.line, now.ts AS ts_now, now.mcc AS mcc_now, now.device AS device_now, now.minor AS minor_now, now.tip AS tip_now,
@@ -127,10 +127,10 @@ CREATE TABLE of_streaks AS
   FROM (SELECT line FROM events) LEFT JOIN card_streaks USING (line) LEFT JOIN account_streaks USING (line);
 
 -- How unusual the time of day is: 1 - exp(kappa * (cos(t - m) - 1)) of the von Mises distribution of the window before, by the minute, with
--- cosines and sines in units of 2^-20, and kappa by Best and Fisher.
+-- cosines and sines in units of 2^-26, and kappa by Best and Fisher.
 CREATE MACRO angle(ts) AS (ts // 60000) % 1440 * 2 * pi() / 1440;
-CREATE MACRO cosine(ts) AS round(cos(angle(ts)) * (1 << 20))::BIGINT;
-CREATE MACRO sine(ts) AS round(sin(angle(ts)) * (1 << 20))::BIGINT;
+CREATE MACRO cosine(ts) AS round(cos(angle(ts)) * (1 << 26))::BIGINT;
+CREATE MACRO sine(ts) AS round(sin(angle(ts)) * (1 << 26))::BIGINT;
 CREATE MACRO concentration(r) AS
   CASE
     WHEN r < 0.53 THEN 2 * r + r * r * r + 5 * pow(r, 5) / 6
@@ -141,24 +141,9 @@ CREATE MACRO hour_deviation(ts, n, x, y) AS
   CASE
     WHEN n < 2 OR x = 0 AND y = 0 THEN 0
     ELSE 1 - exp(
-      concentration(least(0.9999, sqrt(x * x + y * y) / (1 << 20) / n))
-      * (least(1, (cosine(ts) * x + sine(ts) * y) / (1 << 20) / sqrt(x * x + y * y)) - 1)
+      concentration(least(0.999, sqrt(x * x + y * y) / (1 << 26) / n))
+      * (least(1, (cosine(ts) * x + sine(ts) * y) / (1 << 26) / sqrt(x * x + y * y)) - 1)
     )
-  END;
-
--- Kilometres by the haversine formula over hours, of which there is at least a second; of several places at the same time the one
--- furthest north, then east, counts.
-CREATE MACRO radians_of(degrees) AS degrees * pi() / 180;
-CREATE MACRO place(latitude, longitude) AS round((latitude + 90) * 100000)::BIGINT * 36000001 + round((longitude + 180) * 100000)::BIGINT;
-CREATE MACRO kilometres(a_latitude, a_longitude, b_latitude, b_longitude) AS
-  2 * 6371.0088 * asin(least(1, sqrt(
-    pow(sin(radians_of(b_latitude - a_latitude) / 2), 2)
-    + cos(radians_of(a_latitude)) * cos(radians_of(b_latitude)) * pow(sin(radians_of(b_longitude - a_longitude) / 2), 2)
-  )));
-CREATE MACRO speed(before, latitude, longitude) AS
-  CASE
-    WHEN before IS NULL OR latitude IS NULL THEN 0
-    ELSE kilometres(before.latitude, before.longitude, latitude, longitude) / greatest(before.age / 3600000, 1 / 3600)
   END;
 
 CREATE TABLE of_behaviour AS

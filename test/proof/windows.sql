@@ -1,4 +1,4 @@
--- The features of windows.yaml; log.sql comes before.
+-- The features of windows.yaml; macros.sql and log.sql come before.
 CREATE TABLE of_card AS
   WITH pairs AS (
     SELECT

@@ -41,7 +41,7 @@ export interface Comparison {
 
 /**
  * Compares the file that `weir features` wrote as CSV, whole, with the table `wanted`: to the last bit of each double.
- * @param rounded features that only have to agree to 12 digits.
+ * @param rounded features that only have to agree to 9 digits.
  */
 export async function compareFeatures(db: DuckDb, exported: string, rounded = /^$/): Promise<Comparison> {
   const { names } = JSON.parse(readFileSync(`${exported}.json`, 'utf8')) as { names: string[] };
@@ -61,7 +61,7 @@ export async function compareFeatures(db: DuckDb, exported: string, rounded = /^
   );
   const differs = (name: string) =>
     rounded.test(name)
-      ? `coalesce(abs("got ${name}" - "wanted ${name}") > 1e-12 * greatest(1, abs("wanted ${name}")), true)`
+      ? `coalesce(abs("got ${name}" - "wanted ${name}") > 1e-9 * greatest(1, abs("wanted ${name}")), true)`
       : `"got ${name}" IS DISTINCT FROM "wanted ${name}"`;
   const [counts] = await db.rows(
     `SELECT count(*)::INTEGER AS rows, count(*) FILTER (is_alone)::INTEGER AS alone,

@@ -88,6 +88,12 @@ describe('a stream with labels', () => {
     expect(share).toBeLessThan(0.8);
   });
 
+  it('goes on until all is said', () => {
+    const last = events.findLastIndex(({ type }) => type === 'authorization');
+    expect(events.length - 1 - last).toBeGreaterThan(50);
+    expect(events.at(-1)!.ts - events[last].ts).toBeGreaterThan(7 * day);
+  });
+
   it('says some things twice: the same event again, or a second event about the same', () => {
     const byId = new Map<string, LabelledEvent[]>();
     for (const label of labels) byId.set(label.id, [...(byId.get(label.id) ?? []), label]);
@@ -216,6 +222,22 @@ describe('where and who', () => {
     }
     expect(fast.honest / all.honest).toBeLessThan(0.035);
     expect(fast.stolen / all.stolen).toBeGreaterThan(5 * (fast.honest / all.honest));
+  });
+
+  it('a shopper orders from home with a device of their own, honest or not', () => {
+    const places = new Map<string, Set<string>>();
+    const from = ({ account, location }: LabelledEvent) => [account.id, JSON.stringify(location)] as const;
+    for (const event of transactions.values()) {
+      const [account, place] = from(event);
+      if (event.device !== undefined && !event.fraud)
+        places.set(account, (places.get(account) ?? new Set()).add(place));
+    }
+    const bustOuts = [...transactions.values()].filter(
+      ({ fraud_kind, device, account }) => fraud_kind === 'bust_out' && device !== undefined && places.has(account.id),
+    );
+    expect(bustOuts.length).toBeGreaterThan(10);
+    const known = bustOuts.filter((event) => places.get(event.account.id)!.has(from(event)[1]));
+    expect(known.length / bustOuts.length).toBeGreaterThan(0.7);
   });
 
   it('an e-mail address is one shopper, or one thief with many cards', () => {
