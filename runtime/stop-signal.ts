@@ -12,12 +12,18 @@ export interface SignalSource {
  */
 const sameSignalMs = 1_000;
 
+/** Whoever asks for a process's signal gets the same. */
+const signals = new WeakMap<SignalSource, AbortSignal>();
+
 /**
  * Aborts at the first SIGINT or SIGTERM, so that the work under way is finished; a second one, a second later or more, ends the process
  * at once. The signals stay taken for good: the command ends with its work.
  */
 export function stopSignal(clock: Clock, from: SignalSource = process): AbortSignal {
+  const known = signals.get(from);
+  if (known !== undefined) return known;
   const controller = new AbortController();
+  signals.set(from, controller.signal);
   let firstAt = Number.NEGATIVE_INFINITY;
   const onSignal = (name: NodeJS.Signals) => {
     if (!controller.signal.aborted) {
