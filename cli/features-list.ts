@@ -60,7 +60,7 @@ function text({ config, set }: CompiledJob): string {
     plan.type,
     plan.features.length,
     retainedFacts(set, plan),
-    Number.isFinite(plan.idleMs) ? 'until idle' : duration(plan.retentionMs),
+    `${duration(plan.retentionMs)}${Number.isFinite(plan.idleMs) ? `; totals until idle for ${duration(plan.idleMs)}` : ''}`,
     rounded(commonEventBytes(plan)),
     rounded(eventBytes(plan)),
     plan.exactEvents,

@@ -12,6 +12,7 @@ import {
 import { writeLines } from '../simulator/file-output.ts';
 import { type KafkaKey, type KafkaOutputOptions, sendToKafka } from '../simulator/kafka-output.ts';
 import { customersForRate, defaultStart } from '../simulator/stream.ts';
+import { timeOption } from './time-option.ts';
 import { wholeNumber } from './whole-number.ts';
 
 interface Flags {
@@ -151,7 +152,7 @@ function simulationOptions(flags: Flags, events: number): EventStreamOptions {
     events: whole(flags, 'events', 0, Number.MAX_SAFE_INTEGER) ?? events,
     customers: whole(flags, 'customers', 10, 5_000_000),
     terminals: whole(flags, 'terminals', 10, 1_000_000),
-    start: startTime(flags.start),
+    start: flags.start === undefined ? undefined : timeOption('--start', flags.start),
     labels: flags.labels === true,
     lateShare: shareOf(flags.late),
   };
@@ -162,14 +163,6 @@ function shareOf(text: string | undefined): number {
   const share = text.trim() === '' ? Number.NaN : Number(text);
   if (!(share >= 0 && share <= 1)) throw new WeirError('CONFIG', `--late wants a share from 0 to 1, not "${text}"`);
   return share;
-}
-
-function startTime(text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  const time = /^\d{4}-\d{2}-\d{2}/.test(text) ? Date.parse(text) : Number.NaN;
-  if (Number.isNaN(time))
-    throw new WeirError('CONFIG', `--start wants a time like 2026-01-01T00:00:00Z, not "${text}"`);
-  return time;
 }
 
 function whole(flags: Flags, flag: Exclude<keyof Flags, 'labels'>, low: number, high: number): number | undefined {
