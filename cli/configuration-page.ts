@@ -21,9 +21,14 @@ first line: \`# yaml-language-server: $schema=<path to the schema>\`. This page 
 
 ## Expressions
 
-Filters and rules are expressions: \`and\`, \`or\`, \`not\`, \`==\`, \`!=\`, \`<\`, \`<=\`, \`>\`, \`>=\`, \`in\`, \`+ - * / ^ mod\`, \`abs ceil floor log log2 log10 max min round sqrt\`,
-texts in double quotes. Filters see the event's fields and \`kind\`; rules see \`probability\`, every feature by its name, the fields and \`kind\`.
-A comparison with a missing value is false.
+Filters and rules are expressions, true or not. From what binds least to what binds most: \`or\`; \`and\`; \`not\`; \`== != < <= > >=\` and
+\`in (a, b)\`, \`not in (a, b)\`; \`+ -\`; \`* / mod\`; \`^\`. There are \`abs ceil floor log log2 log10 max min round sqrt\`, and texts in double quotes.
+Filters see the event's fields and \`kind\`; rules see \`probability\`, every feature by its name, the fields and \`kind\`. A flag field is a
+condition by itself: \`foreign and not online\`. What could never be true, such as a text compared with a number, is a fault.
+
+A comparison with a missing value is unknown, whatever the operator, and so is its \`not\`: where an event has no \`tip\`, neither \`tip > 5\` nor
+\`tip != 5\` nor \`not (tip > 5)\` is true. \`or\` is true when one side is, \`and\` false when one side is, whatever the other. \`exists(tip)\` asks
+whether there is a value: \`not exists(tip) or tip < 5\`.
 
 `;
 

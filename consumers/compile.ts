@@ -5,7 +5,8 @@ import type { ConfigFault } from '../runtime/config/document.ts';
 import { type CompiledPolicy, compilePolicy } from '../scoring/policy.ts';
 import type { JobConfig } from './config.ts';
 import { layoutOf } from './decode/decoder.ts';
-import { sinkConnection } from './kafka/config.ts';
+import { largestStored } from './decode/values.ts';
+import { type KafkaSinkConfig, type KafkaSourceConfig, sinkConnection } from './kafka/config.ts';
 import { kindFaults } from './kinds.ts';
 
 /** What the config's definitions compile to. */
@@ -59,13 +60,37 @@ function eventFaults({ event, source }: Pick<JobConfig, 'event' | 'source'>): Co
       message: `there is no flag field ${event.label}${closest(event.label, flags)}`,
     });
   }
-  if (entities.some((name) => event.entities[name].tokenise) && event.token_key === undefined) {
+  const isTokenised = entities.some((name) => event.entities[name].tokenise);
+  if (isTokenised && event.token_key === undefined) {
     faults.push({ path: ['event'], message: 'token_key is missing: `tokenise` needs it' });
   }
+  if (isTokenised && source.kafka && event.key === undefined) {
+    faults.push({
+      path: ['event'],
+      message:
+        "key is missing: with `tokenise` the source's record keys are not passed on, as they may be ids that must not get out; name the entity that the source is keyed by",
+    });
+  }
+  faults.push(...boundFaults(event));
   if (source.kafka && event.format === 'csv' && event.columns === undefined) {
     faults.push({ path: ['event'], message: 'columns is missing: CSV records from Kafka have no header' });
   }
   return faults;
+}
+
+/** Bounds that no value could reach: numbers are stored as integers of a limited size. */
+function boundFaults({ fields }: JobConfig['event']): ConfigFault[] {
+  return Object.entries(fields).flatMap(([name, { type, scale, min = 0, max = 0 }]) => {
+    if (type !== 'money' && type !== 'number') return [];
+    const largest = Math.floor(largestStored / 10 ** scale);
+    const isBeyond = (bound: number) => Math.abs(bound) * 10 ** scale > largestStored;
+    const beyond = (key: 'min' | 'max', bound: number): ConfigFault[] => {
+      if (!isBeyond(bound)) return [];
+      const message = `with scale ${scale} a number is at most ${largest}: lower the bound, or keep fewer decimals`;
+      return [{ path: ['event', 'fields', name, key], message }];
+    };
+    return [...beyond('min', min), ...beyond('max', max)];
+  });
 }
 
 /** Which source goes with which sink and delivery. */
@@ -74,15 +99,20 @@ function pairingFaults({ source, sink, delivery }: Pick<JobConfig, 'source' | 's
   if (sink.kafka && sinkConnection(sink.kafka, source.kafka) === undefined) {
     faults.push({ path: ['sink', 'kafka'], message: 'brokers is missing: there is no Kafka source to take it from' });
   }
-  if (delivery === 'exactly-once' && source.kafka && sink.kafka?.brokers !== undefined) {
-    const same = [...sink.kafka.brokers].sort().join() === [...source.kafka.brokers].sort().join();
-    if (!same) {
-      faults.push({
-        path: ['sink', 'kafka', 'brokers'],
-        message:
-          'a transaction holds output and position of one cluster only: for another cluster set delivery: at-least-once',
-      });
-    }
+  const isOneCluster = source.kafka !== undefined && sink.kafka !== undefined && sameCluster(source.kafka, sink.kafka);
+  if (delivery === 'exactly-once' && source.kafka && sink.kafka && !isOneCluster) {
+    faults.push({
+      path: ['sink', 'kafka', 'brokers'],
+      message:
+        'a transaction holds output and position of one cluster only: for another cluster set delivery: at-least-once',
+    });
+  }
+  for (const key of ['topic', 'dead_letters'] as const) {
+    if (!isOneCluster || sink.kafka?.[key] !== source.kafka?.topic) continue;
+    faults.push({
+      path: ['sink', 'kafka', key],
+      message: 'it is the topic that the job reads: it would read its own output, for ever',
+    });
   }
   if (delivery === 'at-least-once' && !(source.kafka && sink.kafka)) {
     faults.push({
@@ -91,4 +121,8 @@ function pairingFaults({ source, sink, delivery }: Pick<JobConfig, 'source' | 's
     });
   }
   return faults;
+}
+
+function sameCluster(source: KafkaSourceConfig, sink: KafkaSinkConfig): boolean {
+  return sink.brokers === undefined || [...sink.brokers].sort().join() === [...source.brokers].sort().join();
 }

@@ -9,7 +9,8 @@ export const deadLetterReasons: Readonly<Record<DeadLetterReason, string>> = {
   'out-of-range': 'NaN, infinite, negative or huge, too many decimals, or a time out of the calendar',
   'unknown-kind': 'a kind that the mapping does not know',
   'empty-id': 'an id is empty',
-  'future-time': 'the event time is further ahead of the broker than `event.time.max_ahead_ms`',
+  'future-time':
+    'the event time is further ahead of the broker than `event.time.max_ahead_ms`, or later than `event.time.max`',
   oversized: 'longer than `event.max_bytes`',
   'no-value': 'the record has no value',
 };
@@ -38,11 +39,15 @@ export const deadLetterLine = z
   })
   .meta({ title: 'Weir dead letter', description: 'An input record that could not be scored, kept whole' });
 
-/** Headers of a dead letter in Kafka; its key and value are the original bytes. */
+/** Headers of a dead letter in Kafka; its key and value are the original bytes, as many of them as a broker takes. */
 export const deadLetterHeaders = z.strictObject({
   'weir-reason': reason,
   'weir-message': message,
   'weir-stream': stream,
   'weir-partition': z.string().regex(/^\d+$/).meta({ description: 'Partition that it was read from, decimal digits' }),
   'weir-offset': z.string().regex(/^\d+$/).meta({ description: 'Offset that it was read from, decimal digits' }),
+  'weir-truncated': z.string().regex(/^\d+$/).optional().meta({
+    description:
+      'Only where the original does not fit `sink.kafka.max_message_bytes`: how many bytes the original value has, decimal digits. The value is its beginning then, and a key of more than half the limit is left out',
+  }),
 });

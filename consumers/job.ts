@@ -91,7 +91,13 @@ export async function runParts(job: CompiledJob, parts: JobParts, options: JobOp
     options.onBatch?.(batch);
   };
 
-  /** A partition's life here: one partition's fatal fault stops them all; the others finish their batches first. */
+  /** One part's fatal fault stops them all; the partitions finish their batches first. */
+  const stopBy = (error: unknown) => {
+    fatal ??= error;
+    stopping.abort();
+  };
+
+  /** A partition's life here. Never rejects: its successor waits for it. */
   async function serve(ownership: Ownership, name: string): Promise<void> {
     const partitionLog = log.child({ stream: ownership.stream, partition: ownership.partition });
     const of = metrics.partition(ownership.stream, ownership.partition);
@@ -105,9 +111,8 @@ export async function runParts(job: CompiledJob, parts: JobParts, options: JobOp
         stopping.signal,
       );
     } catch (error) {
-      fatal ??= error;
       partitionLog.error({ error: describeError(error) }, `partition ${name} stopped`);
-      stopping.abort();
+      stopBy(error);
     } finally {
       metrics.ownedPartitions(-1);
       of.lost();
@@ -115,7 +120,7 @@ export async function runParts(job: CompiledJob, parts: JobParts, options: JobOp
     }
     // What was read to its end stays owned until all is: given back, it would only be read by somebody else.
     if (end === 'ended') held.set(ownership, true);
-    else await ownership.release();
+    else await ownership.release().catch(stopBy);
     stopAtEnd();
   }
 
@@ -125,15 +130,19 @@ export async function runParts(job: CompiledJob, parts: JobParts, options: JobOp
     if (held.size > 0 && [...held.values()].every((hasEnded) => hasEnded)) stopping.abort();
   }
 
-  for await (const ownership of parts.source.ownerships(stopping.signal)) {
-    const name = partitionName(ownership);
-    held.set(ownership, false);
-    const former = services.get(name) ?? Promise.resolve();
-    services.set(
-      name,
-      former.then(() => serve(ownership, name)),
-    );
-    if (stopping.signal.aborted) break;
+  try {
+    for await (const ownership of parts.source.ownerships(stopping.signal)) {
+      const name = partitionName(ownership);
+      held.set(ownership, false);
+      const former = services.get(name) ?? Promise.resolve();
+      services.set(
+        name,
+        former.then(() => serve(ownership, name)),
+      );
+      if (stopping.signal.aborted) break;
+    }
+  } catch (error) {
+    stopBy(error);
   }
   await Promise.all(services.values());
   stopping.unlink();

@@ -48,15 +48,18 @@ export interface PublishedBatch {
  * makes it exactly once: apply, score, publish with the position, and only then let the store have the state.
  */
 export async function runPartition(parts: PartitionParts, untilEnd: boolean, signal: AbortSignal): Promise<void> {
-  const { ownership, output, flusher } = parts;
+  const { ownership, flusher } = parts;
+  const isLeft = () => signal.aborted || ownership.revoked.aborted;
   const range = await ownership.range();
-  const position = (await output.position()) ?? (parts.start === 'earliest' ? range.earliest : range.end);
-  await recover(parts, range, position, signal);
+  const position = await beginning(parts, range);
+  const recovered = await recover(parts, range, position, isLeft);
+  if (recovered < position) return;
+  parts.engine.recovering(partitionName(ownership), false);
   await flusher.published(position);
 
   let at = position;
   let end = untilEnd ? range.end : Number.NaN;
-  while (!signal.aborted && !ownership.revoked.aborted && !(at >= end)) {
+  while (!isLeft() && !(at >= end)) {
     const raw = await parts.observer.stage('read', () => ownership.read(at));
     if (raw.values.length > 0) {
       await processBatch(parts, raw);
@@ -68,15 +71,32 @@ export async function runPartition(parts: PartitionParts, untilEnd: boolean, sig
 }
 
 /**
+ * The committed position. Where there is none, one at the log's end is committed before anything is read: until the first batch is
+ * published every later owner would else begin at an end of its own, and leave out what came in between.
+ */
+async function beginning(
+  { ownership, output, start }: PartitionParts,
+  range: { readonly earliest: number; readonly end: number },
+): Promise<number> {
+  const position = await output.position();
+  if (position !== undefined || start === 'earliest') return position ?? range.earliest;
+  if (ownership.revoked.aborted) throw revoked(ownership);
+  await output.publish({ events: [], deadLetters: [] }, range.end);
+  await output.sync?.();
+  return range.end;
+}
+
+/**
  * Applies the log from the fence to the committed position, state only. Sub-states that were stored beyond the fence leave out
  * what they have, so any number of repetitions ends in the same state.
+ * @returns through where the state reaches now: less than the position when the partition was left on the way.
  */
 async function recover(
   parts: PartitionParts,
-  range: { earliest: number },
+  range: { readonly earliest: number },
   position: number,
-  signal: AbortSignal,
-): Promise<void> {
+  isLeft: () => boolean,
+): Promise<number> {
   const { ownership, decoder, engine, flusher, observer } = parts;
   const name = partitionName(ownership);
   const fence = (await parts.fence()) ?? 0;
@@ -87,9 +107,9 @@ async function recover(
     );
   }
   let at = Math.max(fence, range.earliest);
-  if (at >= position) return;
+  if (at >= position) return position;
   observer.recovering(at, position, at > fence);
-  while (at < position && !signal.aborted && !ownership.revoked.aborted) {
+  while (at < position && !isLeft()) {
     const raw = upTo(await ownership.read(at), position);
     if (raw.values.length === 0 && raw.next >= raw.end && raw.next < position) {
       throw new WeirError(
@@ -104,6 +124,7 @@ async function recover(
     // All of this is published: the store may have it, which keeps a long recovery's memory and its repetition short.
     await flusher.published(at);
   }
+  return at;
 }
 
 /** The batch without the records at or behind the position. */
@@ -135,12 +156,11 @@ async function processBatch(parts: PartitionParts, raw: RawBatch): Promise<void>
     ...event,
     key: event.key === undefined ? keys[row] : event.key,
   }));
-  if (ownership.revoked.aborted) {
-    throw new WeirError(
-      'FENCED',
-      `partition ${partitionName(ownership)} was given to another process while a batch was under way`,
-    );
-  }
+  if (ownership.revoked.aborted) throw revoked(ownership);
   await observer.stage('publish', () => output.publish({ events, deadLetters }, raw.next));
   observer.published({ raw, decoded: published.decoded, applied, scored });
+}
+
+function revoked(ownership: Ownership): WeirError {
+  return new WeirError('FENCED', `partition ${partitionName(ownership)} was given to another process meanwhile`);
 }

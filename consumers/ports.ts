@@ -24,6 +24,8 @@ export interface Ownership {
   /** How many partitions the stream has as far as the source knows; who owns them all needs no state from others. */
   readonly partitions: number;
   readonly format: RecordFormat;
+  /** Tells the input from another one of the same name; for a sink that keeps the position to keep with it. */
+  readonly mark?: InputMark;
   /** Aborts when the partition now belongs to somebody else; reading and publishing then fail with code FENCED. */
   readonly revoked: AbortSignal;
   /** First offset still in the log, and the offset behind its present last record. */
@@ -39,6 +41,12 @@ export interface Ownership {
   checkpoint(position: number): Promise<void>;
   /** Gives the partition back. */
   release(): Promise<void>;
+}
+
+export interface InputMark {
+  readonly text: string;
+  /** Whether this is the input that the text was the mark of, as it was or grown since. */
+  continues(text: string): Promise<boolean>;
 }
 
 /** Undecoded records of one partition as columns, in log order. */

@@ -39,22 +39,28 @@ const longestWaitMs = 10_000;
  * begins again from the committed position, as a new owner would. Faults that a person must mend are thrown.
  */
 export async function servePartition(parts: ServeParts, untilEnd: boolean, signal: AbortSignal): Promise<ServeEnd> {
+  const { ownership, engine } = parts;
+  const name = partitionName(ownership);
+  // Until it is recovered, and whenever it pauses, the others here read less of shared entities than is committed.
+  engine.recovering(name, true);
   const watch = watchLag(parts.onLag);
   try {
-    return await serveOnAndOn(parts, watch, untilEnd, signal);
+    return await serveUntilLeft(parts, watch, untilEnd, signal);
   } finally {
     watch.stop();
+    engine.recovering(name, false);
   }
 }
 
-async function serveOnAndOn(
+async function serveUntilLeft(
   parts: ServeParts,
   watch: LagWatch,
   untilEnd: boolean,
   signal: AbortSignal,
 ): Promise<ServeEnd> {
-  const { ownership, log, readiness } = parts;
-  const component = `partition ${partitionName(ownership)}`;
+  const { ownership, engine, log, readiness } = parts;
+  const name = partitionName(ownership);
+  const component = `partition ${name}`;
   for (let waitMs = firstWaitMs; ; waitMs = Math.min(waitMs * 2, longestWaitMs)) {
     // Opening the output fences whoever has the partition now: that must never be done by a former owner.
     if (ownership.revoked.aborted) return 'revoked';
@@ -72,6 +78,7 @@ async function serveOnAndOn(
         return 'revoked';
       }
       if (!isPassing(error, parts.config) || signal.aborted) throw error;
+      engine.recovering(name, true);
       if (progress.batches > 0) waitMs = firstWaitMs;
       readiness.setReady(component, false, describeError(error));
       log.warn(
@@ -106,6 +113,7 @@ async function serveOnce(
   const { config, engine, store, scorer, sink, observer, clock, log, readiness } = parts;
   const ownership = watch.ownership(parts.ownership);
   const name = partitionName(ownership);
+  const stateOf = `state of partition ${name}`;
   const leaving = AbortSignal.any([signal, ownership.revoked]);
   const output = watch.output(await sink.open(parts.ownership));
   engine.gain(name, ownership.partitions);
@@ -118,11 +126,14 @@ async function serveOnce(
     beforeFlush: output.sync,
     onFlushed: (fence, seconds) => {
       observer.flushed(fence, seconds);
-      readiness.setReady('store', true, '');
+      readiness.setReady(stateOf, true, '');
     },
     onTrouble: (error) => {
-      readiness.setReady('store', false, describeError(error));
-      log.warn({ error: describeError(error) }, 'state cannot be stored; scoring waits, the write is repeated');
+      readiness.setReady(stateOf, false, describeError(error));
+      log.warn(
+        { error: describeError(error) },
+        'state cannot be stored; scoring waits until the write has been repeated, or the partition begins again',
+      );
     },
     wait: (ms) => sleep(ms, true, { signal: leaving }).catch(() => false),
   });
@@ -149,6 +160,8 @@ async function serveOnce(
   } finally {
     flusher.abandon();
     engine.lose(name);
+    // Nobody here waits for the store any more on behalf of this partition.
+    readiness.forget(stateOf);
     await output
       .close()
       .catch((error: unknown) => log.warn({ error: describeError(error) }, 'closing the output failed'));

@@ -237,7 +237,7 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
     const waiting = new Set(expressions.map((expression) => expression.column));
     const derived: DerivedFeature[] = [];
     for (const { column: at, source, path } of expressions) {
-      const known = names.map((name, index) => (waiting.has(index) ? '' : name));
+      const known = names.map((name, index) => ({ name: waiting.has(index) ? '' : name, type: 'number' as const }));
       try {
         const expression = compileExpression(source, known);
         definitions[at] =
@@ -356,8 +356,7 @@ function retainedBy(plan: EntityPlan, predicates: Predicates, layout: EventLayou
   return [...always, plan.exactEvents, plan.idleMs, plan.cumulatives, plan.summaries];
 }
 
-function numeric(value: boolean | number | string): number {
-  if (typeof value === 'boolean') return value ? 1 : 0;
+function numeric(value: number | string): number {
   return typeof value === 'number' && Number.isFinite(value) ? value : Number.NaN;
 }
 

@@ -17,7 +17,7 @@ export interface FeatureEngineOptions {
   readonly clock: Clock;
   readonly cacheEntities: number;
   readonly refreshMs: number;
-  /** Name of the entity that the source is keyed by: no other partition has events of it. */
+  /** Name of the entity that the source is keyed by: no other partition has events of it, but for those from before the topic grew. */
   readonly keyEntity: string | undefined;
   readonly onLookups: (hits: number, misses: number) => void;
 }
@@ -28,6 +28,11 @@ export interface FeatureEngine {
   gain(partition: string, partitions: number): void;
   /** The partition is lost, or its memory is not to be trusted any more. */
   lose(partition: string): void;
+  /**
+   * Whether the partition, owned or about to be, is behind what is committed of it: meanwhile features of entities that other
+   * partitions share with it are marked stale.
+   */
+  recovering(partition: string, isRecovering: boolean): void;
   /** Brings the batch's entities into memory. The answer goes to apply() or replay(), once. */
   load(batch: TransactionBatch): Promise<Loaded>;
   /** Applies event by event, each before its own features are evaluated, and writes the features to `out`. */
@@ -81,10 +86,28 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   let row = 0;
   const moment: Moment = { time: 0, own: undefined, insertion: 'kept', isStale: false, facts: new Float64Array(0) };
 
-  /** The ids of a source key are nobody else's business; nor is the entity that the source is keyed by. */
-  function share(partitions: number): void {
-    for (const plan of plans)
-      cache.setShared(plan.type, changed.size < partitions && plan.type !== options.keyEntity && plan !== repeats);
+  const behind = new Set<string>();
+  let partitionCount = 0;
+  /** State of the key entity was met that belongs to a partition of somebody else: the topic has grown, and keys have moved. */
+  let haveKeysMoved = false;
+
+  /** The ids of a source key are nobody else's business; nor is the entity that the source is keyed by, while no key has moved. */
+  function spans(plan: EntityPlan): boolean {
+    return plan !== repeats && (plan.type !== options.keyEntity || haveKeysMoved);
+  }
+
+  function share(): void {
+    for (const plan of plans) cache.setShared(plan.type, changed.size < partitionCount && spans(plan));
+  }
+
+  function noticeMovedKeys({ entities }: Loaded): void {
+    if (haveKeysMoved || changed.size >= partitionCount) return;
+    const isForeign = ({ partition }: SubState) => !changed.has(partition);
+    for (let k = 0; k < featurePlans; k++) {
+      if (plans[k].type !== options.keyEntity) continue;
+      haveKeysMoved = entities[k].some((entity) => entity?.subStates.some(isForeign));
+    }
+    if (haveKeysMoved) share();
   }
 
   function fillFacts(k: number, batch: TransactionBatch): Float64Array {
@@ -144,20 +167,29 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     gain(partition, partitions) {
       cache.own(partition);
       changed.set(partition, []);
-      share(partitions);
+      partitionCount = partitions;
+      share();
     },
     lose(partition) {
       for (const { entity } of changed.get(partition) ?? []) entity.dirty--;
       changed.delete(partition);
       cache.disown(partition);
-      share(Number.POSITIVE_INFINITY);
+      partitionCount = Number.POSITIVE_INFINITY;
+      share();
     },
-    load: (batch) =>
-      cache.load(
+    recovering(partition, isRecovering) {
+      if (isRecovering) behind.add(partition);
+      else behind.delete(partition);
+    },
+    async load(batch) {
+      const loaded = await cache.load(
         plans,
         plans.map((plan) => (plan === repeats ? batch.sources : batch.entityIds[plan.entity])),
         batch.count,
-      ),
+      );
+      noticeMovedKeys(loaded);
+      return loaded;
+    },
     apply(batch, loaded, partition, out) {
       columns.fill(batch);
       resize(out, batch.count);
@@ -186,7 +218,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
           moment.insertion = update(k, entity, state, batch, changes);
           isLate ||= moment.insertion === 'late';
           moment.own = moment.insertion === 'kept' ? state : undefined;
-          moment.isStale = entity.version === neverLoaded;
+          moment.isStale = entity.version === neverLoaded || (behind.size > 0 && spans(plans[k]));
           evaluators[k].evaluate(entity.subStates, moment, out, base);
         }
         if (set.derived.length > 0) derivedFeatures(set, out, base);

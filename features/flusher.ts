@@ -1,4 +1,5 @@
 import type { Clock } from '../runtime/clock.ts';
+import { WeirError } from '../runtime/errors.ts';
 import type { FeatureEngine } from './engine.ts';
 import { LostStateError, type StateStore } from './store.ts';
 
@@ -12,7 +13,7 @@ export interface FlusherOptions {
   /** Makes sure that what is published stays so, before state that follows from it is stored; absent: it does anyway. */
   readonly beforeFlush?: () => Promise<void>;
   readonly onFlushed: (fence: number, seconds: number) => void;
-  /** A flush failed and will be repeated. */
+  /** A flush failed: it will be repeated, or the next call of published() throws why it cannot be. */
   readonly onTrouble: (error: unknown) => void;
   /** Waits before a failed flush is repeated; gives false when it is not to be repeated: the partition is being left. */
   readonly wait: (ms: number) => Promise<boolean>;
@@ -27,7 +28,8 @@ export interface Flusher {
   applying(): void;
   /**
    * All that is applied is published through the position. Waits only while the store refuses earlier changes.
-   * @throws WeirError STORE when the store has lost what it had: the partition has to begin again from its fence.
+   * @throws WeirError STORE when the store has lost what it had, and whatever beforeFlush() threw: repeating the flush cannot help,
+   * the partition has to begin again from its fence, with another output.
    */
   published(position: number): Promise<void>;
   /** Writes what is left, with one try: what the store does not take now, the next owner re-applies from the log. */
@@ -47,7 +49,7 @@ export function createFlusher(options: FlusherOptions): Flusher {
   let isAbandoned = false;
   let isDraining = false;
   let hasTrouble = false;
-  let loss: unknown;
+  let fault: { readonly error: unknown } | undefined;
   let startedAt = Number.NEGATIVE_INFINITY;
   let flushing: Promise<void> | undefined;
   let timer: NodeJS.Timeout | undefined;
@@ -69,13 +71,9 @@ export function createFlusher(options: FlusherOptions): Flusher {
         } catch (error) {
           hasTrouble = true;
           options.onTrouble(error);
-          if (error instanceof Error && error.cause instanceof LostStateError) {
-            loss = error;
-            isAbandoned = true;
-            return;
-          }
+          if (!canRepeat(error)) fault = { error };
           // What is given up must stay the last word: a later flush would move the fence over it.
-          if (isDraining || !(await options.wait(retryMs))) isAbandoned = true;
+          if (fault !== undefined || isDraining || !(await options.wait(retryMs))) isAbandoned = true;
         }
       }
     } finally {
@@ -111,7 +109,7 @@ export function createFlusher(options: FlusherOptions): Flusher {
       position = through;
       isPublished = true;
       if (hasTrouble && flushing) await flushing;
-      if (loss !== undefined) throw loss;
+      if (fault !== undefined) throw fault.error;
       if (flushing) return;
       if (clock.monotonic() - startedAt >= intervalMs) void begin();
       else schedule();
@@ -128,4 +126,9 @@ export function createFlusher(options: FlusherOptions): Flusher {
       clearTimeout(timer);
     },
   };
+}
+
+/** The store is away or refuses; it will take the same changes later. An output that could not be made safe stays unusable. */
+function canRepeat(error: unknown): boolean {
+  return error instanceof WeirError && error.code === 'STORE' && !(error.cause instanceof LostStateError);
 }

@@ -1,5 +1,5 @@
-import { compileExpression } from '../runtime/expression.ts';
-import type { EventLayout, TransactionBatch } from './columns.ts';
+import { compileCondition, type ExpressionName } from '../runtime/expression.ts';
+import type { EventLayout, FieldLayout, TransactionBatch } from './columns.ts';
 
 /** A boolean of an event, computed for a whole batch at once. */
 export interface Predicate {
@@ -64,16 +64,25 @@ export function bothPredicate(left: Predicate, right: Predicate): Predicate {
 
 /** The names that filter expressions may use: the event's fields and `kind`. */
 export function filterNames(layout: EventLayout): string[] {
-  return [...layout.fields.map((field) => field.name), 'kind'];
+  return namesOf(layout).map(({ name }) => name);
+}
+
+function namesOf({ fields }: EventLayout): ExpressionName[] {
+  return [...fields.map((field) => fieldName(field)), { name: 'kind', type: 'text' }];
+}
+
+/** A field as expressions see it: money is a number, in major units. */
+export function fieldName({ name, type }: FieldLayout): ExpressionName {
+  return { name, type: type === 'money' ? 'number' : type };
 }
 
 /**
- * A filter expression over event fields (numbers in major units, flags 0 or 1, texts) and `kind`. A comparison with a missing
- * field is false.
+ * A filter expression over event fields (numbers in major units, flags, texts) and `kind`. What is unknown for the lack of a value
+ * does not pass.
  * @throws WeirError CONFIG when the expression is not valid.
  */
 export function filterPredicate(layout: EventLayout, source: string): Predicate {
-  const expression = compileExpression(source, filterNames(layout));
+  const condition = compileCondition(source, namesOf(layout));
   const divisors = layout.fields.map((field) => 10 ** field.scale);
   let batch: TransactionBatch;
   let row = 0;
@@ -85,7 +94,7 @@ export function filterPredicate(layout: EventLayout, source: string): Predicate 
     text: `(${source.trim()})`,
     fill(of, out) {
       batch = of;
-      for (row = 0; row < of.count; row++) out[row] = expression.evaluate(read) === true ? 1 : 0;
+      for (row = 0; row < of.count; row++) out[row] = condition.holds(read) ? 1 : 0;
     },
   };
 }

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { EventLayout, TransactionBatch } from '../features/columns.ts';
 import type { FeatureSet } from '../features/plan.ts';
+import { fieldName } from '../features/predicate.ts';
 import type { FeatureRows } from '../features/rows.ts';
 import { describeError } from '../runtime/errors.ts';
-import { compileExpression, type Expression } from '../runtime/expression.ts';
+import { compileCondition, type ExpressionName } from '../runtime/expression.ts';
 import type { PolicyConfig } from './config.ts';
 
 /** What a risk event can say, least severe first; a decision's number is its index here. */
@@ -51,7 +52,7 @@ export function compilePolicy(config: PolicyConfig, set: FeatureSet, hasModel: b
   const values = createRuleValues(set);
   const faults: PolicyFault[] = [];
   const rules: PolicyRule[] = [];
-  const expressions: Expression[] = [];
+  const conditions: Condition[] = [];
   for (const { name } of set.layout.fields) {
     if (name !== 'probability' && name !== 'kind') continue;
     faults.push({ path: ['event', 'fields', name], message: `rules have a ${name} of their own; rename the field` });
@@ -59,26 +60,25 @@ export function compilePolicy(config: PolicyConfig, set: FeatureSet, hasModel: b
   for (const [index, { name, when, decision }] of config.entries()) {
     const fault = (message: string) => faults.push({ path: ['policy', index, 'when'], message });
     try {
-      const expression = compileExpression(when, values.names);
-      if (!hasModel && expression.uses.includes(values.names.indexOf('probability'))) {
+      const condition = compileCondition(when, values.names);
+      if (!hasModel && condition.uses.includes(values.probabilityAt)) {
         fault(`the rule ${name} reads probability, and without a model that is always 0: it cannot mean anything`);
       }
-      if (typeof expression.evaluate(values.readSample) !== 'boolean') {
-        fault(`the rule ${name} gives a number or a text; write a comparison, such as \`${firstName(when)} > 0\``);
-      }
       rules.push({ name, when: singleBlanks(when), decision });
-      expressions.push(expression);
+      conditions.push(condition);
     } catch (error) {
       fault(describeError(error));
     }
   }
   if (faults.length > 0) return { policy: undefined, faults };
-  return { policy: createPolicy(rules, expressions, values), faults: [] };
+  return { policy: createPolicy(rules, conditions, values), faults: [] };
 }
+
+type Condition = ReturnType<typeof compileCondition>;
 
 function createPolicy(
   rules: readonly PolicyRule[],
-  expressions: readonly Expression[],
+  conditions: readonly Condition[],
   values: RuleValues,
 ): CompiledPolicy {
   const levels = rules.map((rule) => decisionNames.indexOf(rule.decision));
@@ -87,12 +87,12 @@ function createPolicy(
     rules,
     decide(batch, rows, probabilities) {
       const decisions = new Uint8Array(batch.count);
-      const fired = expressions.map((expression, rule) => {
+      const fired = conditions.map((condition, rule) => {
         const column = new Uint8Array(batch.count);
         values.bind(batch, rows, probabilities);
         for (let row = 0; row < batch.count; row++) {
           values.moveTo(row);
-          if (expression.evaluate(values.read) !== true) continue;
+          if (!condition.holds(values.read)) continue;
           column[row] = 1;
           if (levels[rule] > decisions[row]) decisions[row] = levels[rule];
         }
@@ -105,24 +105,24 @@ function createPolicy(
 
 /** The values that rules read, row after row. */
 interface RuleValues {
-  readonly names: readonly string[];
+  readonly names: readonly ExpressionName[];
+  /** Index of `probability` among them. */
+  readonly probabilityAt: number;
   bind(batch: TransactionBatch, rows: FeatureRows, probabilities: Float64Array): void;
   moveTo(row: number): void;
   read(index: number): number | string;
-  /** A value of each name's type, for finding out what an expression gives. */
-  readSample(index: number): number | string;
 }
 
 /**
  * Features first, then `probability`, event fields in major units, and `kind`. A field that has a feature of its own (`amount`) is
- * that feature: the same number, but 0 where the event lacks it, while a comparison with a missing field is false.
+ * that feature: the same number, but 0 where the event lacks it, while a comparison with a missing field is unknown.
  */
 function createRuleValues(set: FeatureSet): RuleValues {
   const { fields } = set.layout;
   const names = ruleNames(set.names, set.layout);
   const probabilityAt = set.names.length;
   const kindAt = names.length - 1;
-  const fieldAt = names.map((name) => fields.findIndex((field) => field.name === name));
+  const fieldAt = names.map(({ name }) => fields.findIndex((field) => field.name === name));
   const divisors = fields.map((field) => 10 ** field.scale);
   let batch: TransactionBatch;
   let features: Float64Array;
@@ -132,6 +132,7 @@ function createRuleValues(set: FeatureSet): RuleValues {
   let base = 0;
   return {
     names,
+    probabilityAt,
     bind(of, rows, scored) {
       batch = of;
       features = rows.values;
@@ -149,23 +150,21 @@ function createRuleValues(set: FeatureSet): RuleValues {
       const field = fieldAt[index];
       return fields[field].type === 'text' ? batch.texts[field][row] : batch.numbers[field][row] / divisors[field];
     },
-    readSample(index) {
-      if (index <= probabilityAt) return 1;
-      return index === kindAt || fields[fieldAt[index]].type === 'text' ? '' : 1;
-    },
   };
 }
 
-function ruleNames(features: readonly string[], layout: EventLayout): string[] {
-  const fields = layout.fields.map((field) => field.name).filter((name) => !features.includes(name));
-  return [...features, 'probability', ...fields, 'kind'];
+function ruleNames(features: readonly string[], layout: EventLayout): ExpressionName[] {
+  const fields = layout.fields.map(fieldName);
+  const typeOf = (feature: string) => fields.find(({ name }) => name === feature)?.type ?? 'number';
+  return [
+    ...features.map((name) => ({ name, type: typeOf(name) })),
+    { name: 'probability', type: 'number' },
+    ...fields.filter(({ name }) => !features.includes(name)),
+    { name: 'kind', type: 'text' },
+  ];
 }
 
 /** White space outside of quoted texts says nothing: rules that differ in it only are the same policy. */
 function singleBlanks(when: string): string {
   return when.trim().replaceAll(/"(?:[^"\\]|\\.)*"|\s+/g, (token) => (token.startsWith('"') ? token : ' '));
-}
-
-function firstName(when: string): string {
-  return /[A-Za-z_][\w.-]*/.exec(when)?.[0] ?? 'probability';
 }

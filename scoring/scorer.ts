@@ -26,7 +26,7 @@ export interface TokeniseOptions {
   readonly secret: string;
   /** Names of the entities whose ids are replaced in outputs. */
   readonly entities: readonly string[];
-  /** `event.key`: when it is one of them, the output's record key is its token. */
+  /** `event.key`: the output's record key is its id, or its token when it is one of them; without it outputs have no key. */
   readonly keyEntity: string | undefined;
 }
 
@@ -113,13 +113,16 @@ function createIdPublisher(
 ): (batch: TransactionBatch) => PublishedIds {
   const tokens = createTokens(secret);
   const names = set.layout.entities.map(({ name }) => name);
-  const keyAt = keyEntity !== undefined && entities.includes(keyEntity) ? names.indexOf(keyEntity) : -1;
+  const keyAt = keyEntity === undefined ? -1 : names.indexOf(keyEntity);
   return (batch) => {
     const entityIds = names.map((name, at) =>
       entities.includes(name) ? batch.entityIds[at].map((id) => tokens.tokenOf(name, id)) : batch.entityIds[at],
     );
-    // The source's key is the id that must not get out, also where the event itself lacks it.
-    const keyOf = (row: number) => (entityIds[keyAt][row] === '' ? null : Buffer.from(entityIds[keyAt][row]));
-    return { entityIds, keyOf: keyAt < 0 ? () => undefined : keyOf };
+    // Never the source's own key: nothing says that it is not, or does not hold, an id that must not get out.
+    const keyOf = (row: number) => {
+      const id = keyAt < 0 ? '' : entityIds[keyAt][row];
+      return id === '' ? null : Buffer.from(id);
+    };
+    return { entityIds, keyOf };
   };
 }

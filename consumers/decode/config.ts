@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { entityFunction, entityFunctionExamples } from './entity-function.ts';
+import { readConfigTime } from './values.ts';
 
 const name = z
   .string()
@@ -97,8 +98,17 @@ export const eventConfig = z.strictObject({
       .enum(['ms', 's', 'us', 'iso'])
       .meta({ description: 'Epoch milliseconds, seconds, microseconds, or ISO 8601 text' }),
     max_ahead_ms: z.int().min(0).default(300_000).meta({
-      description: "Events further ahead of the broker's timestamp than this become dead letters. Milliseconds",
+      description:
+        "Events further ahead of the record's timestamp at the broker than this become dead letters; without a timestamp, none. Milliseconds",
     }),
+    max: z
+      .union([z.int(), z.string()])
+      .refine((max) => typeof readConfigTime(max) === 'number', 'a time such as 2027-01-01, or milliseconds since 1970')
+      .optional()
+      .meta({
+        description:
+          "Events later than this become dead letters: ISO 8601, or milliseconds since 1970. Nothing else bounds the times of files, and of topics whose timestamps are the producer's own, and one event far in the future takes its entity's history away",
+      }),
     allowed_lateness_ms: z.int().min(0).default(3_600_000).meta({
       description: 'Events late by up to this have exact features; state is kept that much longer. Milliseconds',
     }),

@@ -107,8 +107,10 @@ function decodeRecord(
     const fault = readers[k](record, row, batch);
     if (fault) return fault;
   }
-  const ahead = batch.times[row] - raw.timestamps[index];
-  if (ahead > event.time.max_ahead_ms) {
+  // Kafka says -1 for none: messages of the oldest formats.
+  const timestamp = raw.timestamps[index];
+  const ahead = batch.times[row] - timestamp;
+  if (ahead > event.time.max_ahead_ms && timestamp >= 0) {
     return {
       reason: 'future-time',
       message: `time at ${event.time.path}: ${ahead} ms ahead of the broker's timestamp; event.time.max_ahead_ms is ${event.time.max_ahead_ms}`,

@@ -3,7 +3,17 @@ import type { EventConfig } from './config.ts';
 import { entityFunction, joinIds } from './entity-function.ts';
 import type { Accessor } from './path.ts';
 import type { RecordReader } from './record.ts';
-import { largestStored, readFlag, readId, readNumber, readText, readTime, show, type ValueFault } from './values.ts';
+import {
+  largestStored,
+  readConfigTime,
+  readFlag,
+  readId,
+  readNumber,
+  readText,
+  readTime,
+  show,
+  type ValueFault,
+} from './values.ts';
 
 /** Reads one value of a parsed record into its column at the row; a fault leaves the row to be used again. */
 export type ColumnReader = (record: object, row: number, batch: TransactionBatch) => ValueFault | undefined;
@@ -47,13 +57,20 @@ function idReader({ id: path }: EventConfig, records: RecordReader): ColumnReade
   };
 }
 
-function timeReader({ path, unit }: EventConfig['time'], records: RecordReader): ColumnReader {
+function timeReader({ path, unit, max }: EventConfig['time'], records: RecordReader): ColumnReader {
+  const latest = max === undefined ? Number.POSITIVE_INFINITY : (readConfigTime(max) as number);
   const read = records.access(path, 'event.time.path');
   return (record, row, { times }) => {
     const value = read(record);
     if (isMissing(value)) return at('time', path, missing);
     const time = readTime(value, unit);
     if (typeof time !== 'number') return at('time', path, time);
+    if (time > latest) {
+      return at('time', path, {
+        reason: 'future-time',
+        message: `${show(value)} is later than event.time.max, ${max}`,
+      });
+    }
     times[row] = time;
     return undefined;
   };

@@ -153,6 +153,11 @@ export function readTime(value: unknown, unit: TimeUnit): number | ValueFault {
   return time;
 }
 
+/** A time in the config: ISO 8601, or milliseconds since 1970. */
+export function readConfigTime(value: string | number): number | ValueFault {
+  return readTime(value, typeof value === 'number' ? 'ms' : 'iso');
+}
+
 /** NaN where the value is no number. */
 function epochTime(value: unknown, unit: 'ms' | 's' | 'us'): number {
   let number = Number.NaN;
@@ -176,11 +181,14 @@ function isoTime(value: unknown): number {
   if (!match) return Number.NaN;
   const [year, month, day, hour, minute, second] = match.slice(1, 7).map((part) => Number(part ?? 0));
   if (hour > 23 || minute > 59 || second > 59) return Number.NaN;
-  const midnight = Date.UTC(year, month - 1, day);
-  // Date.UTC lets the 31st of a short month run over into the next.
+  // Date.UTC would take the year 70 for 1970.
+  const midnight = new Date(0).setUTCFullYear(year, month - 1, day);
+  // It lets the 31st of a short month run over into the next.
   if (new Date(midnight).getUTCMonth() !== month - 1 || day === 0) return Number.NaN;
   const millisecond = Number((match[7] ?? '').slice(0, 3).padEnd(3, '0'));
-  const offsetMinutes = Number(match[9] ?? 0) * 60 + Number(match[10] ?? 0);
+  const [offsetHour, offsetMinute] = [Number(match[9] ?? 0), Number(match[10] ?? 0)];
+  if (offsetHour > 23 || offsetMinute > 59) return Number.NaN;
+  const offsetMinutes = offsetHour * 60 + offsetMinute;
   const time = midnight + ((hour * 60 + minute) * 60 + second) * 1000 + millisecond;
   return match[8] === '-' ? time + offsetMinutes * 60_000 : time - offsetMinutes * 60_000;
 }

@@ -10,6 +10,8 @@ const checkpoint = z.strictObject({
   version: z.literal(1),
   /** Input position by partition name. */
   positions: z.record(z.string(), length),
+  /** Mark of each partition's input, where it has one. */
+  inputs: z.record(z.string(), z.string()).default({}),
   /** Bytes of the risk event file. */
   events: length,
   /** Bytes of the dead letter file. */
@@ -38,9 +40,12 @@ export async function readCheckpoint(path: string): Promise<Checkpoint | undefin
 }
 
 /** Replaces the checkpoint as a whole: whatever happens, a reader sees the old one or the new one. */
-export async function writeCheckpoint(path: string, { positions, events, deadLetters }: Checkpoint): Promise<void> {
+export async function writeCheckpoint(
+  path: string,
+  { positions, inputs, events, deadLetters }: Checkpoint,
+): Promise<void> {
   const next = `${path}.next`;
-  const text = JSON.stringify({ version: 1, positions, events, deadLetters });
+  const text = JSON.stringify({ version: 1, positions, inputs, events, deadLetters });
   await writeFile(next, `${text}\n`, { flush: true });
   await rename(next, path);
   await syncFolder(path);

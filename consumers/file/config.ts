@@ -11,6 +11,9 @@ export const fileSourceConfig = z.strictObject({
     .meta({ description: 'Column delimiter of CSV' }),
 });
 
+/** What output-files.ts keeps beside the risk events. */
+const besides = ['.checkpoint', '.checkpoint.next', '.lock'];
+
 export const fileSinkConfig = z
   .strictObject({
     path: filePath().meta({
@@ -20,6 +23,10 @@ export const fileSinkConfig = z
   })
   .refine(({ path, dead_letters }) => path !== dead_letters, {
     message: 'path and dead_letters are the same file',
+  })
+  .refine(({ path, dead_letters }) => !besides.some((ending) => dead_letters === `${path}${ending}`), {
+    path: ['dead_letters'],
+    message: `it is one of the files that stand beside path: ${besides.map((ending) => `<path>${ending}`).join(', ')}`,
   });
 
 export type FileSourceConfig = z.output<typeof fileSourceConfig>;

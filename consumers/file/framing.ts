@@ -15,8 +15,8 @@ const nothing = Buffer.alloc(0);
  * Records end with a line feed (a carriage return before it is dropped); blank lines are none.
  * @param limitBytes a longer record is cut to limitBytes + 1 bytes, so that its reader sees it is too long; the rest is skipped.
  * @param delimiter of CSV, one ASCII character: line ends within a quoted cell then belong to the record. A quote begins a cell
- *   only behind a delimiter or at the start, and one that is not closed within limitBytes is taken for a slip: the record ends
- *   with its line, so that a stray quote spoils one record and not all that follow.
+ *   only behind a delimiter or at the start, and one that is not closed within limitBytes, or closed in the middle of something, is
+ *   taken for a slip: the record ends with its line, so that a stray quote spoils one record and not all that follow.
  */
 export function createFramer(limitBytes: number, delimiter?: string): Framer {
   const quotedEnd = delimiter === undefined ? endOfLine : findQuotedEnd(limitBytes, delimiter.charCodeAt(0));
@@ -68,11 +68,17 @@ function findQuotedEnd(limitBytes: number, delimiter: number) {
       at = opening + 1;
       if (opening > start && data[opening - 1] !== delimiter) continue;
       const closing = closingQuote(data, at, limit);
-      if (closing >= 0) at = closing + 1;
-      else if (isLast || data.length > limit) return data.indexOf(newline, start);
-      else return -1;
+      const isShown = isLast || data.length > limit || (closing >= 0 && closing + 1 < data.length);
+      if (!isShown) return -1;
+      if (closing < 0 || !endsCell(data[closing + 1], delimiter)) return lineEnd;
+      at = closing + 1;
     }
   };
+}
+
+/** Whether a cell can end before the byte; undefined is the end of the data. */
+function endsCell(byte: number | undefined, delimiter: number): boolean {
+  return byte === undefined || byte === delimiter || byte === newline || byte === carriageReturn;
 }
 
 /** The first quote that is not one of a pair; -1 when there is none before `limit`. */

@@ -1,17 +1,19 @@
 import { isUtf8 } from 'node:buffer';
+import { createHash } from 'node:crypto';
 import { createReadStream, type ReadStream } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import Papa from 'papaparse';
 import { describeError, WeirError } from '../../runtime/errors.ts';
-import type { RecordFormat } from '../ports.ts';
+import type { InputMark, RecordFormat } from '../ports.ts';
 import type { FileSourceConfig } from './config.ts';
 import { createFramer } from './framing.ts';
 
 /** A file that can be read from its beginning any number of times. */
 export interface InputFile {
   readonly format: RecordFormat;
+  readonly mark: InputMark;
   /** The file's records, as many at a time as a chunk holds; only what is asked for is read, one chunk ahead. */
   records(): AsyncGenerator<Buffer[]>;
 }
@@ -26,9 +28,10 @@ export async function openInput(config: FileSourceConfig, maxRecordBytes: number
   const isGzip = await isGzipFile(path);
   const records = (skipped: number) =>
     readRecords(path, isGzip, skipped, maxRecordBytes, isCsv ? delimiter : undefined);
-  if (!isCsv) return { format: { type: 'json' }, records: () => records(0) };
+  const mark = await markOf(path);
+  if (!isCsv) return { format: { type: 'json' }, mark, records: () => records(0) };
   const columns = await headerColumns(path, delimiter, records(0));
-  return { format: { type: 'csv', columns, delimiter }, records: () => records(1) };
+  return { format: { type: 'csv', columns, delimiter }, mark, records: () => records(1) };
 }
 
 function formatByName(path: string): 'jsonl' | 'csv' {
@@ -50,6 +53,37 @@ async function isGzipFile(path: string): Promise<boolean> {
     const isGzip = bytesRead === 2 && buffer[0] === 0x1f && buffer[1] === 0x8b;
     if (!isGzip && /\.gz$/i.test(path)) throw new Error('it is named .gz, but not compressed by gzip');
     return isGzip;
+  } catch (error) {
+    throw unreadable(path, error);
+  } finally {
+    await file?.close();
+  }
+}
+
+const markBytes = 1 << 16;
+
+/** How the file begins: so many bytes, and their hash. */
+async function markOf(path: string): Promise<InputMark> {
+  const textOf = async (bytes: number) => {
+    const beginning = await readBeginning(path, bytes);
+    return `${beginning.length} ${createHash('sha256').update(beginning).digest('hex')}`;
+  };
+  return {
+    text: await textOf(markBytes),
+    continues: async (text) => (await textOf(Number.parseInt(text, 10))) === text,
+  };
+}
+
+async function readBeginning(path: string, bytes: number): Promise<Buffer> {
+  let file: FileHandle | undefined;
+  try {
+    file = await open(path);
+    const beginning = Buffer.alloc(bytes);
+    let length = 0;
+    for (let read = -1; length < bytes && read !== 0; length += read) {
+      read = (await file.read(beginning, length, bytes - length, length)).bytesRead;
+    }
+    return beginning.subarray(0, length);
   } catch (error) {
     throw unreadable(path, error);
   } finally {

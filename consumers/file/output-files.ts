@@ -6,11 +6,20 @@ import { acquireProcessLock } from '../../runtime/process-lock.ts';
 import { type Checkpoint, readCheckpoint, syncFolder, writeCheckpoint } from './checkpoint.ts';
 import type { FileSinkConfig } from './config.ts';
 
+/** How far which input is read. */
+export interface Progress {
+  readonly partition: string;
+  readonly position: number;
+  readonly input: string | undefined;
+}
+
 /** Both files and their checkpoint. */
 export interface OutputFiles {
   position(partition: string): number | undefined;
+  /** Mark of the input that the position is of. */
+  input(partition: string): string | undefined;
   /** Appends behind what other partitions append meanwhile. Nothing is appended any more once this has failed. */
-  append(partition: string, position: number, events: Buffer, deadLetters: Buffer): Promise<void>;
+  append(progress: Progress, events: Buffer, deadLetters: Buffer): Promise<void>;
   /** Commits all that is appended: the disk has it, and then the checkpoint says so. */
   save(): Promise<void>;
   close(): Promise<void>;
@@ -54,12 +63,13 @@ export async function openOutputFiles(config: FileSinkConfig): Promise<OutputFil
     }
   }
 
-  function append(partition: string, position: number, events: Buffer, deadLetters: Buffer): Promise<void> {
+  function append({ partition, position, input }: Progress, events: Buffer, deadLetters: Buffer): Promise<void> {
     return guarded(async () => {
       await writeAll(eventFile, events, appended.events);
       await writeAll(deadLetterFile, deadLetters, appended.deadLetters);
       appended = {
         positions: { ...appended.positions, [partition]: position },
+        inputs: input === undefined ? appended.inputs : { ...appended.inputs, [partition]: input },
         events: appended.events + events.length,
         deadLetters: appended.deadLetters + deadLetters.length,
       };
@@ -79,6 +89,7 @@ export async function openOutputFiles(config: FileSinkConfig): Promise<OutputFil
 
   return {
     position: (partition) => appended.positions[partition],
+    input: (partition) => appended.inputs[partition],
     append: (...args) => appending(() => append(...args)),
     save: () => saving(save),
     async close() {
@@ -103,7 +114,7 @@ async function begin({ path, dead_letters }: FileSinkConfig, checkpointPath: str
       );
     }
   }
-  const nothing = { positions: {}, events: 0, deadLetters: 0 };
+  const nothing = { positions: {}, inputs: {}, events: 0, deadLetters: 0 };
   await writeCheckpoint(checkpointPath, nothing);
   return nothing;
 }

@@ -22,9 +22,22 @@ export function createFileSink(config: FileSinkConfig, { job }: FileSinkOptions)
       files ??= openOutputFiles(config);
       const opened = await files;
       const name = partitionName(ownership);
+      const { mark } = ownership;
+      const kept = opened.input(name);
+      if (kept !== undefined && mark !== undefined && !(await mark.continues(kept))) {
+        throw new WeirError(
+          'INPUT',
+          `${ownership.stream} is another input than the one of this name that was read into ${config.path} before: give the file another name, or begin anew with other output files and another state`,
+        );
+      }
       return {
         position: async () => opened.position(name),
-        publish: (batch, position) => opened.append(name, position, eventLines(job, batch), deadLetterLines(batch)),
+        publish: (batch, position) =>
+          opened.append(
+            { partition: name, position, input: mark?.text },
+            eventLines(job, batch),
+            deadLetterLines(batch),
+          ),
         sync: () => opened.save(),
         async close() {},
       };

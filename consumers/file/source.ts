@@ -84,6 +84,7 @@ function createOwnership(path: string, input: InputFile, maxEvents: number): Own
     partition: 0,
     partitions: 1,
     format: input.format,
+    mark: input.mark,
     revoked: revocation.signal,
     // The end of a file shows when it is reached.
     range: async () => ({ earliest: 0, end: Number.POSITIVE_INFINITY }),

@@ -79,6 +79,10 @@ export const kafkaSinkConfig = z
       .default(30_000)
       .meta({ description: 'How long to try to reach the brokers before giving up' }),
     compression: z.enum(['none', 'gzip', 'zstd']).default('none').meta({ description: 'Compression of what is sent' }),
+    max_message_bytes: z.int().min(10_000).default(1_048_588).meta({
+      description:
+        "Most bytes of what is sent to a partition at once; not more than the topics' max.message.bytes. A longer dead letter is cut to it. Bytes",
+    }),
     transaction_timeout_ms: milliseconds(1_000, 900_000)
       .default(60_000)
       .meta({ description: 'After this the broker aborts the transaction of a process that has stopped answering' }),

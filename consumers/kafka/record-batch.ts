@@ -9,8 +9,8 @@ import { crc32c } from './crc32c.ts';
 export interface RecordLayout<R> {
   key(record: R): Buffer | null;
   value(record: R): Buffer | null;
-  readonly headers: HeaderLayout;
-  /** Text of the varying header n of `headers.varying`. */
+  headers(record: R): HeaderLayout;
+  /** Text of the varying header n of the record's `headers`. */
   header(record: R, n: number): string;
 }
 
@@ -43,10 +43,10 @@ export const frontBytes = 1_024;
 
 /** Each record's bytes without its length prefix. */
 export function recordSizes<R>(records: readonly R[], layout: RecordLayout<R>): Int32Array {
-  const { fixed, varying } = layout.headers;
   const sizes = new Int32Array(records.length);
   for (let index = 0; index < records.length; index++) {
     const record = records[index];
+    const { fixed, varying } = layout.headers(record);
     // One byte of attributes, one of time, the offset in the batch at its longest.
     let size = 2 + 3 + fieldSize(layout.key(record)) + fieldSize(layout.value(record)) + fixed.length;
     for (let n = 0; n < varying.length; n++) {
@@ -92,7 +92,7 @@ function writeRecord<R>(
   index: number,
   size: number,
 ): number {
-  const { fixed, varying } = layout.headers;
+  const { fixed, varying } = layout.headers(record);
   let at = writeVarint(bytes, start, size - 3 + varintSize(index));
   bytes[at++] = 0;
   bytes[at++] = 0;

@@ -1,24 +1,33 @@
-import type { DeadLetter, OutputEvent } from '../ports.ts';
+import type { OutputEvent } from '../ports.ts';
+import type { SentLetter } from './fitting.ts';
 import { headerLayout, type RecordLayout } from './record-batch.ts';
 
 /** CloudEvents 1.0, Kafka protocol binding, binary mode: attributes are headers, the value is the data. */
 export function eventLayout(source: string, type: string): RecordLayout<OutputEvent> {
-  const fixed = { ce_specversion: '1.0', ce_source: source, ce_type: type, 'content-type': 'application/json' };
+  const attributes = { ce_specversion: '1.0', ce_source: source, ce_type: type, 'content-type': 'application/json' };
+  const headers = headerLayout(attributes, ['ce_id', 'ce_time']);
   return {
     key: (event) => event.key,
     value: (event) => event.data,
-    headers: headerLayout(fixed, ['ce_id', 'ce_time']),
+    headers: () => headers,
     header: (event, n) => (n === 0 ? event.id : event.time),
   };
 }
 
 const letterHeaders = ['weir-reason', 'weir-message', 'weir-stream', 'weir-partition', 'weir-offset'];
 
+const headersOfWhole = headerLayout({}, letterHeaders);
+const headersOfTruncated = headerLayout({}, [...letterHeaders, 'weir-truncated']);
+
 /** The original key and value, and why and whence as headers. */
-export const deadLetterLayout: RecordLayout<DeadLetter> = {
+export const deadLetterLayout: RecordLayout<SentLetter> = {
   key: (letter) => letter.key,
   value: (letter) => letter.value,
-  headers: headerLayout({}, letterHeaders),
-  header: ({ reason, message, stream, partition, offset }, n) =>
-    n === 0 ? reason : n === 1 ? message : n === 2 ? stream : String(n === 3 ? partition : offset),
+  headers: ({ truncatedFrom }) => (truncatedFrom === undefined ? headersOfWhole : headersOfTruncated),
+  header(letter, n) {
+    if (n === 0) return letter.reason;
+    if (n === 1) return letter.message;
+    if (n === 2) return letter.stream;
+    return String(n === 3 ? letter.partition : n === 4 ? letter.offset : letter.truncatedFrom);
+  },
 };

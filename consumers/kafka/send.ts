@@ -1,13 +1,16 @@
 import kafkajs, { type PartitionMetadata, type TopicMessages, type Transaction } from 'kafkajs';
-import type { DeadLetter, OutputBatch, OutputEvent } from '../ports.ts';
+import type { OutputBatch, OutputEvent } from '../ports.ts';
 import { compressRecords } from './codecs.ts';
 import { encodedMessages } from './encoded-messages.ts';
+import { fitLetter, type SentLetter } from './fitting.ts';
 import { type EncodedRecords, encodeRecords, type RecordLayout, recordSizes } from './record-batch.ts';
 
 /** Where one input partition's output goes. */
 export interface Destination {
   readonly events: TopicDestination<OutputEvent>;
-  readonly deadLetters: TopicDestination<DeadLetter>;
+  readonly deadLetters: TopicDestination<SentLetter>;
+  /** Most bytes of a record batch that the brokers take (max.message.bytes of the topics). */
+  readonly maxMessageBytes: number;
   readonly compression: 'none' | 'gzip' | 'zstd';
   readonly brokers: readonly string[];
 }
@@ -21,8 +24,10 @@ export interface TopicDestination<R> {
   readonly partitions: number;
 }
 
-/** Brokers take 1,048,588 bytes of one partition in a request unless told otherwise (message.max.bytes). */
-const bytesPerRequest = 1_000_000;
+/** What a batch has beside its records, and what compression may add to bytes that cannot be compressed. */
+const batchOverheadBytes = 1_024;
+/** A record's own length in front of it. */
+const lengthBytes = 5;
 
 /** Sends one output's batches, one at a time. */
 export interface Sender {
@@ -34,16 +39,15 @@ export interface Sender {
   send(to: Pick<Transaction, 'sendBatch'>, batch: OutputBatch, timestamp: number): Promise<void>;
 }
 
-export function createSender({ events, deadLetters, compression }: Destination): Sender {
+export function createSender({ events, deadLetters, maxMessageBytes, compression }: Destination): Sender {
+  const mostBytes = maxMessageBytes - batchOverheadBytes;
   const memory = createMemory();
   return {
     async send(to, batch, timestamp) {
       memory.reuse();
-      const encoding = { compression, timestamp, allocate: memory.allocate };
-      const streams = [
-        await encode(batch.events, events, encoding),
-        await encode(batch.deadLetters, deadLetters, encoding),
-      ];
+      const encoding = { compression, timestamp, mostBytes, allocate: memory.allocate };
+      const letters = batch.deadLetters.map((of) => fitLetter(of, deadLetters.layout, mostBytes - lengthBytes));
+      const streams = [await encode(batch.events, events, encoding), await encode(letters, deadLetters, encoding)];
       for (let turn = 0; ; turn++) {
         const topicMessages = streams.flatMap((stream) => messagesOf(stream, turn));
         if (topicMessages.length === 0) return;
@@ -72,6 +76,8 @@ function createMemory() {
 interface Encoding {
   readonly compression: Destination['compression'];
   readonly timestamp: number;
+  /** Of a batch's records. */
+  readonly mostBytes: number;
   readonly allocate: (bytes: number) => Buffer;
 }
 
@@ -127,13 +133,13 @@ function placedByKey<R>(
 function encodeAll<R>(
   records: readonly R[],
   layout: RecordLayout<R>,
-  { timestamp, allocate }: Encoding,
+  { timestamp, mostBytes, allocate }: Encoding,
 ): EncodedRecords[] {
   const sizes = recordSizes(records, layout);
   const batches: EncodedRecords[] = [];
   for (let from = 0, to = 0, bytes = 0; to < records.length; from = to, bytes = 0) {
-    do bytes += sizes[to++];
-    while (to < records.length && bytes + sizes[to] <= bytesPerRequest);
+    do bytes += sizes[to++] + lengthBytes;
+    while (to < records.length && bytes + sizes[to] + lengthBytes <= mostBytes);
     batches.push(encodeRecords(records, layout, sizes, from, to, timestamp, allocate));
   }
   return batches;

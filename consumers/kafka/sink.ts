@@ -115,6 +115,7 @@ export function createKafkaSink(config: KafkaSinkConfig, options: KafkaSinkOptio
     return {
       events: { ...place(config.topic), layout },
       deadLetters: { ...place(config.dead_letters), layout: deadLetterLayout },
+      maxMessageBytes: config.max_message_bytes,
       compression: config.compression,
       brokers: connection.brokers,
     };

@@ -26,7 +26,7 @@ interface Line {
   readonly data: object;
 }
 
-const firstCheckpoint = '{"version":1,"positions":{},"events":0,"deadLetters":0}\n';
+const firstCheckpoint = '{"version":1,"positions":{},"inputs":{},"events":0,"deadLetters":0}\n';
 
 interface LetterLine extends SeenDeadLetter {
   readonly key: string | null;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { fileSourceConfig } from '../../consumers/file/config.ts';
+import { createFileSink } from '../../consumers/file/sink.ts';
 import { createFileSource } from '../../consumers/file/source.ts';
 import type { Ownership, Source } from '../../consumers/ports.ts';
 import {
@@ -207,3 +208,40 @@ function openFiles(): string[] {
     }
   });
 }
+
+describe('an input that a file sink has kept the position of', () => {
+  async function publishAll(path: string, sinkFolder: string): Promise<void> {
+    const sink = createFileSink(
+      { path: join(sinkFolder, 'risk.jsonl'), dead_letters: join(sinkFolder, 'dead.jsonl') },
+      { job: 'test' },
+    );
+    try {
+      const ownership = await own(path);
+      const output = await sink.open(ownership);
+      const { next } = await ownership.read((await output.position()) ?? 0);
+      await output.publish({ events: [], deadLetters: [] }, next);
+    } finally {
+      await sink.close();
+    }
+  }
+
+  it('goes on when it has only grown, and is refused when it is another of the same name', async () => {
+    const [monday, tuesday] = [fileWith('tx.jsonl', '{"a":1}\n'), fileWith('tx.jsonl', '{"b":1}\n{"b":2}\n')];
+    const folder = fileWith('unused', '').replace('/unused', '');
+    await publishAll(monday, folder);
+    await publishAll(monday, folder);
+    appendFileSync(monday, 'x'.repeat(200_000));
+    await publishAll(monday, folder);
+    // Now the mark is longer than what was there at first.
+    appendFileSync(monday, '\n');
+    await publishAll(monday, folder);
+    await expect(publishAll(tuesday, folder)).rejects.toMatchObject({
+      code: 'INPUT',
+      message: expect.stringMatching(
+        /^tx\.jsonl is another input than the one of this name that was read into .*risk\.jsonl/,
+      ),
+    });
+    writeFileSync(monday, '{"a":1}\n');
+    await expect(publishAll(monday, folder)).rejects.toMatchObject({ code: 'INPUT' });
+  });
+});

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { kafkaSinkConfig, sinkConnection } from '../../consumers/kafka/config.ts';
 import { createKafkaSink, type KafkaSinkOptions } from '../../consumers/kafka/sink.ts';
@@ -301,4 +302,34 @@ describe('the Kafka sink', () => {
       }
     },
   );
+});
+
+describe('a dead letter that no broker takes whole', () => {
+  it.each(['none', 'zstd', 'gzip'])('is cut to what it takes, compression %s', async (compression) => {
+    const topics = await makeTopics();
+    const sink = makeSink(topics, {}, { compression });
+    const output = await sink.open(ownedPartition(topics.input));
+    const value = randomBytes(3_000_000);
+    const key = randomBytes(600_000);
+    const fitting = Buffer.alloc(1_040_000, 7);
+    const deadLetters = [
+      deadLetter(1, value),
+      { ...deadLetter(2, value.subarray(0, 1_048_588)), key: Buffer.alloc(1000, 'k') },
+      { ...deadLetter(3, null), key: Buffer.concat([key, key]) },
+      deadLetter(4, fitting),
+    ];
+    await output.publish({ events: [event(0)], deadLetters }, 5);
+    expect(await output.position()).toBe(5);
+    const [longest, long, keyOnly, whole] = await cluster.read(topics.dead_letters);
+    for (const [cut, bytes] of [[longest, 3_000_000] as const, [long, 1_048_588] as const]) {
+      expect(cut.headers['weir-truncated']).toBe(String(bytes));
+      expect(cut.value!.length).toBeGreaterThan(1_040_000);
+      expect(cut.value!.equals(value.subarray(0, cut.value!.length))).toBe(true);
+    }
+    expect(long.key).toBe('k'.repeat(1000));
+    expect([keyOnly.key, keyOnly.value, keyOnly.headers['weir-truncated']]).toEqual([null, null, '0']);
+    expect(whole.value!.equals(fitting)).toBe(true);
+    expect(whole.headers['weir-truncated']).toBeUndefined();
+    await sink.close();
+  });
 });

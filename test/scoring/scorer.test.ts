@@ -141,10 +141,16 @@ describe('tokenised ids', () => {
     expect(batch.entityIds[0][0]).toMatch(/^card-/);
   });
 
-  it("leave the source's key alone where it is another entity", async () => {
-    const tokenise = { secret, entities: ['terminal'], keyEntity: 'card' };
-    const { events } = await scorer({ tokenise }).decide(madeBatch(3), likelyRows(3), at);
-    expect(events.map(({ key }) => key)).toEqual([undefined, undefined, undefined]);
+  it('leave only an id that is not tokenised as the key, never the key of the source', async () => {
+    const batch = madeBatch(3);
+    batch.entityIds[0][2] = '';
+    const keys = async (keyEntity: string | undefined) => {
+      const tokenise = { secret, entities: ['terminal'], keyEntity };
+      const { events } = await scorer({ tokenise }).decide(batch, likelyRows(3), at);
+      return events.map(({ key }) => key?.toString() ?? key);
+    };
+    expect(await keys('card')).toEqual([batch.entityIds[0][0], batch.entityIds[0][1], null]);
+    expect(await keys(undefined)).toEqual([null, null, null]);
   });
 
   it('are the same whether remembered or not, and of each entity and secret their own', () => {

@@ -208,6 +208,52 @@ describe('a job config', () => {
     ]);
   });
 
+  it('says that no value can reach a bound', () => {
+    const amount = (rest: string) => good.replace('type: money, scale: 2', `type: money, ${rest}`);
+    expect(faultsOf(amount('scale: 5, max: 10000000000'))).toEqual([
+      '9: event.fields.amount.max: with scale 5 a number is at most 5629499534: lower the bound, or keep fewer decimals',
+    ]);
+    expect(faultsOf(amount('scale: 5, min: -6e9'))).toEqual([expect.stringMatching(/^9: event.fields.amount.min: /)]);
+    expect([faultsOf(amount('scale: 5, max: 5629499534')), faultsOf(amount('scale: 8'))]).toEqual([[], []]);
+  });
+
+  it('takes a latest time as ISO 8601 or milliseconds', () => {
+    const time = (max: string) => good.replace('unit: ms }', `unit: ms, max: ${max} }`);
+    expect(faultsOf(time('2027-01-01'))).toEqual([]);
+    expect(faultsOf(time('1800000000000'))).toEqual([]);
+    expect(faultsOf(time('tomorrow'))).toEqual([
+      expect.stringMatching(/^6: event.time.max: a time such as 2027-01-01/),
+    ]);
+  });
+
+  it('does not let a job read its own output, nor write over its own notes', () => {
+    const kafka = (sink: string) =>
+      good
+        .replace('file: { path: in.jsonl }', 'kafka: { brokers: ["a:1"], topic: t, group: g }')
+        .replace('file: { path: out.jsonl, dead_letters: dead.jsonl }', `kafka: { ${sink} }`);
+    expect(faultsOf(kafka('topic: t, dead_letters: d'))).toEqual([
+      expect.stringMatching(/^\d+: sink.kafka.topic: it is the topic that the job reads/),
+    ]);
+    expect(faultsOf(kafka('topic: o, dead_letters: t, brokers: ["a:1"]'))).toEqual([
+      expect.stringMatching(/^\d+: sink.kafka.dead_letters: it is the topic that the job reads/),
+    ]);
+    expect(faultsOf(`${kafka('topic: t, dead_letters: d, brokers: ["b:1"]')}delivery: at-least-once\n`)).toEqual([]);
+    for (const beside of ['checkpoint', 'checkpoint.next', 'lock']) {
+      expect(faultsOf(good.replace('dead.jsonl', `out.jsonl.${beside}`))).toEqual([
+        expect.stringMatching(/^\d+: sink.file.dead_letters: it is one of the files that stand beside path/),
+      ]);
+    }
+  });
+
+  it('wants to know what keys a source of tokenised ids', () => {
+    const kafka = good
+      .replace('file: { path: in.jsonl }', 'kafka: { brokers: ["a:1"], topic: t, group: g }')
+      .replace('card: { key: $.card }', 'card: { key: $.card, tokenise: true }')
+      .replace('  key: card\n', '  token_key: 0123456789abcdef\n');
+    expect(faultsOf(kafka)).toEqual([expect.stringMatching(/^4: event: key is missing: with `tokenise` /)]);
+    expect(faultsOf(kafka.replace('  token_key', '  key: card\n  token_key'))).toEqual([]);
+  });
+
   it('says that a kind cannot occur', () => {
     const kinds = good.replace(
       'kind: { const: authorization }',

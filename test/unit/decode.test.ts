@@ -129,6 +129,12 @@ describe('decoding a good record', () => {
   });
 });
 
+describe('an event time', () => {
+  it('is not compared with a timestamp that there is not', () => {
+    for (const timestamp of [-1, Number.NaN]) expect(decode([good], { timestamp }).batch.count).toBe(1);
+  });
+});
+
 describe('a bad record', () => {
   const cases: [string, unknown, string, RegExp, Settings?][] = [
     ['is no JSON', '{"id":', 'not-json', /^not JSON: /],
@@ -185,6 +191,13 @@ describe('a bad record', () => {
       'future-time',
       /^time at \$\.ts: 300001 ms ahead of the broker's timestamp; event.time.max_ahead_ms is 300000$/,
       { timestamp: good.ts - 300_001 },
+    ],
+    [
+      'is later than the config allows',
+      { ...good, ts: good.ts + 1 },
+      'future-time',
+      /^time at \$\.ts: 1700000000001 is later than event.time.max, 2023-11-14T22:13:20Z$/,
+      { time: { path: '$.ts', unit: 'ms', max: '2023-11-14T22:13:20Z' } },
     ],
     [
       'has an unknown kind',

@@ -78,7 +78,7 @@ function heldStore() {
   return { store, held, hold: (on: boolean) => (isHolding = on) };
 }
 
-function createProcess(store: StateStore, cacheEntities = 100) {
+function createProcess(store: StateStore, cacheEntities = 100, keyEntity?: string) {
   let now = 0;
   const lookups = { hits: 0, misses: 0 };
   /** Too late, per batch. */
@@ -89,7 +89,7 @@ function createProcess(store: StateStore, cacheEntities = 100) {
     clock: { now: () => now, monotonic: () => now },
     cacheEntities,
     refreshMs: 100,
-    keyEntity: undefined,
+    keyEntity,
     onLookups(hits, misses) {
       lookups.hits += hits;
       lookups.misses += misses;
@@ -131,6 +131,45 @@ describe('the feature engine', () => {
     expect(await one.apply('t:0', batchOf([5]), 'card.count.1h')).toEqual([4]);
     one.tick(101);
     expect(await one.apply('t:0', batchOf([6]), 'card.sum.amount.1h')).toEqual([1 + 2 + 3 + 4 + 5 + 6]);
+  });
+
+  it('goes on reading what the old partition of a key says after the topic has grown', async () => {
+    const { store } = heldStore();
+    const [old, grown] = [createProcess(store, 100, 'card'), createProcess(store, 100, 'card')];
+    old.engine.gain('t:0', 2);
+    grown.engine.gain('t:1', 2);
+    await old.apply('t:0', batchOf([0, 1]), 'card.count.1h');
+    await old.flush('t:0');
+    expect(await grown.apply('t:1', batchOf([10]), 'card.count.1h')).toEqual([3]);
+    // What the old partition still had to read.
+    await old.apply('t:0', batchOf([2, 3, 4]), 'card.count.1h');
+    await old.flush('t:0');
+    grown.tick(101);
+    expect(await grown.apply('t:1', batchOf([11]), 'card.count.1h')).toEqual([7]);
+  });
+
+  it('does not ask again for the entity that keys the source while no key has moved', async () => {
+    const { store } = heldStore();
+    const { engine, apply, lookups, tick } = createProcess(store, 100, 'card');
+    engine.gain('t:0', 2);
+    for (let n = 0; n < 3; n++) {
+      await apply('t:0', batchOf([n]), 'card.count.1h');
+      tick(101);
+    }
+    expect(lookups).toEqual({ hits: 2, misses: 1 });
+  });
+
+  it('marks what a partition that is behind shares with others as stale', async () => {
+    const { store } = heldStore();
+    const { engine, apply } = createProcess(store, 100, 'card');
+    engine.gain('t:0', 2);
+    engine.gain('t:1', 2);
+    engine.recovering('t:1', true);
+    const batch = (offset: number) => batchOf([offset], 'c', 'x');
+    expect(await apply('t:0', batch(0), 'terminal.count.1h')).toEqual(['1 stale']);
+    expect(await apply('t:0', batch(1), 'card.count.1h')).toEqual([2]);
+    engine.recovering('t:1', false);
+    expect(await apply('t:0', batch(2), 'terminal.count.1h')).toEqual([3]);
   });
 
   it('asks the store once for what two partitions want at the same time', async () => {

@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import type { FeatureEngine } from '../../features/engine.ts';
 import { createFlusher } from '../../features/flusher.ts';
 import { LostStateError, type StateStore } from '../../features/store.ts';
+import { WeirError } from '../../runtime/errors.ts';
 
 /** A store whose flushes end when the test says so. */
 function heldStore() {
@@ -49,6 +50,7 @@ function setUp(intervalMs = 0, mayRepeat = () => true, beforeFlush?: () => Promi
   return { flusher, dirty, flushes, fences, troubles, unsettled, tick: (ms: number) => (now += ms) };
 }
 
+const away = new WeirError('STORE', 'away');
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 describe('flusher', () => {
@@ -95,15 +97,12 @@ describe('flusher', () => {
   it('stores nothing before what is published is safe', async () => {
     const syncs: { resolve: () => void; reject: (error: Error) => void }[] = [];
     const sync = () => new Promise<void>((resolve, reject) => void syncs.push({ resolve, reject }));
-    const { flusher, dirty, flushes, fences, troubles } = setUp(0, () => true, sync);
+    const { flusher, dirty, flushes, fences } = setUp(0, () => true, sync);
     dirty.push('a');
     await flusher.published(10);
     await settled();
     expect([syncs.length, flushes.length]).toEqual([1, 0]);
-    syncs[0].reject(new Error('the disk is full'));
-    await settled();
-    expect([syncs.length, flushes.length, troubles.length]).toEqual([2, 0, 1]);
-    syncs[1].resolve();
+    syncs[0].resolve();
     await settled();
     expect(flushes[0]).toMatchObject({ fence: 10, ids: ['a'] });
     flushes[0].resolve();
@@ -111,11 +110,30 @@ describe('flusher', () => {
     expect(fences).toEqual([10]);
   });
 
+  it.each([
+    new WeirError('OUTPUT', 'the disk is full'),
+    new WeirError('BROKER', 'the position cannot be committed'),
+    new Error('a bug'),
+  ])('does not repeat what no repetition mends: %s', async (error) => {
+    const { flusher, dirty, flushes, fences, troubles, unsettled } = setUp(
+      0,
+      () => true,
+      () => Promise.reject(error),
+    );
+    dirty.push('a');
+    await flusher.published(10);
+    await settled();
+    expect([troubles, unsettled()]).toEqual([[error], 0]);
+    await expect(flusher.published(20)).rejects.toBe(error);
+    await flusher.drain();
+    expect([flushes, fences]).toEqual([[], []]);
+  });
+
   it('repeats a failed flush with the same changes before anything newer, and keeps their entities meanwhile', async () => {
     const { flusher, dirty, flushes, fences, troubles, unsettled } = setUp();
     dirty.push('a');
     await flusher.published(10);
-    flushes[0].reject(new Error('away'));
+    flushes[0].reject(away);
     await settled();
     expect(troubles).toHaveLength(1);
     expect(flushes[1]).toMatchObject({ fence: 10, ids: ['a'] });
@@ -144,7 +162,7 @@ describe('flusher', () => {
     await flusher.published(2);
     const drained = flusher.drain();
     await settled();
-    flushes[1].reject(new Error('away'));
+    flushes[1].reject(away);
     await drained;
     expect(fences).toEqual([1]);
     expect(flushes).toHaveLength(2);
@@ -155,12 +173,12 @@ describe('flusher', () => {
     const { flusher, dirty, flushes, fences, unsettled } = setUp(0, () => !isLeaving);
     dirty.push('a');
     await flusher.published(10);
-    flushes[0].reject(new Error('away'));
+    flushes[0].reject(away);
     await settled();
     expect(flushes).toHaveLength(2);
     const waiting = flusher.published(20);
     isLeaving = true;
-    flushes[1].reject(new Error('still away'));
+    flushes[1].reject(away);
     await waiting;
     await flusher.drain();
     expect(flushes).toHaveLength(2);
@@ -169,7 +187,7 @@ describe('flusher', () => {
 
   it('gives up what the store has lost the ground for, and says so', async () => {
     const { flusher, dirty, flushes, fences, unsettled } = setUp();
-    const loss = new Error('lost', { cause: new LostStateError('gone') });
+    const loss = new WeirError('STORE', 'lost', { cause: new LostStateError('gone') });
     dirty.push('a');
     await flusher.published(10);
     flushes[0].reject(loss);

@@ -64,6 +64,14 @@ describe('framing', () => {
     expect(framer.push(Buffer.from('\nab')).concat(framer.end()).map(String)).toEqual(['ab']);
   });
 
+  it('takes a quote that is closed in the middle of something for a slip', () => {
+    const rows = Array.from({ length: 50 }, (_, n) => (n === 3 ? '"t3,1,c' : n === 40 ? 't40,1,"c"' : `t${n},1,c`));
+    expect(frame([Buffer.from(`${rows.join('\n')}\n`)], 1000, ',')).toEqual(rows);
+    // Behind a cell that rightly holds a line end, the record ends with the line of the slip.
+    expect(frame([Buffer.from('"a\nb","c,1\nd,"e"\n')], 1000, ',')).toEqual(['"a\nb","c,1', 'd,"e"']);
+    expect(frame([Buffer.from('a,"b"\r\n"c"')], 1000, ',')).toEqual(['a,"b"', '"c"']);
+  });
+
   const pieces = fc.constantFrom('a', 'bc', ',', '"', '""', '\n', '\r', '\r\n', 'é', '"x"', ',"y\nz",');
   const text = fc.array(pieces, { maxLength: 60, size: 'max' }).map((parts) => Buffer.from(parts.join('')));
   const cuts = fc.array(fc.nat(150), { maxLength: 12, size: 'max' });

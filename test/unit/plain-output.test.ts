@@ -23,6 +23,7 @@ function openWithHeldCheckpoints() {
     {
       events: { topic: 'scored', layout: eventLayout('/weir/test', 'risk'), partition: 0, partitions: 1 },
       deadLetters: { topic: 'dead', layout: deadLetterLayout, partition: 0, partitions: 1 },
+      maxMessageBytes: 1_048_588,
       compression: 'none',
       brokers: ['broker:9092'],
     },

@@ -15,10 +15,11 @@ const rule = (name: string, when: string, decision: PolicyConfig[number]['decisi
 /** One transaction: all features 0 but those given. */
 function verdictOn(
   rules: PolicyConfig,
-  of: { features?: Record<string, number>; probability?: number; outcome?: string; age?: number },
+  of: { features?: Record<string, number>; probability?: number; outcome?: string; age?: number; fraud?: number },
 ) {
   const batch = madeBatch(1);
   batch.numbers[0][0] = 1250;
+  batch.numbers[1][0] = of.fraud ?? 0;
   batch.numbers[3][0] = of.age ?? Number.NaN;
   batch.texts[2][0] = of.outcome ?? '';
   const rows = madeRows(1, set);
@@ -74,6 +75,20 @@ describe('a policy', () => {
     expect(fires('kind == "refund"')).toBe(false);
   });
 
+  it('takes a flag for a condition, and what is missing for unknown', () => {
+    const fires = (when: string, of = {}) => verdictOn([rule('it', when)], of).rules.length === 1;
+    expect([fires('fraud', { fraud: 1 }), fires('fraud', { fraud: 0 }), fires('fraud == 1', { fraud: 1 })]).toEqual([
+      true,
+      false,
+      true,
+    ]);
+    expect([fires('not fraud', { fraud: 1 }), fires('not fraud', { fraud: 0 })]).toEqual([false, true]);
+    expect(fires('fraud and probability > 0.5', { fraud: 1, probability: 0.6 })).toBe(true);
+    for (const when of ['age != 5', 'not (age > 5)', 'age not in (1, 2)', 'outcome != "declined"'])
+      expect({ when, fires: fires(when) }).toEqual({ when, fires: false });
+    expect(fires('age > 5 or not exists(outcome)')).toBe(true);
+  });
+
   it('means the feature where a field has the same name', () => {
     const rules = [rule('it', 'amount > 100')];
     expect(verdictOn(rules, { features: { amount: 101 } }).rules).toEqual(['it']);
@@ -120,9 +135,16 @@ describe('a policy that is wrong', () => {
 
   it('may not have rules that are no conditions', () => {
     expect(faults([rule('a', 'card.count.1h'), rule('b', 'max(probability, 0.5)'), rule('c', 'kind')])).toEqual([
-      'policy.0.when: the rule a gives a number or a text; write a comparison, such as `card.count.1h > 0`',
-      expect.stringMatching(/^policy\.1\.when: the rule b gives a number/),
-      expect.stringMatching(/^policy\.2\.when: the rule c gives a number or a text/),
+      'policy.0.when: card.count.1h is a number, not a condition; write a comparison, such as `card.count.1h > 0`',
+      expect.stringMatching(/^policy\.1\.when: max\(probability, 0\.5\) is a number, not a condition/),
+      expect.stringMatching(/^policy\.2\.when: kind is a text, not a condition/),
+    ]);
+  });
+
+  it('may not compare what does not fit: such a rule could never fire', () => {
+    expect(faults([rule('a', 'kind == "a" and outcome > 5'), rule('b', 'fraud and amount > "5"')])).toEqual([
+      'policy.0.when: outcome > 5 does not fit: outcome is a text, and 5 is a number',
+      'policy.1.when: amount > "5" does not fit: amount is a number, and "5" is a text',
     ]);
   });
 

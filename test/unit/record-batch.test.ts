@@ -22,10 +22,11 @@ interface TestRecord {
   readonly texts: readonly [string, string];
 }
 
+const headers = headerLayout({ same: 'für alle', other: '' }, ['first', 'zweiter']);
 const layout: RecordLayout<TestRecord> = {
   key: ({ key }) => key,
   value: ({ value }) => value,
-  headers: headerLayout({ same: 'für alle', other: '' }, ['first', 'zweiter']),
+  headers: () => headers,
   header: ({ texts }, n) => texts[n],
 };
 

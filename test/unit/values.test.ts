@@ -138,11 +138,19 @@ describe('times', () => {
     '2018-01-00',
     '2018-04-01T24:00:00Z',
     '2018-04-01T10:60:00Z',
+    '2018-04-01T10:00:00+24:00',
+    '2018-04-01T10:00:00+99:99',
     '01.04.2018',
     'now',
     1_700_000_000_000,
   ])('that ISO 8601 does not know: %p', (text) => {
     expect(timeOf(text, 'iso')).toBe('wrong-type');
+  });
+});
+
+describe('years without a century', () => {
+  it.each(['0070-01-01', '0099-06-01T00:00:00Z', '0024-11-25'])('are long ago: %s', (text) => {
+    expect(readTime(text, 'iso')).toMatchObject({ reason: 'out-of-range' });
   });
 });
 

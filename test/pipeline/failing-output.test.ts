@@ -1,0 +1,80 @@
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { createFileSink } from '../../consumers/file/sink.ts';
+import type { Sink } from '../../consumers/ports.ts';
+import { createEmbeddedStore } from '../../features/embedded/store.ts';
+import type { StateStore } from '../../features/store.ts';
+import { systemClock } from '../../runtime/clock.ts';
+import { WeirError } from '../../runtime/errors.ts';
+import { createMemoryStream, type MemoryStream, memoryJob, runInMemory, until } from '../support/memory-stream.ts';
+
+const job = memoryJob();
+let folder: string;
+let store: StateStore;
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'weir-output-'));
+  store = await createEmbeddedStore(
+    { path: join(folder, 'state') },
+    { job: 'output', recipe: job.set.recipe, clock: systemClock, retentionMs: () => 90 * 86_400_000 },
+  );
+});
+afterEach(async () => {
+  await store.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function streamOf(records: number): MemoryStream {
+  const stream = createMemoryStream();
+  for (let n = 0; n < records; n++) stream.append(0, { id: `t${n}`, ts: 1e12 + n, amount: 1, card: `c${n % 500}` });
+  return stream;
+}
+
+describe('an output that cannot be made safe', () => {
+  it('ends the job when it is a file: nothing is waited for that cannot come', async () => {
+    const stream = streamOf(20_000);
+    const path = join(folder, 'risk.jsonl');
+    const sink = createFileSink({ path, dead_letters: join(folder, 'dead.jsonl') }, { job: 'output' });
+    // In the way of the next checkpoint, as soon as none is being written.
+    let isInTheWay = false;
+    stream.hooks.onRead = (_, position) => {
+      if (isInTheWay || position < 5_000 || existsSync(`${path}.checkpoint.next`)) return;
+      mkdirSync(`${path}.checkpoint.next`);
+      isInTheWay = true;
+    };
+    const source = stream.source(1_000);
+    const running = runInMemory(job, { store, source, sink, signal: new AbortController().signal });
+    await expect(running).rejects.toMatchObject({ code: 'OUTPUT' });
+    await sink.close().catch(() => {});
+  });
+
+  it('begins again with another output when the broker did not take the position', async () => {
+    const stream = streamOf(50);
+    const inner = stream.sink();
+    let opened = 0;
+    const sink: Sink = {
+      ...inner,
+      open: async (ownership) => {
+        const isFirst = ++opened === 1;
+        const output = await inner.open(ownership);
+        const sync = async () => {
+          if (isFirst) throw new WeirError('BROKER', 'the position cannot be committed');
+        };
+        return { ...output, sync };
+      },
+    };
+    const stopping = new AbortController();
+    const running = runInMemory(job, { store, source: stream.source(10), sink, signal: stopping.signal });
+    await until(() => stream.positions[0] === 50);
+    let fence: number | undefined;
+    while (fence !== 50) {
+      await new Promise((resolve) => setTimeout(resolve, 2));
+      fence = await store.fence('tx:0');
+    }
+    stopping.abort();
+    await running;
+    expect(opened).toBe(2);
+    expect(new Set(stream.events.map((event) => event.transaction_id)).size).toBe(50);
+  });
+});

@@ -1,0 +1,69 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from '@jest/globals';
+import { createEmbeddedStore } from '../../features/embedded/store.ts';
+import { systemClock } from '../../runtime/clock.ts';
+import { WeirError } from '../../runtime/errors.ts';
+import { createMemoryStream, type MemoryStream, memoryJob, runInMemory, until } from '../support/memory-stream.ts';
+
+const job = memoryJob({
+  source: { kafka: { brokers: ['nowhere:1'], topic: 'tx', group: 'memory', start: 'latest' } },
+});
+const folder = mkdtempSync(join(tmpdir(), 'weir-latest-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function append(stream: MemoryStream, ...ids: string[]): void {
+  for (const id of ids) stream.append(0, { id, ts: 1e12 + stream.logs[0].length, amount: 1, card: 'c' });
+}
+
+/** One owner's life, until `done` says so. */
+async function own(stream: MemoryStream, name: string, during: () => Promise<void>): Promise<void> {
+  const stopping = new AbortController();
+  const store = await createEmbeddedStore(
+    { path: join(folder, name) },
+    { job: 'latest', recipe: job.set.recipe, clock: systemClock, retentionMs: () => 90 * 86_400_000 },
+  );
+  const running = runInMemory(job, {
+    store,
+    source: stream.source(10),
+    sink: stream.sink(),
+    signal: stopping.signal,
+  });
+  await during();
+  stopping.abort();
+  await running;
+  await store.close();
+}
+
+const scored = (stream: MemoryStream) => stream.events.map((event) => event.transaction_id);
+
+describe('a partition that begins at the end of its log', () => {
+  it('leaves nothing out that comes before the first batch is published', async () => {
+    const stream = createMemoryStream();
+    append(stream, 'old-1', 'old-2');
+    let isFirst = true;
+    await own(stream, 'publish', async () => {
+      await until(() => stream.positions[0] !== undefined);
+      expect(stream.positions[0]).toBe(2);
+      stream.hooks.onPublish = () => {
+        if (!isFirst) return;
+        isFirst = false;
+        append(stream, 'b');
+        throw new WeirError('BROKER', 'the broker is away');
+      };
+      append(stream, 'a');
+      await until(() => stream.events.length === 2);
+    });
+    expect(scored(stream)).toEqual(['a', 'b']);
+  });
+
+  it('leaves nothing out that comes while nobody owns it', async () => {
+    const stream = createMemoryStream();
+    append(stream, 'old-1', 'old-2');
+    await own(stream, 'unowned', () => until(() => stream.positions[0] !== undefined));
+    append(stream, 'a');
+    await own(stream, 'unowned', () => until(() => stream.events.length === 1));
+    expect(scored(stream)).toEqual(['a']);
+  });
+});
