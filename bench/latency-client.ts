@@ -1,4 +1,4 @@
-import { Kafka, logLevel } from 'kafkajs';
+import { plainKafka } from '../runtime/kafka-client.ts';
 import { readHandbook } from '../test/support/handbook.ts';
 import { jsonRecord } from './data.ts';
 
@@ -12,7 +12,7 @@ const warmUpSeconds = 8;
 const measuredSeconds = 20;
 const tickMs = 2;
 
-const kafka = new Kafka({ clientId: 'latency', brokers: brokers.split(','), logLevel: logLevel.NOTHING });
+const kafka = plainKafka({ clientId: 'latency', brokers: brokers.split(',') });
 const producer = kafka.producer({ maxInFlightRequests: 5 });
 const consumer = kafka.consumer({
   groupId: `latency-${output}`,

@@ -3,12 +3,13 @@ import { join, relative, resolve } from 'node:path';
 import { SingleBar } from 'cli-progress';
 import { Command } from 'commander';
 import { runJob } from '../consumers/job.ts';
+import { systemClock } from '../runtime/clock.ts';
 import { WeirError } from '../runtime/errors.ts';
+import { stopSignal } from '../runtime/stop-signal.ts';
 import { writeLines } from '../simulator/file-output.ts';
 import { simulateTransactions } from '../simulator/stream.ts';
 import { jsonLine } from '../simulator/transaction.ts';
 import { loadJobFrom, surroundingsOf } from './job-options.ts';
-import { stopSignal } from './stop-signal.ts';
 import { shown, summaryJson, summaryText } from './summary.ts';
 import { wholeNumber } from './whole-number.ts';
 
@@ -45,9 +46,9 @@ async function demo(flags: Flags): Promise<void> {
   const folder = resolve(process.env.WEIR_DEMO_DIR || join('.weir', 'demo'));
   process.env.WEIR_DEMO_DIR = folder;
   if (flags.fresh) rmSync(folder, { recursive: true, force: true });
-  const stop = stopSignal();
+  const signal = stopSignal(systemClock);
   const isQuiet = flags.json === true;
-  const events = await simulateOnce(folder, flags, stop.signal, isQuiet ? () => {} : note);
+  const events = await simulateOnce(folder, flags, signal, isQuiet ? () => {} : note);
   if (events === undefined) return;
   const job = loadJobFrom({ config: configFile, set: ['log.level=warn'] });
   const bar = new SingleBar({
@@ -59,24 +60,24 @@ async function demo(flags: Flags): Promise<void> {
   });
   const showsBar = !isQuiet && process.stderr.isTTY === true;
   try {
-    if (showsBar) bar.start(events, 0);
+    if (showsBar) {
+      // A second Ctrl-C ends the process here and now: the terminal gets its cursor back all the same.
+      process.once('exit', () => bar.stop());
+      bar.start(events, 0);
+    }
     const summary = await runJob(job, {
       ...surroundingsOf(job),
       untilEnd: true,
-      signal: stop.signal,
+      signal,
       onBatch: ({ records }) => {
         if (showsBar) bar.increment(records);
       },
     });
     if (showsBar) bar.stop();
     if (isQuiet) process.stdout.write(`${summaryJson(summary, job.config)}\n`);
-    else
-      process.stdout.write(
-        `${summaryText(summary, job.config)}${whatNext(summary.events, stop.signal.aborted, folder)}`,
-      );
+    else process.stdout.write(`${summaryText(summary, job.config)}${whatNext(summary.events, signal.aborted, folder)}`);
   } finally {
     if (showsBar) bar.stop();
-    stop.release();
   }
 }
 

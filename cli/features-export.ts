@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,9 +8,9 @@ import { openSource, openStore } from '../consumers/components.ts';
 import { runParts } from '../consumers/job.ts';
 import type { Output, Sink } from '../consumers/ports.ts';
 import { describeError, WeirError } from '../runtime/errors.ts';
+import { stopSignal } from '../runtime/stop-signal.ts';
 import type { ScoredEvent, Scorer } from '../scoring/scorer.ts';
 import { type JobFlags, loadJobFrom, surroundingsOf, withJobOptions } from './job-options.ts';
-import { stopSignal } from './stop-signal.ts';
 
 interface Flags extends JobFlags {
   readonly out: string;
@@ -44,13 +44,14 @@ async function exportFeatures(flags: Flags): Promise<void> {
   const format = formatOf(flags);
   const surroundings = surroundingsOf(job);
   const folder = mkdtempSync(join(tmpdir(), 'weir-features-'));
-  const stop = stopSignal();
+  const signal = stopSignal(surroundings.clock);
   const render = format === 'csv' ? csvRenderer(job) : jsonRenderer(job);
-  const file = await openOut(flags.out);
+  const path = draftOf(flags.out);
+  const file = await openOut(path);
   try {
     const store = await openStore(withStateIn(job, folder), surroundings);
     const source = await openSource(job, surroundings);
-    const sink = lineSink(file, flags.out);
+    const sink = lineSink(file, path);
     if (render.header !== undefined) await file.write(render.header);
     const summary = await runParts(
       job,
@@ -58,21 +59,22 @@ async function exportFeatures(flags: Flags): Promise<void> {
       {
         ...surroundings,
         untilEnd: true,
-        signal: stop.signal,
+        signal,
       },
     );
     await source.close();
     await store.close();
+    if (signal.aborted) throw new WeirError('OUTPUT', `stopped half-way: ${flags.out} is not written`);
+    if (path !== flags.out) renameSync(path, flags.out);
     const { job: name } = config;
     const { published: rows, deadLetters } = summary;
     const described = { job: name, rows, names: set.names, definitions: set.definitions, hash: set.hash };
     writeFileSync(`${flags.out}.json`, `${JSON.stringify(described, undefined, 1)}\n`);
     const skipped = deadLetters === 0 ? '' : `; ${deadLetters} records could not be read and are left out`;
     process.stderr.write(`${rows} transactions, ${set.names.length} features each, in ${flags.out}${skipped}\n`);
-    if (stop.signal.aborted) throw new WeirError('OUTPUT', `stopped half-way: ${flags.out} is not complete`);
   } finally {
     await file.close();
-    stop.release();
+    if (path !== flags.out) rmSync(path, { force: true });
     rmSync(folder, { recursive: true, force: true });
   }
 }
@@ -89,6 +91,12 @@ function formatOf({ format, out }: Flags): 'csv' | 'jsonl' {
   if (out.endsWith('.csv')) return 'csv';
   if (out.endsWith('.jsonl')) return 'jsonl';
   throw new WeirError('CONFIG', `the format does not show in the name ${out}: add --format csv or --format jsonl`);
+}
+
+/** Where the export is made: a file is there whole or not at all. What is no file (a pipe, a device) is written directly. */
+function draftOf(out: string): string {
+  const isFile = statSync(out, { throwIfNoEntry: false })?.isFile() ?? true;
+  return isFile ? `${out}.partial` : out;
 }
 
 async function openOut(path: string): Promise<FileHandle> {

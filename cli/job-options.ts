@@ -4,7 +4,7 @@ import type { Surroundings } from '../consumers/components.ts';
 import { loadJob } from '../consumers/load-config.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { createReadiness } from '../runtime/http.ts';
-import { createLogger } from '../runtime/log.ts';
+import { captureConsole, createLogger } from '../runtime/log.ts';
 import { createMetrics } from '../runtime/metrics.ts';
 
 export interface JobFlags {
@@ -28,13 +28,21 @@ export function loadJobFrom({ config, set }: JobFlags): CompiledJob {
   return loadJob(config, { overrides: set, env: process.env, folder: process.cwd() });
 }
 
-/** The process's own clock, log, metrics and readiness. */
-export function surroundingsOf({ config }: CompiledJob): Surroundings {
+/**
+ * The process's own clock, log, metrics and readiness. The console is the log's from now on.
+ * @param onReady called whenever everything is ready.
+ */
+export function surroundingsOf({ config }: CompiledJob, onReady?: () => void): Surroundings {
   const metrics = createMetrics();
+  const log = createLogger(config.log.level, { job: config.job, pid: process.pid });
+  captureConsole(log);
   return {
     clock: systemClock,
-    log: createLogger(config.log.level, { job: config.job, pid: process.pid }),
+    log,
     metrics,
-    readiness: createReadiness(['store', 'source'], (isReady) => metrics.ready(isReady)),
+    readiness: createReadiness(['store', 'source'], (isReady) => {
+      metrics.ready(isReady);
+      if (isReady) onReady?.();
+    }),
   };
 }

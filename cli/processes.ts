@@ -2,14 +2,15 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CompiledJob } from '../consumers/compile.ts';
+import type { Clock } from '../runtime/clock.ts';
 import { WeirError } from '../runtime/errors.ts';
 import type { Logger } from '../runtime/log.ts';
+import { stopSignal } from '../runtime/stop-signal.ts';
 import { exitCodes } from './exit-codes.ts';
-import { stopSignal } from './stop-signal.ts';
 
 const indexVariable = 'WEIR_PROCESS_INDEX';
 const firstWaitMs = 200;
-const longestWaitMs = 10_000;
+const longestWaitMs = 30_000;
 /** A process that lived this long had started well: its restarts begin with the short wait again. */
 const livedWellMs = 60_000;
 
@@ -18,54 +19,83 @@ export function processIndex(): number {
   return Number(process.env[indexVariable] ?? 0);
 }
 
+/** What a worker sends to its supervisor once it can do its work. */
+const readyMessage = 'ready';
+
+/** Gives what tells the supervisor, if there is one, that this process could begin; more than once does no harm. */
+export function readyTeller(): () => void {
+  let isTold = false;
+  return () => {
+    if (isTold || !process.connected) return;
+    isTold = true;
+    process.send!(readyMessage);
+  };
+}
+
+/** Causes that no restart mends: the config or the model. */
+const lasting: readonly number[] = [exitCodes.CONFIG, exitCodes.MODEL];
+/** Causes that no restart mends when they show at the start: a topic that is missing. Later they may pass. */
+const lastingAtStart: readonly number[] = [exitCodes.INPUT, exitCodes.OUTPUT];
+
 /**
  * Starts N processes of the same command, each a member of the consumer group, and starts those again that die. Ends when all have
- * ended by themselves, when told to (they drain), or when one says that the config or the model is wrong.
+ * ended by themselves, when told to (they drain), or when one ends for a cause that no restart mends.
  */
-export async function superviseProcesses({ config }: CompiledJob, count: number, log: Logger): Promise<void> {
+export async function superviseProcesses(
+  { config }: CompiledJob,
+  count: number,
+  { clock, log }: { readonly clock: Clock; readonly log: Logger },
+): Promise<void> {
   if (!config.source.kafka || !config.state.redis || !config.sink.kafka) {
     throw new WeirError(
       'CONFIG',
       '--processes needs source.kafka, state.redis and sink.kafka: files and LMDB have one process',
     );
   }
-  const stop = stopSignal();
+  const stop = stopSignal(clock);
   const giveUp = new AbortController();
-  const signal = AbortSignal.any([stop.signal, giveUp.signal]);
+  const signal = AbortSignal.any([stop, giveUp.signal]);
   const args = withoutProcesses(process.argv.slice(2));
   const codes = await Promise.all(Array.from({ length: count }, (_, index) => keepRunning(index)));
-  stop.release();
   process.exitCode = Math.max(...codes);
 
   async function keepRunning(index: number): Promise<number> {
     for (let waitMs = firstWaitMs; ; waitMs = Math.min(waitMs * 2, longestWaitMs)) {
-      const startedAt = performance.now();
-      const code = await runOnce(index);
-      if (code === 0) return 0;
-      if (code === exitCodes.CONFIG || code === exitCodes.MODEL) {
+      const startedAt = clock.monotonic();
+      const { code, wasReady } = await runOnce(index);
+      if (code === 0 || signal.aborted) return code;
+      if (lasting.includes(code) || (lastingAtStart.includes(code) && !wasReady)) {
+        log.error({ process: index, exit_code: code }, 'a process ended for a cause that no restart mends; all stop');
         giveUp.abort();
         return code;
       }
-      if (signal.aborted) return code;
-      if (performance.now() - startedAt > livedWellMs) waitMs = firstWaitMs;
+      if (clock.monotonic() - startedAt > livedWellMs) waitMs = firstWaitMs;
       log.error({ process: index, exit_code: code, restart_in_ms: waitMs }, 'a process ended; it is started again');
       await sleep(waitMs, undefined, { signal }).catch(() => undefined);
       if (signal.aborted) return code;
     }
   }
 
-  async function runOnce(index: number): Promise<number> {
+  async function runOnce(index: number): Promise<{ code: number; wasReady: boolean }> {
     const child = fork(process.argv[1], args, {
       env: { ...process.env, [indexVariable]: String(index) },
       // Its own process group: Ctrl-C reaches this process alone, which passes it on.
       detached: true,
     });
+    let wasReady = false;
+    child.on('message', (message) => {
+      wasReady ||= message === readyMessage;
+    });
     const terminate = () => child.kill('SIGTERM');
+    // A second signal ends this process at once, and means the others as well. If it dies otherwise, they drain.
+    const end = () => stop.aborted && child.kill('SIGKILL');
     signal.addEventListener('abort', terminate, { once: true });
+    process.once('exit', end);
     if (signal.aborted) terminate();
     const [code] = (await once(child, 'exit')) as [number | null];
     signal.removeEventListener('abort', terminate);
-    return code ?? exitCodes.INTERNAL;
+    process.off('exit', end);
+    return { code: code ?? exitCodes.INTERNAL, wasReady };
   }
 }
 

@@ -1,9 +1,9 @@
 import { Command } from 'commander';
 import { runJob } from '../consumers/job.ts';
 import { startHttp } from '../runtime/http.ts';
+import { stopSignal } from '../runtime/stop-signal.ts';
 import { type JobFlags, loadJobFrom, surroundingsOf, withJobOptions } from './job-options.ts';
-import { processIndex, superviseProcesses } from './processes.ts';
-import { stopSignal } from './stop-signal.ts';
+import { processIndex, readyTeller, superviseProcesses } from './processes.ts';
 import { summaryJson, summaryText } from './summary.ts';
 import { wholeNumber } from './whole-number.ts';
 
@@ -36,12 +36,12 @@ export function runCommand(): Command {
 async function run(flags: Flags): Promise<void> {
   const job = loadJobFrom(flags);
   const processes = wholeNumber('--processes', flags.processes, 1, 256);
-  const surroundings = surroundingsOf(job);
-  if (processes > 1) return superviseProcesses(job, processes, surroundings.log);
+  const surroundings = surroundingsOf(job, readyTeller());
+  if (processes > 1) return superviseProcesses(job, processes, surroundings);
 
   const { log, metrics, readiness } = surroundings;
   const { config, set } = job;
-  const stop = stopSignal();
+  const signal = stopSignal(surroundings.clock);
   const { port = 0, host = '' } = config.metrics ?? {};
   const http =
     config.metrics === undefined
@@ -50,7 +50,7 @@ async function run(flags: Flags): Promise<void> {
   try {
     const details = { features: set.names.length, recipe: set.recipe, policy: job.policy.version };
     log.info({ ...details, metrics_port: http?.port, node: process.version }, 'starting');
-    const summary = await runJob(job, { ...surroundings, untilEnd: flags.untilEnd === true, signal: stop.signal });
+    const summary = await runJob(job, { ...surroundings, untilEnd: flags.untilEnd === true, signal });
     const { events, published, deadLetters, seconds } = summary;
     log.info({ events, published, dead_letters: deadLetters, seconds: Math.round(seconds) }, 'stopped');
     const isOver = flags.untilEnd === true || config.source.file !== undefined;
@@ -58,6 +58,5 @@ async function run(flags: Flags): Promise<void> {
     else if (isOver) process.stdout.write(summaryText(summary, config));
   } finally {
     await http?.close();
-    stop.release();
   }
 }

@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto';
 import { Command } from 'commander';
 import { systemClock } from '../runtime/clock.ts';
 import { WeirError } from '../runtime/errors.ts';
+import { stopSignal } from '../runtime/stop-signal.ts';
 import {
   type EventStream,
   type EventStreamOptions,
@@ -11,7 +12,6 @@ import {
 import { writeLines } from '../simulator/file-output.ts';
 import { type KafkaKey, type KafkaOutputOptions, sendToKafka } from '../simulator/kafka-output.ts';
 import { customersForRate, defaultStart } from '../simulator/stream.ts';
-import { stopSignal } from './stop-signal.ts';
 import { timeOption } from './time-option.ts';
 import { wholeNumber } from './whole-number.ts';
 
@@ -71,13 +71,9 @@ export function simulateCommand(): Command {
 }
 
 async function simulate(flags: Flags): Promise<void> {
-  const stop = stopSignal();
-  try {
-    if (flags.kafka === undefined) await simulateToFile(flags, stop.signal);
-    else await simulateToKafka(flags, flags.kafka, stop.signal);
-  } finally {
-    stop.release();
-  }
+  const signal = stopSignal(systemClock);
+  if (flags.kafka === undefined) await simulateToFile(flags, signal);
+  else await simulateToKafka(flags, flags.kafka, signal);
 }
 
 async function simulateToFile(flags: Flags, signal: AbortSignal): Promise<void> {

@@ -7,6 +7,7 @@ import type { JobConfig } from './config.ts';
 import { layoutOf } from './decode/decoder.ts';
 import { largestStored } from './decode/values.ts';
 import { type KafkaSinkConfig, type KafkaSourceConfig, sinkConnection } from './kafka/config.ts';
+import { kindFaults } from './kinds.ts';
 
 /** What the config's definitions compile to. */
 export interface CompiledJob {
@@ -21,17 +22,32 @@ export type JobCompilation =
 
 /** Compiles features and policy, and checks what one section of the config says of another; answers every fault. */
 export function compileJob(config: JobConfig): JobCompilation {
-  const layout = layoutOf(config.event);
-  const faults = [...eventFaults(config), ...pairingFaults(config)];
-  const features = compileFeatures(config.features, config.filters, layout, config.event.time.allowed_lateness_ms);
-  if (features.set === undefined) return { job: undefined, faults: [...faults, ...features.faults] };
-  const { policy, faults: policyFaults } = compilePolicy(config.policy, features.set, config.model.onnx !== undefined);
-  if (policy === undefined || faults.length > 0) return { job: undefined, faults: [...faults, ...policyFaults] };
-  return { job: { config, set: features.set, policy }, faults: [] };
+  const { set, policy, faults } = compileSections(config);
+  if (set === undefined || policy === undefined || faults.length > 0) return { job: undefined, faults };
+  return { job: { config, set, policy }, faults: [] };
+}
+
+/** As far as the sections are there; those that are unsound in themselves are left out. */
+export function compileSections(sections: Partial<JobConfig>): {
+  readonly set?: FeatureSet;
+  readonly policy?: CompiledPolicy;
+  readonly faults: readonly ConfigFault[];
+} {
+  const { event, source, sink, delivery, filters, features, model, policy } = sections;
+  const faults = kindFaults(sections);
+  if (event && source) faults.push(...eventFaults({ event, source }));
+  if (source && sink && delivery) faults.push(...pairingFaults({ source, sink, delivery }));
+  if (!event || !filters || !features) return { faults };
+  const compiled = compileFeatures(features, filters, layoutOf(event), event.time.allowed_lateness_ms);
+  faults.push(...compiled.faults);
+  if (!compiled.set || !model || !policy) return { faults };
+  const rules = compilePolicy(policy, compiled.set, model.onnx !== undefined);
+  faults.push(...rules.faults);
+  return { set: compiled.set, policy: rules.policy, faults };
 }
 
 /** Names in `event` that refer to other parts of it. */
-function eventFaults({ event, source }: JobConfig): ConfigFault[] {
+function eventFaults({ event, source }: Pick<JobConfig, 'event' | 'source'>): ConfigFault[] {
   const faults: ConfigFault[] = [];
   const entities = Object.keys(event.entities);
   const flags = Object.keys(event.fields).filter((name) => event.fields[name].type === 'flag');
@@ -42,14 +58,6 @@ function eventFaults({ event, source }: JobConfig): ConfigFault[] {
     faults.push({
       path: ['event', 'label'],
       message: `there is no flag field ${event.label}${closest(event.label, flags)}`,
-    });
-  }
-  const kinds = 'const' in event.kind ? [event.kind.const] : Object.values(event.kind.map);
-  for (const [index, kind] of (event.unscored ?? []).entries()) {
-    if (kinds.includes(kind)) continue;
-    faults.push({
-      path: ['event', 'unscored', index],
-      message: `event.kind gives no kind ${kind}${closest(kind, kinds)}; it gives ${[...new Set(kinds)].join(', ')}`,
     });
   }
   const isTokenised = entities.some((name) => event.entities[name].tokenise);
@@ -86,7 +94,7 @@ function boundFaults({ fields }: JobConfig['event']): ConfigFault[] {
 }
 
 /** Which source goes with which sink and delivery. */
-function pairingFaults({ source, sink, delivery }: JobConfig): ConfigFault[] {
+function pairingFaults({ source, sink, delivery }: Pick<JobConfig, 'source' | 'sink' | 'delivery'>): ConfigFault[] {
   const faults: ConfigFault[] = [];
   if (sink.kafka && sinkConnection(sink.kafka, source.kafka) === undefined) {
     faults.push({ path: ['sink', 'kafka'], message: 'brokers is missing: there is no Kafka source to take it from' });

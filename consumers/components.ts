@@ -84,10 +84,11 @@ function lifetimeMs({ retentionMs, idleMs }: Pick<EntityPlan, 'retentionMs' | 'i
   return Number.isFinite(idleMs) ? idleMs : retentionMs;
 }
 
+/** @throws WeirError BROKER or OUTPUT when the brokers cannot be reached or a topic is missing. */
 export async function openSink({ config }: CompiledJob, { clock, log }: Surroundings): Promise<Sink> {
   const { job, source, sink, delivery } = config;
   if (sink.file) return createFileSink(sink.file, { job });
-  return createKafkaSink(sink.kafka!, {
+  const kafka = createKafkaSink(sink.kafka!, {
     connection: sinkConnection(sink.kafka!, source.kafka)!,
     job,
     group: source.kafka?.group ?? job,
@@ -96,12 +97,19 @@ export async function openSink({ config }: CompiledJob, { clock, log }: Surround
     clock,
     log,
   });
+  await kafka.connect();
+  return kafka;
 }
 
+/** Ready once its records can be read: a file at once, a topic when the consumer group is joined. */
 export async function openSource({ config }: CompiledJob, { clock, log, readiness }: Surroundings): Promise<Source> {
   const { source, event, batch } = config;
   const maxEvents = batch.max_events;
-  if (source.file) return createFileSource(source.file, { maxEvents, maxRecordBytes: event.max_bytes });
+  if (source.file) {
+    const file = createFileSource(source.file, { maxEvents, maxRecordBytes: event.max_bytes });
+    readiness.setReady('source', true, '');
+    return file;
+  }
   const format: RecordFormat =
     event.format === 'csv' ? { type: 'csv', columns: event.columns!, delimiter: ',' } : { type: 'json' };
   return createKafkaSource(source.kafka!, {

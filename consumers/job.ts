@@ -29,7 +29,8 @@ export interface JobParts {
 
 /**
  * Runs a job until the signal aborts, the input ends, or something fails that a person must mend.
- * @throws WeirError with the cause's code; whatever was not published is read again by the next run.
+ * @throws WeirError with the cause's code; whatever was not published is read again by the next run. STORE also when all is published
+ *   but the last of the state could not be stored.
  */
 export async function runJob(job: CompiledJob, options: JobOptions): Promise<JobSummary> {
   const closers: (() => Promise<void>)[] = [];
@@ -38,17 +39,26 @@ export async function runJob(job: CompiledJob, options: JobOptions): Promise<Job
     closers.unshift(() => ready.close());
     return ready;
   };
+  let unclosed: WeirError | undefined;
+  const closed = async (close: () => Promise<void>) => {
+    await close().catch((error: unknown) => {
+      if (error instanceof WeirError) unclosed ??= error;
+      options.log.warn({ error: describeError(error) }, 'closing failed');
+    });
+  };
+  let summary: JobSummary;
   try {
     const scorer = await opened(openScorer(job, options));
     const store = await opened(openStore(job, options));
     options.readiness.setReady('store', true, '');
     const sink = await opened(openSink(job, options));
     const source = await opened(openSource(job, options));
-    return await runParts(job, { store, scorer, source, sink }, options);
+    summary = await runParts(job, { store, scorer, source, sink }, options);
   } finally {
-    for (const close of closers)
-      await close().catch((error: unknown) => options.log.warn({ error: describeError(error) }, 'closing failed'));
+    for (const close of closers) await closed(close);
   }
+  if (unclosed !== undefined) throw unclosed;
+  return summary;
 }
 
 /** As `runJob`, over parts that the caller has opened and will close. */
@@ -100,7 +110,7 @@ export async function runParts(job: CompiledJob, parts: JobParts, options: JobOp
     metrics.ownedPartitions(1);
     try {
       end = await servePartition(
-        { ...parts, config, ownership, engine, observer, clock, readiness, log: partitionLog },
+        { ...parts, config, ownership, engine, observer, onLag: of.lag, clock, readiness, log: partitionLog },
         untilEnd,
         stopping.signal,
       );
@@ -124,7 +134,6 @@ export async function runParts(job: CompiledJob, parts: JobParts, options: JobOp
     if (held.size > 0 && [...held.values()].every((hasEnded) => hasEnded)) stopping.abort();
   }
 
-  readiness.setReady('source', true, '');
   try {
     for await (const ownership of parts.source.ownerships(stopping.signal)) {
       const name = partitionName(ownership);

@@ -58,7 +58,6 @@ export function observePartition({ clock, log, metrics, of, onBatch }: ObserveOp
       const latencyMs = clock.monotonic() - readAt;
       of.consumed(raw.values.length);
       of.published(batch.count);
-      if (Number.isFinite(raw.end)) of.lag(Math.max(0, raw.end - raw.next));
       metrics.batch(batch.count, latencyMs / 1000);
       metrics.late(late);
       metrics.repeated(repeats);

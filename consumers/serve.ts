@@ -9,6 +9,7 @@ import type { Logger } from '../runtime/log.ts';
 import type { Scorer } from '../scoring/scorer.ts';
 import type { JobConfig } from './config.ts';
 import { createDecoder } from './decode/decoder.ts';
+import { type LagWatch, watchLag } from './lag.ts';
 import { type PartitionObserver, runPartition } from './partition.ts';
 import { type Ownership, partitionName, type Sink } from './ports.ts';
 
@@ -20,6 +21,8 @@ export interface ServeParts {
   readonly scorer: Scorer;
   readonly sink: Sink;
   readonly observer: PartitionObserver;
+  /** Told how many records the partition is behind its log's end. */
+  readonly onLag: (records: number) => void;
   readonly clock: Clock;
   readonly log: Logger;
   readonly readiness: Readiness;
@@ -40,14 +43,21 @@ export async function servePartition(parts: ServeParts, untilEnd: boolean, signa
   const name = partitionName(ownership);
   // Until it is recovered, and whenever it pauses, the others here read less of shared entities than is committed.
   engine.recovering(name, true);
+  const watch = watchLag(parts.onLag);
   try {
-    return await serveUntilLeft(parts, untilEnd, signal);
+    return await serveUntilLeft(parts, watch, untilEnd, signal);
   } finally {
+    watch.stop();
     engine.recovering(name, false);
   }
 }
 
-async function serveUntilLeft(parts: ServeParts, untilEnd: boolean, signal: AbortSignal): Promise<ServeEnd> {
+async function serveUntilLeft(
+  parts: ServeParts,
+  watch: LagWatch,
+  untilEnd: boolean,
+  signal: AbortSignal,
+): Promise<ServeEnd> {
   const { ownership, engine, log, readiness } = parts;
   const name = partitionName(ownership);
   const component = `partition ${name}`;
@@ -56,12 +66,15 @@ async function serveUntilLeft(parts: ServeParts, untilEnd: boolean, signal: Abor
     if (ownership.revoked.aborted) return 'revoked';
     const progress = { batches: 0 };
     try {
-      await serveOnce(parts, untilEnd, signal, progress);
+      await serveOnce(parts, watch, untilEnd, signal, progress);
       if (ownership.revoked.aborted) return 'revoked';
       return signal.aborted ? 'stopped' : 'ended';
     } catch (error) {
       if (ownership.revoked.aborted) {
-        log.info({ error: describeError(error) }, 'the partition belongs to another process now');
+        log.info(
+          { error: describeError(error) },
+          'the partition is not owned any more: the group rebalances, or its brokers are lost',
+        );
         return 'revoked';
       }
       if (!isPassing(error, parts.config) || signal.aborted) throw error;
@@ -92,15 +105,17 @@ function isPassing(error: unknown, { source }: JobConfig): boolean {
 
 async function serveOnce(
   parts: ServeParts,
+  watch: LagWatch,
   untilEnd: boolean,
   signal: AbortSignal,
   progress: { batches: number },
 ): Promise<void> {
-  const { config, ownership, engine, store, scorer, sink, observer, clock, log, readiness } = parts;
+  const { config, engine, store, scorer, sink, observer, clock, log, readiness } = parts;
+  const ownership = watch.ownership(parts.ownership);
   const name = partitionName(ownership);
   const stateOf = `state of partition ${name}`;
   const leaving = AbortSignal.any([signal, ownership.revoked]);
-  const output = await sink.open(ownership);
+  const output = watch.output(await sink.open(parts.ownership));
   engine.gain(name, ownership.partitions);
   const flusher = createFlusher({
     engine,
@@ -126,6 +141,7 @@ async function serveOnce(
     ...observer,
     published: (batch) => {
       progress.batches++;
+      watch.published(batch.raw.next);
       readiness.setReady(`partition ${name}`, true, '');
       observer.published(batch);
     },

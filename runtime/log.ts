@@ -1,3 +1,4 @@
+import { format } from 'node:util';
 import { pino } from 'pino';
 
 /** Structured log: details first, then a sentence. */
@@ -26,4 +27,15 @@ export function createLogger(level: LogLevel, details: Readonly<Record<string, u
     // Synchronous: the last lines before a crash are the ones that are needed.
     pino.destination({ fd: 2, sync: true }),
   );
+}
+
+/**
+ * From now on what libraries say on the console is said in the log, as its lines are: LMDB prints the stack of each failed commit, the Redis
+ * client its advice. Neither can be told not to.
+ */
+export function captureConsole(log: Logger): void {
+  const said = (words: readonly unknown[]) =>
+    words.map((word) => (word instanceof Error ? word.message : format(word))).join(' ');
+  console.warn = (...words: unknown[]) => log.warn({ from: 'library' }, said(words).replace(/^\[WARN\] /, ''));
+  console.error = (...words: unknown[]) => log.warn({ from: 'library' }, said(words));
 }

@@ -61,7 +61,7 @@ export function createMetrics(): Metrics {
   const late = counter('weir_late_events_total', 'Events scored but too old to be applied to the state');
   const repeated = counter('weir_repeated_events_total', 'Events that repeat an earlier one: counted and left out');
   const recovered = counter('weir_recovered_events_total', 'Events re-applied to the state without publishing');
-  const lag = gauge('weir_lag_records', "Records between the position and the log's end, as of the last read", of);
+  const lag = gauge('weir_lag_records', "Records between the position and the log's end", of);
   const fenceLag = gauge('weir_fence_lag_records', 'Records published whose state is not stored yet', of);
   const owned = gauge('weir_owned_partitions', 'Partitions that this process reads');
   const isReady = gauge('weir_ready', '1 when /readyz answers 200');
@@ -98,6 +98,9 @@ export function createMetrics(): Metrics {
         lag: lag.labels(labels),
         fenceLag: fenceLag.labels(labels),
       };
+      // A rate needs a beginning: alerts compare it with 0 also where nothing was consumed yet.
+      at.consumed.inc(0);
+      at.published.inc(0);
       return {
         consumed: (records) => at.consumed.inc(records),
         published: (events) => at.published.inc(events),

@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { Kafka, logLevel, type Message, Partitioners, type Producer } from 'kafkajs';
+import { type Kafka, type Message, Partitioners, type Producer } from 'kafkajs';
 import type { Clock } from '../runtime/clock.ts';
 import { describeError, WeirError } from '../runtime/errors.ts';
+import { plainKafka } from '../runtime/kafka-client.ts';
 import type { EventStream, SimulatedEvent } from './event-stream.ts';
 import { eventsDue } from './pacing.ts';
 
@@ -39,7 +40,7 @@ export async function sendToKafka<T extends SimulatedEvent>(
   stream: Pick<EventStream<T>, 'events' | 'jsonLine'>,
   options: KafkaOutputOptions,
 ): Promise<Sent> {
-  const kafka = new Kafka({ clientId: 'weir-simulate', brokers: [...options.brokers], logLevel: logLevel.NOTHING });
+  const kafka = plainKafka({ clientId: 'weir-simulate', brokers: [...options.brokers] });
   await asBrokerError(options, () => ensureTopic(kafka, options));
   const producer = kafka.producer({
     createPartitioner: Partitioners.DefaultPartitioner,

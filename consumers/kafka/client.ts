@@ -22,7 +22,8 @@ export interface KafkaLog {
 
 const keepAliveMs = 60_000;
 const connectMs = 3_000;
-const requestMs = 30_000;
+/** A request without an answer fails after it. */
+export const requestMs = 30_000;
 
 /** All settings are given: the client's own defaults change with NODE_ENV. */
 export const retrySettings = { initialRetryTime: 100, maxRetryTime: 2_000, multiplier: 2, factor: 0.2, retries: 5 };

@@ -1,6 +1,8 @@
 import type { Batch, Consumer, ConsumerCrashEvent, ConsumerGroupJoinEvent, Kafka } from 'kafkajs';
-import { retrySettings } from './client.ts';
+import type { Clock } from '../../runtime/clock.ts';
+import { requestMs, retrySettings } from './client.ts';
 import type { KafkaSourceConfig } from './config.ts';
+import { watchLiveness } from './liveness.ts';
 
 /** One fetch's records of one partition. */
 export interface FetchedBatch extends Pick<Batch, 'partition' | 'messages' | 'highWatermark' | 'lastOffset'> {
@@ -15,6 +17,8 @@ export interface GroupEvents {
   assigned(partitions: readonly number[]): void;
   /** Gives true when the batch was taken in. `isStale`: a seek was asked for after the fetch. */
   fetched(batch: FetchedBatch, isStale: boolean): boolean;
+  /** The brokers have not answered for so long, although the connections stand; undefined once they answer again. */
+  silent(forMs: number | undefined): void;
   /** A stretch of the log without any readable record: control records, aborted transactions. It reaches from `first` to `next`. */
   skipped(partition: number, first: number, next: number, end: number): void;
 }
@@ -36,6 +40,7 @@ export function joinGroup(
   client: Kafka,
   config: KafkaSourceConfig,
   partitions: number,
+  clock: Clock,
   events: GroupEvents,
 ): GroupMember {
   const { topic } = config;
@@ -55,9 +60,14 @@ export function joinGroup(
     }
   };
 
+  const liveness = watchLiveness(clock, { limitMs: config.session_timeout_ms, requestMs }, events.silent);
+  consumer.on(consumer.events.HEARTBEAT, () => liveness.heard());
+  consumer.on(consumer.events.FETCH_START, ({ payload }) => liveness.asking(payload.nodeId));
+  consumer.on(consumer.events.FETCH, ({ payload }) => liveness.answered(payload.nodeId));
   consumer.on(consumer.events.REBALANCING, () => events.revoked());
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }: ConsumerGroupJoinEvent) => {
     const assigned = payload.memberAssignment[topic] ?? [];
+    liveness.heard();
     // Nothing is fetched before the reader has said from where.
     if (assigned.length > 0) consumer.pause([{ topic, partitions: [...assigned] }]);
     events.assigned(assigned);
@@ -89,7 +99,10 @@ export function joinGroup(
   run().catch(end);
 
   return {
-    ended: ended.finally(() => consumer.disconnect().catch(() => undefined)),
+    ended: ended.finally(() => {
+      liveness.stop();
+      return consumer.disconnect().catch(() => undefined);
+    }),
     async seek(partition, offset) {
       // The client drops fetches under way when a seek is set, but not batches between their arrival and their hand-over, which
       // happens in one turn of the event loop: so the seek is set in a turn of its own.

@@ -99,10 +99,6 @@ export const definitionOf = <Arguments>(name: 'offsetFetch' | 'produce') =>
 export const Broker = load<Class<BrokerCalls>>('broker/index');
 export const Cluster =
   load<Class<{ findGroupCoordinatorMetadata(query: CoordinatorQuery): Promise<object> }>>('cluster/index');
-export const RequestQueue =
-  load<Class<{ readonly pending: readonly unknown[]; scheduleCheckPendingRequests(): void }>>(
-    'network/requestQueue/index',
-  );
 export const OffsetManager =
   load<Class<{ setDefaultOffset(of: { topic: string; partition: number }): Promise<void> }>>(
     'consumer/offsetManager/index',

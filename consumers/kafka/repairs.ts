@@ -1,4 +1,5 @@
-import { Broker, OffsetManager, RequestQueue } from './internals.ts';
+import { stopIdleTimer } from '../../runtime/kafka-client.ts';
+import { Broker, OffsetManager } from './internals.ts';
 
 /** Mends what is wrong in the client and cannot be helped from outside. Once per process: it changes the client's classes. */
 export function repairClient(): void {
@@ -10,14 +11,6 @@ export function repairClient(): void {
 }
 
 let isRepaired = false;
-
-/** Every connection wakes up each millisecond for ever, to see whether there are requests to send; now only when there are. */
-function stopIdleTimer(): void {
-  const { scheduleCheckPendingRequests } = RequestQueue.prototype;
-  RequestQueue.prototype.scheduleCheckPendingRequests = function () {
-    if (this.pending.length > 0) scheduleCheckPendingRequests.call(this);
-  };
-}
 
 /**
  * The client takes every record whose key is four zero bytes (customer 0 as a 32-bit integer) for the marker that ends an aborted

@@ -29,7 +29,15 @@ export interface KafkaSinkOptions {
 
 const retryMs = 200;
 
-export function createKafkaSink(config: KafkaSinkConfig, options: KafkaSinkOptions): Sink {
+export interface KafkaSink extends Sink {
+  /**
+   * Finds out whether outputs could be opened, before any partition is owned.
+   * @throws WeirError OUTPUT when a topic is missing, BROKER when the brokers cannot be reached.
+   */
+  connect(): Promise<void>;
+}
+
+export function createKafkaSink(config: KafkaSinkConfig, options: KafkaSinkOptions): KafkaSink {
   const { connection, clock, group } = options;
   const client = createClient(connection, options.log);
   const outputs = new Set<Output>();
@@ -114,6 +122,9 @@ export function createKafkaSink(config: KafkaSinkConfig, options: KafkaSinkOptio
   }
 
   return {
+    async connect() {
+      await connected();
+    },
     async open(ownership) {
       const deadline = clock.monotonic() + connection.connect_timeout_ms;
       for (;;) {

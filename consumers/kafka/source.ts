@@ -17,7 +17,7 @@ export interface KafkaSourceOptions {
   readonly format: RecordFormat;
   readonly clock: Clock;
   readonly log?: KafkaLog;
-  /** Told when the brokers are lost, on each vain attempt to come back, and (undefined) when the group is joined again. */
+  /** Told when the brokers are lost or silent, on each vain attempt to come back, and (undefined) when the group is joined again. */
   readonly onTrouble?: (error: WeirError | undefined) => void;
 }
 
@@ -66,13 +66,14 @@ export function createKafkaSource(config: KafkaSourceConfig, options: KafkaSourc
 
   /** One membership from joining to its end; gives the fault that ended it, undefined after a close. */
   async function memberUntilBroken(onJoined: () => void): Promise<unknown> {
-    const member: GroupMember = joinGroup(client, config, partitions, {
+    const member: GroupMember = joinGroup(client, config, partitions, options.clock, {
       revoked: revokeAll,
       assigned: (assignment) => {
         revokeAll();
         onJoined();
         void gainAll(assignment, member);
       },
+      silent: (forMs) => options.onTrouble?.(forMs === undefined ? undefined : silence(config, forMs)),
       fetched: (batch, isStale) => owned.get(batch.partition)?.fetched(batch, isStale) ?? false,
       skipped: (partition, ...stretch) => owned.get(partition)?.skipped(...stretch),
     });
@@ -167,6 +168,11 @@ export function createKafkaSource(config: KafkaSourceConfig, options: KafkaSourc
       admin = undefined;
     },
   };
+}
+
+function silence({ brokers, group, topic }: KafkaSourceConfig, forMs: number): WeirError {
+  const said = `Kafka at ${brokers.join(',')} has not answered for more than ${Math.floor(forMs / 1000)} s`;
+  return new WeirError('BROKER', `${said} (topic ${topic}, group ${group}): it hangs or the network does; waiting`);
 }
 
 async function disconnect(admin: Promise<Admin>): Promise<void> {

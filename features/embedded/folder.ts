@@ -6,6 +6,7 @@ import {
   readFileSync,
   readSync,
   renameSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
@@ -33,6 +34,8 @@ export interface StateFolder {
 const factsName = 'weir.json';
 const lockName = 'lock';
 const dataName = 'data.mdb';
+/** What an empty state takes, and some more. */
+const leastRoomBytes = 64 * 1024;
 
 /**
  * Makes the folder this process's alone, and makes sure that it is a state folder, whole as far as one can tell: LMDB maps the
@@ -55,6 +58,7 @@ export function openStateFolder(path: string): StateFolder {
   try {
     const facts = readFacts(path);
     checkData(path, facts?.bytes ?? 0);
+    checkRoom(path);
     const states = { ...facts?.states };
     return {
       states,
@@ -115,6 +119,21 @@ function writeFacts(path: string, states: Record<string, number>): void {
   const draft = join(path, `${factsName}.new`);
   writeFileSync(draft, `${JSON.stringify(facts)}\n`);
   renameSync(draft, join(path, factsName));
+}
+
+/** LMDB opens its files on a full disk, maps them into memory, and the process ends where they have no page: so room is looked for first. */
+function checkRoom(path: string): void {
+  const trial = join(path, `${lockName}.room`);
+  try {
+    writeFileSync(trial, Buffer.alloc(leastRoomBytes));
+  } catch (error) {
+    throw new WeirError(
+      'STORE',
+      `the state folder ${path} cannot be written: ${describeError(error)}; make room, and run the job again`,
+    );
+  } finally {
+    rmSync(trial, { force: true });
+  }
 }
 
 /** LMDB's file begins with two pages that say what it is: a magic number at byte 24, its version, and at 48 the page size. */

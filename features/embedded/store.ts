@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import type { Clock } from '../../runtime/clock.ts';
 import { describeError, WeirError } from '../../runtime/errors.ts';
@@ -34,6 +35,9 @@ interface PartitionFacts {
   until: number;
 }
 
+/** How long closing may take: LMDB tells nobody when its last sync fails. */
+const closeMs = 10_000;
+
 type Entries = Database<Buffer, Buffer>;
 
 const dayMs = 86_400_000;
@@ -66,13 +70,18 @@ export async function createEmbeddedStore(
     folder.save();
   } catch (error) {
     folder.release();
-    throw error instanceof WeirError ? error : damaged(path, describeError(error));
+    if (error instanceof WeirError) throw error;
+    throw isDisk(error)
+      ? unwritable(path, error, 'make room, and run the job again')
+      : damaged(path, describeError(error));
   }
   let names = facts.partitions.map((partition) => partition.name);
   /** Partitions that lost a sub-state and have not asked for their fence since. */
   const discarded = new Set<string>();
   let sweptTo: Buffer | undefined;
   let queue: Promise<unknown> = Promise.resolve();
+  /** Why the last flush failed. */
+  let failure: unknown;
 
   /** The value as it is stored, valid until the next look-up. */
   function lookUp(key: Buffer): Buffer | undefined {
@@ -93,16 +102,10 @@ export async function createEmbeddedStore(
       const value = mergeSubState(lookUp(key), draft.sequence, number, change, expiry, now);
       if (value !== undefined) puts.push([key, value]);
     }
-    try {
-      await entries.batch(() => {
-        for (const key of swept.keys) entries.remove(key);
-        for (const [key, value] of puts) entries.put(key, value);
-        entries.put(factsKey, Buffer.from(JSON.stringify(draft)));
-      });
-    } catch (error) {
-      throw await unwritable(path, error);
-    }
-    facts = draft;
+    await commit(draft, () => {
+      for (const key of swept.keys) entries.remove(key);
+      for (const [key, value] of puts) entries.put(key, value);
+    });
     names = draft.partitions.map((entry) => entry.name);
     sweptTo = swept.to;
   }
@@ -114,16 +117,25 @@ export async function createEmbeddedStore(
     const partitions = facts.partitions.map((entry) => (entry.name === partition ? { ...entry, fence: 0 } : entry));
     const draft = { ...facts, sequence: facts.sequence + 1, partitions };
     const rest = withoutSubState(value, draft.sequence, number);
+    await commit(draft, () => {
+      entries.put(key, rest);
+    });
+    discarded.add(partition);
+  }
+
+  /** One transaction: the changes, and the facts that go with them. */
+  async function commit(draft: StateFacts, changes: () => void): Promise<void> {
     try {
       await entries.batch(() => {
-        entries.put(key, rest);
+        changes();
         entries.put(factsKey, Buffer.from(JSON.stringify(draft)));
       });
     } catch (error) {
-      throw await unwritable(path, error);
+      failure = await causeOf(error);
+      throw unwritable(path, failure, 'what is stored stays, and the write is repeated');
     }
+    failure = undefined;
     facts = draft;
-    discarded.add(partition);
   }
 
   /** Some entities further on whose time is over, half as many looked at as are written: all get their turn, and nothing stops. */
@@ -166,12 +178,12 @@ export async function createEmbeddedStore(
     async close() {
       await queue;
       try {
-        await root.flushed;
-        await root.close();
+        await closeRoot(root, failure);
         folder.states[name] = clock.now();
         folder.save();
       } catch (error) {
-        throw await unwritable(path, error);
+        const whatNow = 'what is stored stays, and the rest is re-applied from the log when the job runs again';
+        throw unwritable(path, error, whatNow);
       } finally {
         folder.release();
       }
@@ -233,14 +245,35 @@ function lostState(path: string, partition: string): WeirError {
   );
 }
 
-async function unwritable(path: string, error: unknown): Promise<WeirError> {
+/** LMDB waits for ever for a transaction that has failed to be on the disk: then it is left open, and goes with the process. */
+async function closeRoot(root: RootDatabase<Buffer, Buffer>, failure: unknown): Promise<void> {
+  if (failure !== undefined) throw failure;
+  const timer = new AbortController();
+  const tooLong = delay(closeMs, undefined, { signal: timer.signal }).then(() => {
+    throw new Error(`the disk did not take the last writes in ${closeMs / 1000} s`);
+  });
+  try {
+    await Promise.race([Promise.resolve(root.flushed).then(() => root.close()), tooLong]);
+  } finally {
+    timer.abort();
+    tooLong.catch(() => undefined);
+  }
+}
+
+/** What made a commit fail; the error itself only says that it did. */
+async function causeOf(error: unknown): Promise<unknown> {
   const cause = await (error as { commitError?: Promise<unknown> }).commitError?.catch((reason: unknown) => reason);
-  const message = describeError(cause ?? error);
-  // LMDB takes a write that is cut short by a full disk for an input/output error.
-  const why = /ENOSPC|No space left|Input\/output/.test(message) ? `the disk is full or fails (${message})` : message;
-  return new WeirError(
-    'STORE',
-    `the state folder ${path} cannot be written: ${why}; what is stored stays, and the write is repeated`,
-    { cause: error },
-  );
+  return cause ?? error;
+}
+
+function unwritable(path: string, error: unknown, whatNow: string): WeirError {
+  // What page was to be written where helps nobody.
+  const message = describeError(error).split(': Attempting')[0];
+  const why = isDisk(error) ? `the disk is full or fails (${message})` : message;
+  return new WeirError('STORE', `the state folder ${path} cannot be written: ${why}; ${whatNow}`);
+}
+
+/** LMDB takes a write that is cut short by a full disk for an input/output error. */
+function isDisk(error: unknown): boolean {
+  return /ENOSPC|EDQUOT|EFBIG|No space left|quota|File too large|Input\/output/.test(describeError(error));
 }

@@ -1,6 +1,8 @@
 import { Argument, Command } from 'commander';
-import { Kafka, logLevel } from 'kafkajs';
+import { systemClock } from '../../runtime/clock.ts';
 import { describeError, WeirError } from '../../runtime/errors.ts';
+import { plainKafka } from '../../runtime/kafka-client.ts';
+import { stopSignal } from '../../runtime/stop-signal.ts';
 import type { Service } from './service.ts';
 import { startKafka, startRedis } from './start.ts';
 
@@ -51,7 +53,7 @@ async function start(kind: Kind): Promise<{ service: Service; env: Record<string
 }
 
 async function createTopics(brokers: readonly string[]): Promise<void> {
-  const admin = new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING }).admin();
+  const admin = plainKafka({ brokers: [...brokers] }).admin();
   await admin.connect();
   try {
     await admin.createTopics({
@@ -71,7 +73,7 @@ function signalled(): Promise<void> {
       clearInterval(awake);
       resolve();
     };
-    process.once('SIGINT', end).once('SIGTERM', end);
+    stopSignal(systemClock).addEventListener('abort', end, { once: true });
   });
 }
 

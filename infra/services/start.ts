@@ -1,8 +1,8 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Kafka, logLevel } from 'kafkajs';
 import { WeirError } from '../../runtime/errors.ts';
+import { plainKafka } from '../../runtime/kafka-client.ts';
 import { haveKafkaJars, KAFKA_VERSION, kafkaClasspath } from './kafka-jars.ts';
 import { containerEnv, jvmOptions, type KafkaPorts, nodeSettings, prepareNode } from './kafka-node.ts';
 import { chooseWay, freePorts, javaVersion, type Needs, run, succeeds } from './machine.ts';
@@ -198,9 +198,8 @@ function givenKafka(brokers: string[]): KafkaService {
 
 /** True when the broker answers and has registered with the controller. */
 async function brokerAnswers(brokers: string[]): Promise<boolean> {
-  const kafka = new Kafka({
+  const kafka = plainKafka({
     brokers,
-    logLevel: logLevel.NOTHING,
     connectionTimeout: 1000,
     requestTimeout: 2000,
     retry: { retries: 0 },

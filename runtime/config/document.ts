@@ -1,6 +1,18 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { isCollection, isMap, isNode, isPair, isScalar, LineCounter, parse, parseDocument, Scalar, visit } from 'yaml';
+import {
+  isCollection,
+  isMap,
+  isNode,
+  isPair,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parse,
+  parseDocument,
+  Scalar,
+  visit,
+} from 'yaml';
 import { describeError, WeirError } from '../errors.ts';
 
 export type ConfigPath = readonly (string | number)[];
@@ -50,10 +62,12 @@ export function readConfigDocument(file: string, inputs: ConfigInputs): ConfigDo
   if (document.errors.length > 0) {
     // The first one: the others mostly follow from it.
     const { pos, message } = document.errors[0];
-    throw new WeirError(
-      'CONFIG',
-      `${file}:${lines.linePos(pos[0]).line}: no valid YAML: ${message.split(' at line')[0]}`,
-    );
+    const { line } = lines.linePos(pos[0]);
+    // Not in a block: there `${NAME}` is plain text.
+    const hint = /[{[,].*(?<!["'].*)\$\{/.test(text.split('\n')[line - 1])
+      ? '; within { } and [ ] a variable stands in quotes: "${NAME}"'
+      : '';
+    throw new WeirError('CONFIG', `${file}:${line}: no valid YAML: ${message.split(' at line')[0]}${hint}`);
   }
   if (!isMap(document.contents)) throw new WeirError('CONFIG', `${file}: expected keys such as job, source and sink`);
   /** Raw texts from outside the file by JSON path. */
@@ -76,7 +90,7 @@ export function readConfigDocument(file: string, inputs: ConfigInputs): ConfigDo
     const parsed = parsedOverride(value, override);
     if (parsed === null) document.deleteIn(path);
     else {
-      makeWay(document, path);
+      makeWay(document, path, override);
       document.setIn(path, typeof parsed === 'object' ? document.createNode(parsed) : parsed);
       texts.set(JSON.stringify(path), value);
     }
@@ -159,11 +173,19 @@ function parsedOverride(text: string, override: string): unknown {
   }
 }
 
-/** Removes a scalar that stands where the path needs a map or list. */
-function makeWay(document: ReturnType<typeof parseDocument>, path: ConfigPath): void {
+/** Removes a scalar that stands where the path needs a map or list. A list takes a place that it has, or the next one. */
+function makeWay(document: ReturnType<typeof parseDocument>, path: ConfigPath, override: string): void {
   for (let length = 1; length < path.length; length++) {
     const node = document.getIn(path.slice(0, length), true);
     if (node !== undefined && !isCollection(node)) document.deleteIn(path.slice(0, length));
+    if (!isSeq(node) || Number(path[length]) <= node.items.length) continue;
+    const list = path.slice(0, length).join('.');
+    const count = node.items.length;
+    const has = count === 0 ? 'it is empty' : `it has ${list}.0 to ${list}.${count - 1}`;
+    throw new WeirError(
+      'CONFIG',
+      `--set ${override}: no entry ${list}.${path[length]}: ${has}, ${list}.${count} adds one`,
+    );
   }
 }
 

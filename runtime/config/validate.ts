@@ -4,8 +4,13 @@ import { closest } from '../closest.ts';
 import type { ConfigDocument, ConfigFault, ConfigPath } from './document.ts';
 
 export type Validated<T> =
-  | { readonly config: T; readonly faults: readonly [] }
-  | { readonly config: undefined; readonly faults: readonly ConfigFault[] };
+  | { readonly config: T; readonly sound: T; readonly faults: readonly [] }
+  | {
+      readonly config: undefined;
+      /** The top-level keys whose values have no fault, without their paths resolved. */
+      readonly sound: Partial<T>;
+      readonly faults: readonly ConfigFault[];
+    };
 
 type Issue = z.core.$ZodIssue;
 
@@ -13,14 +18,24 @@ type Issue = z.core.$ZodIssue;
  * Checks a document against a schema and answers the one object that the program works with: defaults filled in, file paths
  * absolute. Every fault is answered, unknown keys among them.
  */
-export function validateConfig<S extends z.ZodType>(schema: S, document: ConfigDocument): Validated<z.output<S>> {
+export function validateConfig<S extends z.ZodObject>(schema: S, document: ConfigDocument): Validated<z.output<S>> {
   const value = structuredClone(document.value);
   let result = schema.safeParse(value);
   if (!result.success && retype(value, result.error.issues, document)) result = schema.safeParse(value);
-  if (!result.success)
-    return { config: undefined, faults: result.error.issues.flatMap((issue) => describe(issue, value, schema)) };
+  if (!result.success) {
+    const faults = result.error.issues.flatMap((issue) => describe(issue, value, schema));
+    return { config: undefined, sound: soundSections(schema, value), faults };
+  }
   resolvePaths(z.toJSONSchema(schema, { io: 'output', unrepresentable: 'any' }), result.data, [], document);
-  return { config: result.data, faults: [] };
+  return { config: result.data, sound: result.data, faults: [] };
+}
+
+function soundSections<S extends z.ZodObject>(schema: S, value: unknown): Partial<z.output<S>> {
+  const parsed = Object.entries(schema.shape).map(([key, section]) => {
+    const result = (section as z.ZodType).safeParse(at(value, [key]));
+    return [key, result.success ? result.data : undefined] as const;
+  });
+  return Object.fromEntries(parsed) as Partial<z.output<S>>;
 }
 
 /** Texts from outside the file may turn out to be meant as text after all. @returns whether anything changed. */
@@ -64,7 +79,14 @@ function describe(issue: Issue, value: unknown, schema: z.ZodType): ConfigFault[
     const path = inner.path as ConfigPath;
     if (inner.code === 'unrecognized_keys') {
       const known = knownKeys(schema, path);
-      return inner.keys.map((key) => ({ path: [...path, key], message: `unknown key${closest(key, known)}` }));
+      const beside = Object.keys(at(value, path) as object).filter((key) => !inner.keys.includes(key));
+      return inner.keys.map((key) => ({
+        path: [...path, key],
+        // A key of another branch of the union.
+        message: known.includes(key)
+          ? `it does not go with ${beside.join(' and ')}: one of them must go`
+          : `unknown key${closest(key, known)}`,
+      }));
     }
     const got = at(value, path);
     if (inner.code === 'invalid_type') {

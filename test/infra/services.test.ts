@@ -9,9 +9,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
-import { Kafka, logLevel } from 'kafkajs';
+import type { Kafka } from 'kafkajs';
 import { parse } from 'yaml';
 import { type KafkaService, type RedisService, startKafka, startRedis } from '../../infra/services/start.ts';
+import { plainKafka } from '../../runtime/kafka-client.ts';
 
 const CLI = fileURLToPath(new URL('../../infra/services/cli.ts', import.meta.url));
 // A service that the environment names cannot be killed or restarted: these tests are about our own.
@@ -83,7 +84,7 @@ describe('startKafka', () => {
   const OLD = Date.UTC(2018, 3, 1);
 
   function client(): Kafka {
-    return new Kafka({ brokers: [...service.brokers], logLevel: logLevel.NOTHING });
+    return plainKafka({ brokers: [...service.brokers] });
   }
 
   async function publish(values: string[], transactional: boolean): Promise<void> {
@@ -176,22 +177,25 @@ describe('the services command', () => {
     throw new Error(`the command printed ${printed.length} lines, then ended: ${said}`);
   }
 
-  it('prints the environment of both and ends both on SIGTERM', async () => {
+  it('prints the environment of both and ends both on Ctrl-C, which npm sends a second time', async () => {
     const printed = await services([], 2);
     expect(printed[0]).toMatch(/^export REDIS_URL=redis:\/\/127\.0\.0\.1:\d+$/);
     expect(printed[1]).toMatch(/^export KAFKA_BROKERS=127\.0\.0\.1:\d+$/);
     const children = childrenOf(command!.pid!);
     expect(children).toHaveLength(2);
     expect(readdirSync(folder)).toHaveLength(2);
-    command!.kill('SIGTERM');
-    expect(await once(command!, 'exit')).toEqual([0, null]);
+    const ended = once(command!, 'exit');
+    command!.kill('SIGINT');
+    await until(() => !children.every(lives));
+    command!.kill('SIGINT');
+    expect(await ended).toEqual([0, null]);
     await expectGone(children);
     expect(readdirSync(folder)).toEqual([]);
   });
 
   it('makes every topic that the examples read and write', async () => {
     const printed = await services(['kafka'], 1);
-    const admin = new Kafka({ brokers: [printed[0].split('=')[1]], logLevel: logLevel.NOTHING }).admin();
+    const admin = plainKafka({ brokers: [printed[0].split('=')[1]] }).admin();
     await admin.connect();
     const there = await admin.listTopics();
     await admin.disconnect();

@@ -1,7 +1,8 @@
-import { type Admin, type Consumer, type EachBatchPayload, Kafka, logLevel, type Producer } from 'kafkajs';
+import type { Admin, Consumer, EachBatchPayload, Kafka, Producer } from 'kafkajs';
 import { type KafkaSourceConfig, kafkaSourceConfig } from '../../consumers/kafka/config.ts';
 import type { KafkaService } from '../../infra/services/start.ts';
 import { startKafka } from '../../infra/services/start.ts';
+import { plainKafka } from '../../runtime/kafka-client.ts';
 
 /** A broker of its own for one test file, and plain clients to look at it from outside. */
 export interface Cluster {
@@ -57,7 +58,7 @@ async function settle(client: Kafka): Promise<void> {
 export async function startCluster(): Promise<Cluster> {
   const service = await startKafka();
   const brokers = [...service.brokers];
-  const client = new Kafka({ brokers, logLevel: logLevel.NOTHING, retry: { initialRetryTime: 20, retries: 20 } });
+  const client = plainKafka({ brokers, retry: { initialRetryTime: 20, retries: 20 } });
   const admin = client.admin();
   await admin.connect();
   await settle(client);

@@ -5,6 +5,7 @@ import { type KafkaOutputOptions, sendToKafka } from '../../simulator/kafka-outp
 import { type SimulationOptions, simulateTransactions } from '../../simulator/stream.ts';
 import { jsonLine, type SimulatedTransaction } from '../../simulator/transaction.ts';
 import { type TestKafka, testKafka } from '../support/kafka.ts';
+import { runWeir } from '../support/weir-process.ts';
 
 let service: KafkaService;
 let kafka: TestKafka;
@@ -74,6 +75,15 @@ describe('simulated transactions into Kafka', () => {
     const times = records.map(({ value }) => (JSON.parse(value) as SimulatedTransaction).ts);
     expect(Math.min(...times)).toBeGreaterThan(1_800_000_000_000);
     expect(records.every(({ key, value }) => key === JSON.parse(value).terminal.id)).toBe(true);
+  });
+
+  it('are sent by the command, which says nothing but what it sent', async () => {
+    const to = ['--kafka', service.brokers.join(','), '--topic', 'sent', '--partitions', '1'];
+    const { code, stderr } = await runWeir(['simulate', '--seed', '3', '--events', '50', ...to]);
+    expect({ code, lines: stderr.trimEnd().split('\n') }).toEqual({
+      code: 0,
+      lines: [expect.stringMatching(/seed 3/), expect.stringMatching(/^simulate: 50 .* to sent in/)],
+    });
   });
 
   it('are refused for a missing topic and an unreachable broker', async () => {

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -156,6 +156,20 @@ describe('weir features', () => {
           : text.map((line) => JSON.parse(line)).map(({ transaction_id: id, features }) => ({ id, features }));
       expect(got).toEqual(published.map(({ transaction_id: id, features }) => ({ id, features })));
     }
+  });
+
+  it('leaves nothing behind when its input is missing, and an earlier export as it was', async () => {
+    const out = join(folder, 'features.csv');
+    const attempt = () =>
+      runWeir(['features', '--config', 'examples/demo/weir.yaml', '--out', out], { WEIR_DEMO_DIR: folder });
+    expect(await attempt()).toMatchObject({ code: 3 });
+    expect(readdirSync(folder)).toEqual([]);
+    writeFileSync(out, 'earlier');
+    expect(await attempt()).toMatchObject({ code: 3 });
+    expect({ there: readdirSync(folder), text: readFileSync(out, 'utf8') }).toEqual({
+      there: ['features.csv'],
+      text: 'earlier',
+    });
   });
 
   it('lists what each feature means and costs, and what is retained', async () => {

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -116,6 +116,41 @@ describe('the embedded store', () => {
       expect(contents(answers[17])).toEqual({ 't:0': `${fence} ${`round ${fence}`.padEnd(200, '.')}` });
       await store.close();
     }
+  });
+
+  /** A process whose files may not grow beyond what an empty store has, once the store has refused a flush. */
+  async function startWithoutRoom() {
+    const program = fileURLToPath(new URL('../support/embedded-without-room.ts', import.meta.url));
+    const limited = ['-c', 'ulimit -S -f 256; exec "$0" "$@"', process.execPath, program, path];
+    const child = spawn('bash', limited, { stdio: ['pipe', 'pipe', 'ignore'] });
+    ends.push(() => child.kill('SIGKILL'));
+    const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
+    const line = async () => (await lines.next()).value as string;
+    expect(await line()).toBe('refused');
+    return { child, line };
+  }
+
+  it('closes in time after a flush for which there was no room, and says that it is missing', async () => {
+    const { child, line } = await startWithoutRoom();
+    child.stdin!.write('close\n');
+    expect(await line()).toMatch(
+      /^the state folder .* cannot be written: the disk is full or fails .*; what is stored stays, and the rest is re-applied/,
+    );
+    await once(child, 'exit');
+    const store = await open();
+    expect(await store.fence('t:0')).toBeGreaterThan(1);
+  });
+
+  it('takes what it refused once there is room, and closes well', async () => {
+    const { child, line } = await startWithoutRoom();
+    execFileSync('prlimit', ['--pid', String(child.pid), '--fsize=unlimited:']);
+    child.stdin!.write('again\n');
+    const stored = await line();
+    expect(stored).toMatch(/^fence \d+$/);
+    expect(await line()).toBe('closed');
+    await once(child, 'exit');
+    const store = await open();
+    expect(`fence ${await store.fence('t:0')}`).toBe(stored);
   });
 
   it('wants a folder of its own', async () => {

@@ -1,4 +1,5 @@
-import { type EachBatchPayload, Kafka, type KafkaMessage, logLevel } from 'kafkajs';
+import type { EachBatchPayload, KafkaMessage } from 'kafkajs';
+import { plainKafka } from '../../runtime/kafka-client.ts';
 
 export interface TopicRecord {
   readonly partition: number;
@@ -22,7 +23,7 @@ export interface TestKafka {
 }
 
 export function testKafka(brokers: readonly string[]): TestKafka {
-  const kafka = new Kafka({ clientId: 'test', brokers: [...brokers], logLevel: logLevel.NOTHING });
+  const kafka = plainKafka({ clientId: 'test', brokers: [...brokers] });
   const admin = kafka.admin();
   const connected = admin.connect();
   let groups = 0;

@@ -13,9 +13,17 @@ export interface WeirProcess {
   kill(signal: NodeJS.Signals): void;
 }
 
-/** Starts the `weir` command from the sources in a process of its own. */
-export function startWeir(args: readonly string[], env: Record<string, string> = {}): WeirProcess {
-  const child = spawn(process.execPath, ['cli/weir.ts', ...args], {
+/**
+ * Starts the `weir` command from the sources in a process of its own.
+ * @param via a program with arguments that becomes the command that follows, such as a shell that sets limits.
+ */
+export function startWeir(
+  args: readonly string[],
+  env: Record<string, string> = {},
+  via: readonly string[] = [],
+): WeirProcess {
+  const [program, ...before] = [...via, process.execPath, 'cli/weir.ts'];
+  const child = spawn(program, [...before, ...args], {
     cwd: root,
     env: { ...process.env, NODE_ENV: 'production', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -60,6 +60,70 @@ function faultsOf(text: string, overrides: string[] = [], env: Record<string, st
 }
 
 describe('a job config', () => {
+  it('tells faults of features, filters and rules beside those of other sections', () => {
+    const text = good
+      .replace('job: test', 'job: Test Job')
+      .replace('sum(amount)]', 'sum(amont)]')
+      .replace('sink:', 'filters: { odd: amount >>> 1 }\nsink:');
+    expect(faultsOf(text)).toEqual([
+      expect.stringMatching(/^1: job: /),
+      expect.stringMatching(/^15: features\[0\].*amont.*did you mean amount\?/),
+      expect.stringMatching(/^21: filters.odd: /),
+    ]);
+    // What hangs on a broken section cannot be told.
+    expect(faultsOf(good.replace('unit: ms', 'unit: sec').replace('sum(amount)]', 'sum(amont)]'))).toHaveLength(1);
+    const rule = good.replace('card.count.1h > 20', 'card.count.2h > 20').replace('path: in.jsonl', 'pth: in.jsonl');
+    expect(faultsOf(rule)).toEqual([
+      expect.stringMatching(/^3: source.file.path: the key is missing/),
+      expect.stringMatching(/^3: source.file.pth: unknown key/),
+      expect.stringMatching(/^20: policy.*card\.count\.2h.*did you mean card\.count\.1h\?/),
+    ]);
+  });
+
+  it('knows keys that do not go together', () => {
+    expect(faultsOf(good.replace('{ const: authorization }', '{ const: authorization, path: $.kind }'))).toEqual([
+      '7: event.kind.path: it does not go with const: one of them must go',
+    ]);
+  });
+
+  it('refuses a kind in filters and rules that no event is of', () => {
+    const kinds = good
+      .replace('{ const: authorization }', '{ path: $.kind, map: { a: authorization, r: refund, c: chargeback } }')
+      .replace('sink:', 'filters:\n  some: KIND\nsink:');
+    const fault = (kind: string, hint: string) =>
+      `22: filters.some: event.kind gives no kind ${kind}${hint}; it gives authorization, refund, chargeback`;
+    for (const [filter, faults] of [
+      ['kind == "refnd"', [fault('refnd', ' (did you mean refund?)')]],
+      ['amount > 1 and "auth" != kind', [fault('auth', '')]],
+      ['kind in ("refund", "x", "y")', [fault('x', ''), fault('y', '')]],
+      ['kind not in ("chargeback", "x")', [fault('x', '')]],
+      ['kind == "refund" or kind == "chargeback"', []],
+      ['outcome == "kind == x"', [expect.stringMatching(/unknown name outcome/)]],
+    ] as const) {
+      expect({ filter, faults: faultsOf(kinds.replace('KIND', filter)) }).toEqual({ filter, faults });
+    }
+    expect(faultsOf(good.replace('card.count.1h > 20', 'kind == "refund" and card.count.1h > 20'))).toEqual([
+      '20: policy[0].when: event.kind gives no kind refund; it gives authorization',
+    ]);
+  });
+
+  it('says once that an override names an entry that a list does not have', () => {
+    expect(faultsOf(good, ['features.9.windows=[1h]'])).toEqual([
+      '--set features.9.windows=[1h]: no entry features.9: it has features.0 to features.0, features.1 adds one',
+    ]);
+    const added = load(good, ['features.1={entity: card, windows: [7d], aggregates: [count]}']);
+    expect(added.set.names).toContain('card.count.7d');
+  });
+
+  it('hints at quotes where a variable breaks a flow map', () => {
+    const hint = /; within \{ \} and \[ \] a variable stands in quotes: "\$\{NAME\}"$/;
+    for (const file of ['path: ${IN}', 'path: ${IN:-x}/in.jsonl']) {
+      expect(faultsOf(good.replace('path: in.jsonl', file))).toEqual([expect.stringMatching(hint)]);
+    }
+    expect(faultsOf(good.replace('[1h, 24h]', '[${W}, 24h]'))).toEqual([expect.stringMatching(hint)]);
+    expect(faultsOf(good.replace('{ path: in.jsonl }', '{ path: in.jsonl'))).toEqual([expect.not.stringMatching(hint)]);
+  });
+
   it('is one object with defaults filled in', () => {
     const { config, set, policy } = load(good);
     expect(config).toMatchObject({

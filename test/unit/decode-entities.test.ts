@@ -245,7 +245,7 @@ describe('any Unicode in an id', () => {
           texts.map((value) => ({ value })),
         );
         for (const [index, text] of texts.entries()) {
-          if (!text.isWellFormed()) expect(ids[index]).toMatch(/^wrong-type: .* is no valid Unicode text$/);
+          if (!text.isWellFormed()) expect(ids[index]).toMatch(/^wrong-type: .* is no valid Unicode text$/s);
           else if (text.trim() === '') expect(ids[index]).toMatch(/^empty-id: /);
           else expect(ids[index]).toBe(text);
           // What is kept has a UTF-8 of its own, which is all that stores and outputs see.

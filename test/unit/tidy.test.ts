@@ -77,6 +77,13 @@ describe('the tree', () => {
     ).toEqual([]);
   });
 
+  it('makes clients of Kafka in two places, which mend them first', () => {
+    expect(all.filter((path) => /new Kafka\(/.test(read(path))).sort()).toEqual([
+      'consumers/kafka/client.ts',
+      'runtime/kafka-client.ts',
+    ]);
+  });
+
   it('has no file that nothing imports', () => {
     const entries = /^(cli\/(weir|schemas)\.ts|infra\/(build|services\/cli)\.ts|bench\/bench\.ts)$|\.test\.ts$/;
     const imported = new Set(all.flatMap(importsOf));
