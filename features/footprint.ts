@@ -22,15 +22,10 @@ export function entityBytes(plan: EntityPlan): number {
     (bytes, { keepsValues }) => bytes + 56 + (keepsValues ? valueCap * 10 : 0),
     0,
   );
-  return Math.round(exact + paneCount(plan) * (32 + plan.cumulatives.length * 8) + maxSummaries(plan) * summaries);
+  return Math.round(exact + paneCount(plan) * (32 + plan.cumulatives.length * 8) + paneCount(plan) * summaries);
 }
 
 /** Panes of each window, a power of two of them, 64 to 128. */
 function paneCount(plan: EntityPlan): number {
   return new Set(plan.spans.map(({ widthMs }) => widthMs)).size * 128;
-}
-
-/** Values of a pane are those of its events; together the panes rarely keep more than one cap's worth each. */
-function maxSummaries(plan: EntityPlan): number {
-  return plan.summaries.some(({ keepsValues }) => keepsValues) ? paneCount(plan) : paneCount(plan);
 }

@@ -4,7 +4,8 @@ import fc from 'fast-check';
 import { createSubStateWriter, decodeSubState } from '../../features/codec.ts';
 import type { EventLayout } from '../../features/columns.ts';
 import { compileFeatures } from '../../features/definition.ts';
-import { emptySubState, insertEvent } from '../../features/sub-state.ts';
+import { applyLabel, emptySubState, insertEvent } from '../../features/sub-state.ts';
+import { compileFor } from '../support/feature-run.ts';
 
 const layout: EventLayout = {
   fields: [
@@ -47,6 +48,34 @@ const events = [
 /** What every later decoder must still read: made once by version 1 from `events`. */
 const goldenFile = new URL('../golden/sub-state-v1.hex', import.meta.url);
 
+/** Of version 2, of everything that is stored. */
+const goldenFile2 = new URL('../golden/sub-state-v2.hex', import.meta.url);
+const busyPlan = compileFor(
+  [
+    {
+      entity: 'card',
+      windows: ['10s', '1m', 'all'],
+      aggregates: ['count', 'stddev(amount)', 'max(amount)', 'distinct(device)'],
+    },
+    { entity: 'card', windows: ['1m'], labels: 'at-transaction', aggregates: ['ratio(chargeback)'] },
+  ],
+  { exactEvents: 4 },
+).entities[0];
+
+/** Forty events of a few seconds each, some of one second; a label of an event, and one that waits. */
+function busySample() {
+  const state = emptySubState(busyPlan, 'transactions:3');
+  for (let n = 0; n < 40; n++) {
+    const facts = [1, (n * 977) % 5000, 1000 + (n % 6), 2 ** 40 + n];
+    insertEvent(state, busyPlan, 1_700_000_000_000 + n * 2_000 + (n % 3) * 700, Float64Array.from(facts));
+  }
+  const [{ bit }] = busyPlan.labels;
+  applyLabel(state, busyPlan, 2 ** 40 + 39, bit, 1_700_000_090_000);
+  applyLabel(state, busyPlan, 2 ** 40 + 77, bit, 1_700_000_091_000);
+  state.offset = 40;
+  return state;
+}
+
 describe('sub-state codec', () => {
   it('gives back what went in, to the last bit', () => {
     const arbitrary = fc.record({
@@ -73,6 +102,31 @@ describe('sub-state codec', () => {
   it('still reads what version 1 wrote', () => {
     const bytes = Buffer.from(readFileSync(goldenFile, 'utf8').trim(), 'hex');
     expect(decodeSubState(bytes, plan, 'transactions:3', 77)).toEqual({ ...sample(events) });
+  });
+
+  it('still reads what version 2 wrote of panes, totals, and labels that wait', () => {
+    const bytes = Buffer.from(readFileSync(goldenFile2, 'utf8').trim(), 'hex');
+    const read = decodeSubState(bytes, busyPlan, 'transactions:3', 40);
+    const made = busySample();
+    expect([read.panes.length, read.pending.length, read.last - read.head]).toEqual([
+      made.panes.length,
+      made.pending.length,
+      made.last - made.head,
+    ]);
+    expect(Buffer.from(createSubStateWriter().encode(read, busyPlan)).toString('hex')).toBe(bytes.toString('hex'));
+    expect(Buffer.from(createSubStateWriter().encode(made, busyPlan)).toString('hex')).toBe(bytes.toString('hex'));
+  });
+
+  it('drops panes that were folded for other features, and nothing else', () => {
+    const bytes = createSubStateWriter().encode(busySample(), busyPlan);
+    const other = { ...busyPlan, foldedLayout: busyPlan.foldedLayout ^ 1 };
+    const read = decodeSubState(bytes, other, 'transactions:3', 40);
+    const made = busySample();
+    expect(read.panes).toEqual([]);
+    expect(read.last - read.head).toBe(made.last - made.head - made.panes.length);
+    // Windows that reach behind the newest folded event are incomplete.
+    expect(read.rows[0]).toBe(made.rows[(made.head + made.panes.length) * busyPlan.stride]);
+    expect(read.pending).toEqual(made.pending);
   });
 
   it('finds out every altered byte and every truncation', () => {
