@@ -24,7 +24,7 @@ const featureGroupConfig = z.strictObject({
     description: 'Window widths, 1s to 400d: the half-open (t-w, t]; `all`: everything since the entity was last idle',
   }),
   aggregates: z
-    .array(z.string())
+    .array(z.string().meta({ examples: catalogue.map(({ example }) => example) }))
     .min(1)
     .optional()
     .meta({ description: `What is computed over the windows: ${catalogue.map(({ example }) => example).join(', ')}` }),

@@ -10,6 +10,7 @@ const layout: EventLayout = {
     { name: 'device', type: 'text', scale: 0, optional: true },
   ],
   entities: [{ name: 'card' }, { name: 'terminal' }],
+  kinds: ['authorization', 'chargeback', 'refund'],
 };
 const filters = { approved: 'kind == "authorization" and amount < 500' };
 const compile = (groups: unknown, by = layout, lateness = 0) =>
@@ -121,7 +122,66 @@ describe('feature definitions', () => {
     ],
     [[{ event: ['amuont'] }], 'features.0.event.0: there is no field amuont (did you mean amount?)'],
     [[{ event: ['amount'], delay: '1d' }], 'features.0.delay: delay does not go with event features'],
+    [
+      [{ entity: 'card', windows: ['all'], aggregates: ['burst(1d)'] }],
+      'features.0.aggregates.0: burst needs windows with a width, not all',
+    ],
+    [
+      [{ entity: 'card', windows: ['1d'], aggregates: ['burst(1h)'] }],
+      'features.0.aggregates.0: the window of burst must be longer than 1d',
+    ],
+    [
+      [{ entity: 'card', windows: ['1d'], aggregates: ['ratio(chargeback)'] }],
+      'features.0.aggregates.0: there is no filter or flag field chargeback; for events that are labelled so later, add labels: at-transaction',
+    ],
+    [
+      [{ entity: 'card', windows: ['1d'], labels: 'at-transaction', aggregates: ['ratio(charegback)'] }],
+      'features.0.aggregates.0: there is no filter, flag field or kind of label charegback (did you mean chargeback?)',
+    ],
+    [
+      [
+        {
+          entity: 'card',
+          windows: ['1d'],
+          labels: 'at-transaction',
+          where: 'refund',
+          aggregates: ['ratio(chargeback)'],
+        },
+      ],
+      'features.0.aggregates.0: chargeback and refund are both labels; one feature can go by one',
+    ],
+    [[{ expression: 'amount * 2' }], 'features.0: an expression needs a `name` for its feature'],
+    [
+      [{ event: ['amount'] }, { name: 'double', expression: 'amuont * 2' }],
+      'features.1.expression: unknown name amuont at column 1 of amuont * 2 (did you mean amount?)',
+    ],
   ])('says what is wrong and where: %j', (groups, message) => {
     expect(messages(groups)).toEqual([message]);
+  });
+
+  it('refuses what may take too much state, with its size and what to change', () => {
+    const group = [{ entity: 'card', windows: ['1h', '90d'], aggregates: ['distinct(device)', 'sum(amount)'] }];
+    const greedy = { ...layout, entities: [{ name: 'card', exactEvents: 1_000_000 }, { name: 'terminal' }] };
+    expect(compile(group).faults).toEqual([]);
+    expect(compile(group, greedy).faults).toEqual([
+      {
+        path: ['features'],
+        message: expect.stringMatching(
+          /^one card may take \d+ MiB of state; at most 16 are possible: lower event.entities.card.exact_events/,
+        ),
+      },
+    ]);
+  });
+
+  it('computes expressions over other features, also over earlier expressions', () => {
+    const { set } = compile([
+      { name: 'twice', expression: 'amount * 2' },
+      { name: 'more', expression: 'twice + 1' },
+      { event: ['amount'] },
+    ]);
+    const values = [Number.NaN, Number.NaN, 21];
+    for (const { column, evaluate } of set!.derived) values[column] = evaluate((index) => values[index]);
+    expect(values).toEqual([42, 43, 21]);
+    expect(set!.definitions[1]).toContain('twice: expression amount * 2 with amount: event amount with 2 decimals');
   });
 });
