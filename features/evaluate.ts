@@ -207,7 +207,7 @@ export function createEvaluator(plan: EntityPlan): Evaluator {
       const state = counted[s];
       const at = s * edgeCount;
       const end = edges[at + to] - (excludeCurrent && state === own ? 1 : 0) + (withCut ? cuts[at + to] : 0);
-      const high = before < 0 ? end : Math.min(end, edges[at + before]);
+      const high = before < 0 ? end : edges[at + before];
       const low = Math.min(high, edges[at + from] + (withCut ? 0 : cuts[at + from]));
       const paned = state.head + state.panes.length;
       walkers[w].rows(state.rows, Math.max(low, Math.min(paned, high)), high);
