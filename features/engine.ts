@@ -91,6 +91,8 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
 
   const behind = new Set<string>();
   let partitionCount = 0;
+  /** What the names of the stream's partitions begin with. */
+  let ofStream = '';
   /** State of the key entity was met that belongs to a partition of somebody else: the topic has grown, and keys have moved. */
   let haveKeysMoved = false;
 
@@ -105,7 +107,8 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
 
   function noticeMovedKeys({ entities }: Loaded): void {
     if (haveKeysMoved || changed.size >= partitionCount) return;
-    const isForeign = ({ partition }: SubState) => !changed.has(partition);
+    // What was added from a file is nobody's, and stays as it is.
+    const isForeign = ({ partition }: SubState) => !changed.has(partition) && partition.startsWith(ofStream);
     for (let k = 0; k < featurePlans; k++) {
       if (plans[k].type !== options.keyEntity) continue;
       haveKeysMoved = entities[k].some((entity) => entity?.subStates.some(isForeign));
@@ -171,6 +174,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       cache.own(partition);
       changed.set(partition, []);
       partitionCount = partitions;
+      ofStream = partition.slice(0, partition.lastIndexOf(':') + 1);
       share();
     },
     lose(partition) {

@@ -207,6 +207,40 @@ describe('a backfill beside the running job', () => {
     expect(reapplied(await switchOver(job, old, half))).toEqual(new Map());
   }, 200_000);
 
+  it('adds the history before the log from a file, which merges with the partitions of the log', async () => {
+    const job = await createHandbookJob('historic', kafka, services);
+    const history = join(folder, 'history.jsonl');
+    // A moment that splits the rows: what is at it belongs to the log.
+    const split = rows.findIndex(({ ts_ms }, row) => row >= half && ts_ms > rows[row - 1].ts_ms);
+    const lines = rows.map(({ transaction_id, ts_ms, customer_id, terminal_id, amountMinor, fraud }) =>
+      JSON.stringify({
+        transaction_id,
+        ts_ms,
+        customer_id,
+        terminal_id,
+        amount: (amountMinor / 100).toFixed(2),
+        fraud,
+      }),
+    );
+    writeFileSync(history, `${lines.join('\n')}\n`);
+    const file = ['--file', history, '--before', String(rows[split].ts_ms), '--json'];
+    const backfill = start(job, 'backfill', changedConfig(), file);
+    expect(await backfill.ended()).toBe(0);
+    expect(JSON.parse(backfill.stdout())).toMatchObject({ events: split, left_out: rowCount - split });
+    await job.produce(rows.slice(split));
+    const both = [1, 2].map(() => start(job, 'run', changedConfig()));
+    await job.waitForPublished(rowCount - split);
+    for (const weir of both) weir.kill('SIGTERM');
+    for (const weir of both) expect(await weir.ended()).toBe(0);
+    const records = await job.published();
+    expect(records).toHaveLength(rowCount - split);
+    const wanted = changedFeatures();
+    const faults = records.flatMap(({ data: { transaction_id, features } }) =>
+      differences(transaction_id, features, wanted.get(transaction_id)!),
+    );
+    expect(faults.slice(0, 5)).toEqual([]);
+  }, 100_000);
+
   it('refuses what it cannot do, with a sentence', async () => {
     const job = await createHandbookJob('unbegun', kafka, services);
     await job.produce(rows.slice(0, 10));

@@ -188,6 +188,21 @@ describe('the feature engine', () => {
     expect(lookups).toEqual({ hits: 2, misses: 1 });
   });
 
+  it('nor because of history from a file, which nobody adds to', async () => {
+    const { store } = heldStore();
+    const history = createProcess(store);
+    history.engine.gain('history.jsonl:0', 1);
+    await history.apply('history.jsonl:0', batchOf([0]), 'card.count.1h');
+    await history.flush('history.jsonl:0');
+    const { engine, apply, lookups, tick } = createProcess(store, 100, 'card');
+    engine.gain('t:0', 2);
+    for (let n = 1; n < 4; n++) {
+      expect(await apply('t:0', batchOf([n]), 'card.count.1h')).toEqual([n + 1]);
+      tick(101);
+    }
+    expect(lookups).toEqual({ hits: 2, misses: 1 });
+  });
+
   it('marks what a partition that is behind shares with others as stale', async () => {
     const { store } = heldStore();
     const { engine, apply } = createProcess(store, 100, 'card');
