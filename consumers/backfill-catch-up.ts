@@ -121,6 +121,7 @@ async function follow(
   const isLeft = () => signal.aborted || ownership.revoked.aborted;
   const fence = (await parts.fence()) ?? 0;
   let at = Math.max(fence, (await ownership.range()).earliest);
+  if (at > fence) parts.engine.truncated(partitionName(ownership), at);
   let stored = Number.NaN;
   for (let isFirst = true; !isLeft(); isFirst = false) {
     const position = (await positions.now()).get(ownership.partition) ?? 0;

@@ -1,4 +1,5 @@
 import { basename } from 'node:path';
+import { createHistory, historyChange } from '../features/history.ts';
 import type { StateStore } from '../features/store.ts';
 import { WeirError } from '../runtime/errors.ts';
 import { type BackfilledPartition, notBegun, withPartition } from './backfill-partition.ts';
@@ -6,6 +7,7 @@ import type { CompiledJob } from './compile.ts';
 import { openEngine, openStore, type Surroundings } from './components.ts';
 import type { Decoder } from './decode/decoder.ts';
 import { createFileSource } from './file/source.ts';
+import { logBeginnings } from './log-beginning.ts';
 import { type Ownership, partitionName, type Source } from './ports.ts';
 import { rowsOf } from './published-rows.ts';
 import { type RecoveryParts, replayBatch } from './recovery.ts';
@@ -48,8 +50,9 @@ export async function backfillFromFile(job: CompiledJob, options: FileBackfillOp
       { maxEvents: config.batch.max_events, maxRecordBytes: config.event.max_bytes },
     );
     for await (const ownership of source.ownerships(signal)) {
+      const until = await latestBeginning(job, options);
       store = await openStore(job, options);
-      return await addFile(job, store, ownership, options);
+      return await addFile(job, store, ownership, until, options);
     }
     throw new WeirError('INPUT', 'stopped before the file was opened');
   } finally {
@@ -58,15 +61,32 @@ export async function backfillFromFile(job: CompiledJob, options: FileBackfillOp
   }
 }
 
+/** The time up to which the file stands for the log, whose partitions may begin some time after what the user has stated. */
+async function latestBeginning(job: CompiledJob, options: FileBackfillOptions): Promise<number> {
+  const { before, log } = options;
+  let latest = before;
+  for (const [partition, time] of await logBeginnings(job, options)) {
+    if (time > before) {
+      log.warn(
+        { partition, begins: new Date(time).toISOString() },
+        'the log begins after --before: events of the partition in between are missed, if there were any',
+      );
+    }
+    latest = Math.max(latest, time);
+  }
+  return latest;
+}
+
 async function addFile(
   job: CompiledJob,
   store: StateStore,
   ownership: Ownership,
+  until: number,
   options: FileBackfillOptions,
 ): Promise<FileBackfillSummary> {
   const { clock, log, readiness, signal, before } = options;
   const name = partitionName(ownership);
-  const counts = { unreadable: 0, leftOut: 0 };
+  const counts: Counts = { unreadable: 0, leftOut: 0, earliest: Number.POSITIVE_INFINITY };
   const done = notBegun(name, 0);
   let isWhole = false;
   const startedAt = clock.monotonic();
@@ -87,8 +107,25 @@ async function addFile(
       `the store has ${name} only through record ${fence} of ${done.to}: run the same again`,
     );
   }
+  if (done.from !== undefined) await tellHistory(store, { ...done, isWhole }, counts.earliest, until, options);
   done.seconds = (clock.monotonic() - startedAt) / 1000;
-  return { ...done, ...counts, isWhole };
+  const { unreadable, leftOut } = counts;
+  return { ...done, unreadable, leftOut, isWhole };
+}
+
+/** From now on windows that reach behind the log's beginning are whole as far back as the file goes. */
+async function tellHistory(
+  store: StateStore,
+  { partition, to, isWhole }: Pick<FileBackfillSummary, 'partition' | 'to' | 'isWhole'>,
+  earliest: number,
+  until: number,
+  { clock }: FileBackfillOptions,
+): Promise<void> {
+  const history = createHistory(store, clock, 0);
+  await history.learn();
+  const from = Math.min(earliest, history.of(partition)?.from ?? Number.POSITIVE_INFINITY);
+  const known = { from, until: isWhole ? until : Number.NEGATIVE_INFINITY, offset: to + (isWhole ? 1 : 0) };
+  await store.flush(partition, [historyChange(known)], to);
 }
 
 /** Gives whether the file's end is reached. */
@@ -109,8 +146,15 @@ async function applyToEnd(parts: RecoveryParts, done: BackfilledPartition, signa
   return true;
 }
 
+interface Counts {
+  unreadable: number;
+  leftOut: number;
+  /** Of the events that were not left out. */
+  earliest: number;
+}
+
 /** Decodes only what happened before the time. */
-function earlierThan(before: number, decoder: Decoder, counts: { unreadable: number; leftOut: number }): Decoder {
+function earlierThan(before: number, decoder: Decoder, counts: Counts): Decoder {
   return {
     ...decoder,
     decode(raw, at) {
@@ -124,7 +168,11 @@ function earlierThan(before: number, decoder: Decoder, counts: { unreadable: num
         );
       }
       const kept: number[] = [];
-      for (let row = 0; row < batch.count; row++) if (batch.times[row] < before) kept.push(row);
+      for (let row = 0; row < batch.count; row++) {
+        if (batch.times[row] >= before) continue;
+        kept.push(row);
+        counts.earliest = Math.min(counts.earliest, batch.times[row]);
+      }
       counts.unreadable += deadLetters.length;
       counts.leftOut += batch.count - kept.length;
       if (kept.length === batch.count) return decoded;

@@ -1,6 +1,7 @@
 import { createEmbeddedReader } from '../features/embedded/reader.ts';
 import { createEmbeddedStore } from '../features/embedded/store.ts';
 import { createFeatureEngine, type FeatureEngine } from '../features/engine.ts';
+import { historyType } from '../features/history.ts';
 import type { EntityPlan, FeatureSet } from '../features/plan.ts';
 import { createRedisReader } from '../features/redis/reader.ts';
 import { createRedisStore } from '../features/redis/store.ts';
@@ -92,6 +93,7 @@ export function openEngine({ config, set }: CompiledJob, store: StateStore, surr
 /** How long each entity type's state is of use after its last event, milliseconds. */
 function retentionOf(set: FeatureSet): (type: string) => number {
   const byType = new Map(plansOf(set).map(({ type, ...plan }) => [type, lifetimeMs(plan)]));
+  byType.set(historyType, Math.max(0, ...byType.values()));
   return (type) => byType.get(type)!;
 }
 

@@ -41,6 +41,8 @@ export async function recover(
     );
   }
   const from = Math.max(fence, range.earliest);
+  await parts.engine.learnHistory();
+  if (from > fence) parts.engine.truncated(name, from);
   if (from >= position) return position;
   parts.observer.recovering(from, position, from > fence);
   return replayThrough(parts, from, position, isLeft);

@@ -6,7 +6,7 @@ import { Redis } from 'ioredis';
 import { loadJob } from '../../consumers/load-config.ts';
 import { type KafkaService, type RedisService, startKafka, startRedis } from '../../infra/services/start.ts';
 import { bruteForceFeatures, differences, type HandbookRow, readHandbook } from '../support/handbook.ts';
-import { createHandbookJob, type HandbookJob, partitions } from '../support/handbook-job.ts';
+import { createHandbookJob, type HandbookJob, type PublishedRecord, partitions } from '../support/handbook-job.ts';
 import { type TestKafka, testKafka } from '../support/kafka.ts';
 import { startWeir, type WeirProcess } from '../support/weir-process.ts';
 
@@ -119,6 +119,25 @@ function reapplied(weir: WeirProcess): Map<number, { from: number; to: number }>
   return new Map(told.map(({ partition, from, to }) => [partition, { from, to }]));
 }
 
+/** Transaction and feature of each that is marked as incomplete. */
+function incomplete(records: readonly PublishedRecord[]): string[] {
+  return records.flatMap(({ data }) =>
+    Object.entries((data as { feature_state?: Record<string, string> }).feature_state ?? {})
+      .filter(([, state]) => state === 'incomplete')
+      .map(([name]) => `${data.transaction_id} ${name}`),
+  );
+}
+
+function timeOf({ data }: PublishedRecord): number {
+  return rows.find(({ transaction_id }) => transaction_id === data.transaction_id)!.ts_ms;
+}
+
+function partitionsOf(records: readonly PublishedRecord[]): PublishedRecord[][] {
+  return Array.from({ length: partitions }, (_, partition) =>
+    records.filter((record) => record.partition === partition),
+  );
+}
+
 /** Ends the old process, starts the new one, and expects that nothing is missing, twice, or wrong. */
 async function switchOver(job: HandbookJob, old: WeirProcess, produced: number): Promise<WeirProcess> {
   old.kill('SIGTERM');
@@ -223,22 +242,58 @@ describe('a backfill beside the running job', () => {
       }),
     );
     writeFileSync(history, `${lines.join('\n')}\n`);
+    await job.produce(rows.slice(0, split));
+    await kafka.deleteRecords('historic.in');
+    await job.produce(rows.slice(split));
     const file = ['--file', history, '--before', String(rows[split].ts_ms), '--json'];
     const backfill = start(job, 'backfill', changedConfig(), file);
-    expect(await backfill.ended()).toBe(0);
+    expect({ code: await backfill.ended(), stderr: backfill.stderr() }).toMatchObject({ code: 0 });
     expect(JSON.parse(backfill.stdout())).toMatchObject({ events: split, left_out: rowCount - split });
-    await job.produce(rows.slice(split));
     const both = [1, 2].map(() => start(job, 'run', changedConfig()));
     await job.waitForPublished(rowCount - split);
     for (const weir of both) weir.kill('SIGTERM');
     for (const weir of both) expect(await weir.ended()).toBe(0);
     const records = await job.published();
     expect(records).toHaveLength(rowCount - split);
+    // Windows of five hours lie within log and file; three days reach behind the beginning of the file.
+    expect(rows[split].ts_ms - rows[0].ts_ms).toBeGreaterThan(5 * hourMs);
+    expect(incomplete(records).filter((of) => !of.endsWith('.3d'))).toEqual([]);
+    expect(incomplete(records)).toHaveLength(2 * records.length);
     const wanted = changedFeatures();
     const faults = records.flatMap(({ data: { transaction_id, features } }) =>
       differences(transaction_id, features, wanted.get(transaction_id)!),
     );
     expect(faults.slice(0, 5)).toEqual([]);
+  }, 100_000);
+
+  it('marks windows that reach behind the beginning of a log that has no history, until they have filled', async () => {
+    const job = await createHandbookJob('short', kafka, services);
+    await job.produce(rows.slice(0, half));
+    await kafka.deleteRecords('short.in');
+    await job.produce(rows.slice(half));
+    const weir = start(job, 'run', changedConfig());
+    await job.waitForPublished(half);
+    weir.kill('SIGTERM');
+    expect(await weir.ended()).toBe(0);
+    const records = await job.published();
+    const marked = new Set(incomplete(records));
+    const wanted = changedFeatures();
+    const lateness = hourMs;
+    const begins = partitionsOf(records).map((of) => timeOf(of[0]) + lateness);
+    for (const record of records) {
+      const { transaction_id } = record.data;
+      for (const [name, hours] of Object.entries({ '5h': 5, '3d': 72 })) {
+        const isMarked = marked.has(`${transaction_id} customer.count.${name}`);
+        expect(isMarked).toBe(timeOf(record) - hours * hourMs < begins[record.partition]);
+        if (!isMarked) {
+          expect(record.data.features[`customer.count.${name}`]).toBe(
+            wanted.get(transaction_id)![`customer.count.${name}`],
+          );
+        }
+      }
+    }
+    expect(marked.size).toBeGreaterThan(0);
+    expect(marked.size).toBeLessThan(records.length * 4);
   }, 100_000);
 
   it('refuses what it cannot do, with a sentence', async () => {
