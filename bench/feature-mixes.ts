@@ -33,17 +33,34 @@ async function benchZipf(runs: number): Promise<void> {
   await measure('features.zipf', runs, events, () => applyAll(createEngine(set), batches, newRows(set.names.length)));
 }
 
-/** examples/radar over its own simulated stream, labels and late events included. */
+/** A usual size: 60 velocity features over 6 entities of examples/radar. */
+const sixty = [
+  ...['card', 'customer', 'email', 'ip', 'device', 'network'].flatMap((entity) =>
+    ['authorized', 'declined', 'charge'].map((where) => ({
+      entity,
+      where,
+      windows: ['1h', '1d', 'all'],
+      aggregates: ['count'],
+    })),
+  ),
+  ...['customer', 'email', 'ip'].map((entity) => ({
+    entity,
+    where: 'charge',
+    windows: ['1d', 'all'],
+    aggregates: ['distinct(card_id)'],
+  })),
+];
+
+/** examples/radar, whole and with 60 features, over its own simulated stream, labels and late events included. */
 async function benchRadar(runs: number): Promise<void> {
   const example = parse(readFileSync(new URL('../examples/radar/weir.yaml', import.meta.url), 'utf8'));
   const event = eventConfig.parse({ ...example.event, deduplicate: false });
   const decoder = createDecoder(event, { type: 'json' });
-  const { set } = compileFeatures(
-    featuresConfig.parse(example.features),
-    filtersConfig.parse(example.filters),
-    decoder.layout,
-    event.time.allowed_lateness_ms,
-  );
+  const compiled = (features: unknown): FeatureSet => {
+    const groups = featuresConfig.parse(features);
+    const filters = filtersConfig.parse(example.filters);
+    return compileFeatures(groups, filters, decoder.layout, event.time.allowed_lateness_ms).set!;
+  };
   const stream = simulateEvents({ seed, events, labels: true, lateShare: 0.01 });
   const lines: string[] = [];
   for (const simulated of stream.events) lines.push((stream.jsonLine as (of: unknown) => string)(simulated));
@@ -60,9 +77,12 @@ async function benchRadar(runs: number): Promise<void> {
     };
     batches.push(decoder.decode(raw, { stream: 'bench', partition: 0 }).batch);
   }
-  await measure('features.radar', runs, lines.length, () =>
-    applyAll(createEngine(set!), batches, newRows(set!.names.length)),
-  );
+  for (const [name, set] of [
+    ['features.radar', compiled(example.features)],
+    ['features.radar-60', compiled(sixty)],
+  ] as const) {
+    await measure(name, runs, lines.length, () => applyAll(createEngine(set), batches, newRows(set.names.length)));
+  }
 }
 
 /** One customer and one terminal with a million events in their windows, against many with a few. */

@@ -53,6 +53,7 @@ export async function runPartition(parts: PartitionParts, untilEnd: boolean, sig
   let end = untilEnd ? range.end : Number.NaN;
   while (!isLeft() && !(at >= end)) {
     const raw = await parts.observer.stage('read', () => ownership.read(at));
+    flusher.demand();
     if (raw.values.length > 0) {
       await processBatch(parts, raw);
       await flusher.published(raw.next);

@@ -131,11 +131,9 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   }
 
   function fillFacts(k: number, batch: TransactionBatch): Float64Array {
-    const { predicates, numbers, hashes } = plans[k];
+    const { numbers, hashes } = plans[k];
     const out = facts[k];
-    let mask = 0;
-    for (let bit = 0; bit < predicates.length; bit++) mask |= columns.masks[predicates[bit]][row] << bit;
-    out[0] = mask;
+    out[0] = columns.masks[k][row];
     for (let n = 0; n < numbers.length; n++) {
       const value = numberOf(set, batch, numbers[n], row);
       out[1 + n] = Number.isNaN(value) ? 0 : value;
@@ -293,7 +291,15 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
 
 /** Values of the whole batch that several entities share: predicates and text hashes. */
 function createBatchColumns(set: FeatureSet) {
-  const masks = set.predicates.map(() => new Uint8Array(0));
+  /** By entity plan: one bit per predicate. */
+  const masks = set.entities.map(() => new Int32Array(0));
+  const uses = set.predicates.map((_, predicate) =>
+    set.entities.flatMap(({ predicates }, plan) => {
+      const bit = predicates.indexOf(predicate);
+      return bit < 0 ? [] : [{ plan, bit }];
+    }),
+  );
+  let passes = new Uint8Array(0);
   const hashes: Float64Array[] = set.layout.fields.map(() => new Float64Array(0));
   let ids = new Float64Array(0);
   return {
@@ -307,9 +313,17 @@ function createBatchColumns(set: FeatureSet) {
         if (ids.length < batch.count) ids = new Float64Array(batch.count * 2);
         for (let i = 0; i < batch.count; i++) ids[i] = textHash(batch.ids[i]);
       }
-      for (let k = 0; k < masks.length; k++) {
-        if (masks[k].length < batch.count) masks[k] = new Uint8Array(batch.count * 2);
-        set.predicates[k].fill(batch, masks[k]);
+      if (passes.length < batch.count) {
+        passes = new Uint8Array(batch.count * 2);
+        for (let k = 0; k < masks.length; k++) masks[k] = new Int32Array(batch.count * 2);
+      }
+      for (const mask of masks) mask.fill(0, 0, batch.count);
+      for (let k = 0; k < uses.length; k++) {
+        set.predicates[k].fill(batch, passes);
+        for (const { plan, bit } of uses[k]) {
+          const mask = masks[plan];
+          for (let i = 0; i < batch.count; i++) mask[i] |= passes[i] << bit;
+        }
       }
       for (const field of set.hashedFields) {
         if (hashes[field].length < batch.count) hashes[field] = new Float64Array(batch.count * 2);

@@ -32,6 +32,8 @@ export interface Flusher {
    * the partition has to begin again from its fence, with another output.
    */
   published(position: number): Promise<void>;
+  /** @throws WeirError once a flush has failed that is not to be repeated: nothing is to be applied then. */
+  demand(): void;
   /** Writes what is left, with one try: what the store does not take now, the next owner re-applies from the log. */
   drain(): Promise<void>;
   /** Gives up what is not written, e.g. because the partition belongs to somebody else now. */
@@ -40,6 +42,8 @@ export interface Flusher {
 
 const firstRetryMs = 50;
 const longestRetryMs = 5000;
+/** A fence without news is written again after so long. */
+const renewMs = 60_000;
 
 export function createFlusher(options: FlusherOptions): Flusher {
   const { engine, store, partition, clock, intervalMs } = options;
@@ -53,6 +57,7 @@ export function createFlusher(options: FlusherOptions): Flusher {
   let startedAt = Number.NEGATIVE_INFINITY;
   let flushing: Promise<void> | undefined;
   let timer: NodeJS.Timeout | undefined;
+  let timerDue = 0;
 
   /** Everything changed so far, until the store has it; a repeated write of the same changes is harmless. */
   async function flush(): Promise<void> {
@@ -91,14 +96,23 @@ export function createFlusher(options: FlusherOptions): Flusher {
     return flushing;
   }
 
-  /** So that the last changes of a stream that falls silent are written too. */
+  /**
+   * So that the last changes of a stream that falls silent are written too; and, once they are, so that its fence does not expire and
+   * a loss of the store's data is noticed before the next event.
+   */
   function schedule(): void {
-    if (timer !== undefined || isAbandoned || fence === position) return;
-    const dueMs = Math.max(0, startedAt + intervalMs - clock.monotonic());
-    timer = setTimeout(() => {
-      timer = undefined;
-      if (isPublished && !isAbandoned && fence !== position) void begin();
-    }, dueMs);
+    if (isAbandoned) return;
+    const due = startedAt + (fence === position ? Math.max(renewMs, intervalMs) : intervalMs);
+    if (timer !== undefined && timerDue <= due) return;
+    clearTimeout(timer);
+    timerDue = due;
+    timer = setTimeout(
+      () => {
+        timer = undefined;
+        if (isPublished && !isAbandoned) void begin();
+      },
+      Math.max(0, due - clock.monotonic()),
+    );
   }
 
   return {
@@ -113,6 +127,9 @@ export function createFlusher(options: FlusherOptions): Flusher {
       if (flushing) return;
       if (clock.monotonic() - startedAt >= intervalMs) void begin();
       else schedule();
+    },
+    demand() {
+      if (fault !== undefined) throw fault.error;
     },
     async drain() {
       isDraining = true;

@@ -47,7 +47,7 @@ export interface PlanBuilder {
   walk(span: number, kind: WalkKind, fact: Fact, bit: number, streakBit?: number): number;
   /** What panes are to keep of a fact: index for Cut. */
   summary(fact: Fact, bit: number, keepsValues: boolean): number;
-  /** Row position of the fact, known once all is asked for. */
+  /** Gives the row position of the fact, once all is asked for. */
   position(fact: Fact): () => number;
   add(feature: WindowFeature): void;
   build(): EntityPlan;
@@ -150,7 +150,13 @@ export function createPlanBuilder(
     summary(fact, bit, keepsValues) {
       return unique(summaries, { key: `${keyOf(fact)} ${bit} ${keepsValues}`, fact, bit, keepsValues });
     },
-    position: (fact) => () => positionOf(fact),
+    position(fact) {
+      let at: number | undefined;
+      return () => {
+        at ??= positionOf(fact);
+        return at;
+      };
+    },
     add: (feature) => features.push(feature),
     build() {
       const columns = new Map<string, Cumulative>();

@@ -1,4 +1,6 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { stopIdleTimer } from '../../runtime/kafka-client.ts';
+import { protocolType } from './faults.ts';
 import { Broker, OffsetManager } from './internals.ts';
 
 /** Mends what is wrong in the client and cannot be helped from outside. Once per process: it changes the client's classes. */
@@ -8,6 +10,7 @@ export function repairClient(): void {
   stopIdleTimer();
   tellMarkersFromKeys();
   keepPositionOutOfRange();
+  waitForEarlierEnds();
 }
 
 let isRepaired = false;
@@ -42,5 +45,27 @@ function keepPositionOutOfRange(): void {
   OffsetManager.prototype.setDefaultOffset = async ({ topic, partition }) => {
     const error = new Error(`the log of ${topic}:${partition} has no record at the position that was to be fetched`);
     throw Object.assign(error, { retriable: false });
+  };
+}
+
+const endWaitMs = 5;
+const endAttempts = 400;
+
+/**
+ * A coordinator that is still carrying out an earlier end of the transactional id's transactions answers CONCURRENT_TRANSACTIONS: most
+ * often because somebody else is taking the id over. The client repeats that for records, but not for the end of a transaction. Asked
+ * again, the coordinator says what is the case: done, or fenced.
+ */
+function waitForEarlierEnds(): void {
+  const { endTxn } = Broker.prototype;
+  Broker.prototype.endTxn = async function (request) {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await endTxn.call(this, request);
+      } catch (error) {
+        if (protocolType(error) !== 'CONCURRENT_TRANSACTIONS' || attempt === endAttempts) throw error;
+        await delay(endWaitMs);
+      }
+    }
   };
 }

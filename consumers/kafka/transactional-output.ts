@@ -110,11 +110,14 @@ async function commit(
     sender.send(transaction, batch, parts.clock.now()),
     sendPosition(transaction, position, parts),
   ]);
-  const failed = [sent, offsets].find((result) => result.status === 'rejected');
-  if (failed !== undefined) {
+  const failures = [sent, offsets].flatMap((result) =>
+    result.status === 'rejected' ? [result.reason as unknown] : [],
+  );
+  if (failures.length > 0) {
     // A kindness to subscribers, who wait for open transactions; the next open aborts it anyway.
     transaction.abort().catch(() => undefined);
-    throw failed.reason;
+    // Of two that fail in different words, the one that names the cause.
+    throw failures.find(isFenced) ?? failures[0];
   }
   await transaction.commit();
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { kafkaSinkConfig, sinkConnection } from '../../consumers/kafka/config.ts';
 import { createKafkaSink, type KafkaSinkOptions } from '../../consumers/kafka/sink.ts';
 import { createKafkaSource } from '../../consumers/kafka/source.ts';
@@ -10,9 +10,6 @@ import { deadLetter, describeSinkContract, event } from '../contract/sink.ts';
 import { firstOwnership } from '../contract/source.ts';
 import { ownedPartition } from '../support/owned-partition.ts';
 import { type Cluster, sourceConfig, startCluster } from './cluster.ts';
-
-// A zombie that is refused in the middle of its transaction is now and then told BROKER instead of FENCED: printed, and tried once more.
-jest.retryTimes(1, { logErrorsBeforeRetry: true });
 
 let cluster: Cluster;
 beforeAll(async () => {

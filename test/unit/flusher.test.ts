@@ -1,4 +1,4 @@
-import { describe, expect, it } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 import type { FeatureEngine } from '../../features/engine.ts';
 import { createFlusher } from '../../features/flusher.ts';
 import { LostStateError, type StateStore } from '../../features/store.ts';
@@ -195,5 +195,36 @@ describe('flusher', () => {
     await expect(flusher.published(20)).rejects.toBe(loss);
     await flusher.drain();
     expect([flushes.length, fences, unsettled()]).toEqual([1, [], 0]);
+  });
+
+  it('writes the fence of a silent stream again, and tells of what the store has lost meanwhile', async () => {
+    jest.useFakeTimers({ doNotFake: ['setImmediate'] });
+    try {
+      const { flusher, flushes, fences, tick } = setUp(1000);
+      await flusher.published(10);
+      flushes[0].resolve();
+      await settled();
+      tick(59_999);
+      jest.advanceTimersByTime(59_999);
+      expect(flushes).toHaveLength(1);
+      tick(1);
+      jest.advanceTimersByTime(1);
+      expect(flushes.map(({ fence, ids }) => ({ fence, ids }))).toEqual([
+        { fence: 10, ids: [] },
+        { fence: 10, ids: [] },
+      ]);
+      flushes[1].resolve();
+      await settled();
+      expect(fences).toEqual([10, 10]);
+      flusher.demand();
+      tick(60_000);
+      jest.advanceTimersByTime(60_000);
+      const lost = new WeirError('STORE', 'lost', { cause: new LostStateError('lost') });
+      flushes[2].reject(lost);
+      await settled();
+      expect(() => flusher.demand()).toThrow(lost);
+    } finally {
+      jest.useRealTimers();
+    }
   });
 });
