@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { describeError, WeirError } from '../runtime/errors.ts';
+import { backfillCommand } from './backfill.ts';
 import { checkCommand } from './check.ts';
 import { demoCommand } from './demo.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
@@ -20,6 +21,7 @@ const program = new Command('weir')
 for (const command of [
   demoCommand(),
   runCommand(),
+  backfillCommand(),
   checkCommand(),
   simulateCommand(),
   featuresCommand(),

@@ -1,5 +1,7 @@
 import { createEmbeddedReader } from '../features/embedded/reader.ts';
 import { createEmbeddedStore } from '../features/embedded/store.ts';
+import { createFeatureEngine, type FeatureEngine } from '../features/engine.ts';
+import { historyType } from '../features/history.ts';
 import type { EntityPlan, FeatureSet } from '../features/plan.ts';
 import { createRedisReader } from '../features/redis/reader.ts';
 import { createRedisStore } from '../features/redis/store.ts';
@@ -70,9 +72,28 @@ export function openStoreReader({ config, set }: CompiledJob, { clock }: Surroun
   return state.embedded ? createEmbeddedReader(state.embedded, options) : createRedisReader(state.redis!, options);
 }
 
+/** The engine of one process over its store. */
+export function openEngine({ config, set }: CompiledJob, store: StateStore, surroundings: Surroundings): FeatureEngine {
+  const { clock, log, metrics } = surroundings;
+  return createFeatureEngine({
+    set,
+    store,
+    clock,
+    cacheEntities: config.state.cache_entities,
+    refreshMs: config.state.refresh_ms,
+    keyEntity: config.event.key,
+    onLookups: (hits, misses) => metrics.cacheLookups(hits, misses),
+    onDamaged(error) {
+      metrics.damaged();
+      log.error({ error: describeError(error) }, 'a damaged state was discarded; its partition re-applies its log');
+    },
+  });
+}
+
 /** How long each entity type's state is of use after its last event, milliseconds. */
 function retentionOf(set: FeatureSet): (type: string) => number {
   const byType = new Map(plansOf(set).map(({ type, ...plan }) => [type, lifetimeMs(plan)]));
+  byType.set(historyType, Math.max(0, ...byType.values()));
   return (type) => byType.get(type)!;
 }
 
@@ -102,7 +123,10 @@ export async function openSink({ config }: CompiledJob, { clock, log }: Surround
 }
 
 /** Ready once its records can be read: a file at once, a topic when the consumer group is joined. */
-export async function openSource({ config }: CompiledJob, { clock, log, readiness }: Surroundings): Promise<Source> {
+export async function openSource(
+  { config }: Pick<CompiledJob, 'config'>,
+  { clock, log, readiness }: Surroundings,
+): Promise<Source> {
   const { source, event, batch } = config;
   const maxEvents = batch.max_events;
   if (source.file) {

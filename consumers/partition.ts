@@ -1,33 +1,25 @@
-import type { Applied, FeatureEngine } from '../features/engine.ts';
-import type { Flusher } from '../features/flusher.ts';
+import type { Applied } from '../features/engine.ts';
 import { newRows } from '../features/rows.ts';
 import { WeirError } from '../runtime/errors.ts';
 import type { ScoredBatch, Scorer } from '../scoring/scorer.ts';
-import type { DecodedBatch, Decoder } from './decode/decoder.ts';
+import type { DecodedBatch } from './decode/decoder.ts';
 import { type Output, type OutputEvent, type Ownership, partitionName, type RawBatch } from './ports.ts';
 import { publishedRows } from './published-rows.ts';
+import { type RecoveryObserver, type RecoveryParts, recover } from './recovery.ts';
 
 /** What one partition's loop is made of. */
-export interface PartitionParts {
-  readonly ownership: Ownership;
+export interface PartitionParts extends RecoveryParts {
   readonly output: Output;
-  readonly decoder: Decoder;
-  readonly engine: FeatureEngine;
   readonly scorer: Scorer;
-  readonly flusher: Flusher;
   readonly observer: PartitionObserver;
   /** Where a partition without a committed position begins. */
   readonly start: 'earliest' | 'latest';
-  /** Through which offset every sub-state of the partition is stored. */
-  readonly fence: () => Promise<number | undefined>;
 }
 
 /** Watches the loop; times are taken by the observer. */
-export interface PartitionObserver {
+export interface PartitionObserver extends RecoveryObserver {
   /** Times a stage of a batch. */
   stage<T>(name: Stage, work: () => T): T;
-  recovering(from: number, to: number, isTruncated: boolean): void;
-  recovered(events: number): void;
   published(batch: PublishedBatch): void;
   flushed(fence: number, seconds: number): void;
 }
@@ -85,62 +77,6 @@ async function beginning(
   await output.publish({ events: [], deadLetters: [] }, range.end);
   await output.sync?.();
   return range.end;
-}
-
-/**
- * Applies the log from the fence to the committed position, state only. Sub-states that were stored beyond the fence leave out
- * what they have, so any number of repetitions ends in the same state.
- * @returns through where the state reaches now: less than the position when the partition was left on the way.
- */
-async function recover(
-  parts: PartitionParts,
-  range: { readonly earliest: number },
-  position: number,
-  isLeft: () => boolean,
-): Promise<number> {
-  const { ownership, decoder, engine, flusher, observer } = parts;
-  const name = partitionName(ownership);
-  const fence = (await parts.fence()) ?? 0;
-  if (fence > position) {
-    throw new WeirError(
-      'CONFIG',
-      `the state of ${name} reaches offset ${fence}, but its output only ${position}: the output was lost or set back, and state cannot go back with it. Empty the state, or give the job another name`,
-    );
-  }
-  let at = Math.max(fence, range.earliest);
-  if (at >= position) return position;
-  observer.recovering(at, position, at > fence);
-  while (at < position && !isLeft()) {
-    const raw = upTo(await ownership.read(at), position);
-    if (raw.values.length === 0 && raw.next >= raw.end && raw.next < position) {
-      throw new WeirError(
-        'INPUT',
-        `${name} ends at ${raw.end}, but it was read to ${position} before: restore it, or begin anew with another job name`,
-      );
-    }
-    const { batch } = decoder.decode(raw, ownership);
-    engine.replay(batch, await engine.load(batch), name);
-    observer.recovered(batch.count);
-    at = raw.next;
-    // All of this is published: the store may have it, which keeps a long recovery's memory and its repetition short.
-    await flusher.published(at);
-  }
-  return at;
-}
-
-/** The batch without the records at or behind the position. */
-function upTo(raw: RawBatch, position: number): RawBatch {
-  if (raw.next <= position) return raw;
-  const count = raw.offsets.findIndex((offset) => offset >= position);
-  if (count < 0) return { ...raw, next: position };
-  return {
-    ...raw,
-    values: raw.values.slice(0, count),
-    keys: raw.keys.slice(0, count),
-    offsets: raw.offsets.slice(0, count),
-    timestamps: raw.timestamps.slice(0, count),
-    next: position,
-  };
 }
 
 async function processBatch(parts: PartitionParts, raw: RawBatch): Promise<void> {

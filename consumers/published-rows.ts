@@ -22,7 +22,8 @@ export function publishedRows(
   };
 }
 
-function rowsOf(batch: TransactionBatch, kept: readonly number[]): TransactionBatch {
+/** The batch with these of its rows. */
+export function rowsOf(batch: TransactionBatch, kept: readonly number[]): TransactionBatch {
   const list = <T>(column: readonly T[]) => (column.length === 0 ? [] : kept.map((row) => column[row]));
   const numbers = (column: Float64Array) =>
     column.length === 0 ? column : Float64Array.from(kept, (row) => column[row]);
@@ -31,7 +32,7 @@ function rowsOf(batch: TransactionBatch, kept: readonly number[]): TransactionBa
     ids: list(batch.ids),
     times: numbers(batch.times),
     kinds: list(batch.kinds),
-    unscored: new Uint8Array(kept.length),
+    unscored: Uint8Array.from(kept, (row) => batch.unscored[row]),
     refersTo: list(batch.refersTo),
     offsets: numbers(batch.offsets),
     rawIndexes: Int32Array.from(kept, (row) => batch.rawIndexes[row]),

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FeatureEngine } from '../features/engine.ts';
-import { createFlusher } from '../features/flusher.ts';
+import { createFlusher, type Flusher } from '../features/flusher.ts';
 import type { StateStore } from '../features/store.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { describeError, type ErrorCode, WeirError } from '../runtime/errors.ts';
@@ -45,18 +45,23 @@ export async function servePartition(parts: ServeParts, untilEnd: boolean, signa
   engine.recovering(name, true);
   const watch = watchLag(parts.onLag);
   try {
-    return await serveUntilLeft(parts, watch, untilEnd, signal);
+    return await keepServed(parts, signal, (progress) => serveOnce(parts, watch, untilEnd, signal, progress));
   } finally {
     watch.stop();
     engine.recovering(name, false);
   }
 }
 
-async function serveUntilLeft(
-  parts: ServeParts,
-  watch: LagWatch,
-  untilEnd: boolean,
+/** Tells a loop that got somewhere from one that fails at once. */
+export interface Progress {
+  batches: number;
+}
+
+/** Runs `serveOnce` again and again, with growing waits, while what ends it is a fault that passes. */
+export async function keepServed(
+  parts: Pick<ServeParts, 'config' | 'ownership' | 'engine' | 'log' | 'readiness'>,
   signal: AbortSignal,
+  serveOnce: (progress: Progress) => Promise<void>,
 ): Promise<ServeEnd> {
   const { ownership, engine, log, readiness } = parts;
   const name = partitionName(ownership);
@@ -66,7 +71,7 @@ async function serveUntilLeft(
     if (ownership.revoked.aborted) return 'revoked';
     const progress = { batches: 0 };
     try {
-      await serveOnce(parts, watch, untilEnd, signal, progress);
+      await serveOnce(progress);
       if (ownership.revoked.aborted) return 'revoked';
       return signal.aborted ? 'stopped' : 'ended';
     } catch (error) {
@@ -108,35 +113,14 @@ async function serveOnce(
   watch: LagWatch,
   untilEnd: boolean,
   signal: AbortSignal,
-  progress: { batches: number },
+  progress: Progress,
 ): Promise<void> {
-  const { config, engine, store, scorer, sink, observer, clock, log, readiness } = parts;
+  const { config, engine, store, scorer, sink, observer, log, readiness } = parts;
   const ownership = watch.ownership(parts.ownership);
   const name = partitionName(ownership);
-  const stateOf = `state of partition ${name}`;
-  const leaving = AbortSignal.any([signal, ownership.revoked]);
   const output = watch.output(await sink.open(parts.ownership));
   engine.gain(name, ownership.partitions);
-  const flusher = createFlusher({
-    engine,
-    store,
-    partition: name,
-    clock,
-    intervalMs: config.state.flush_interval_ms,
-    beforeFlush: output.sync,
-    onFlushed: (fence, seconds) => {
-      observer.flushed(fence, seconds);
-      readiness.setReady(stateOf, true, '');
-    },
-    onTrouble: (error) => {
-      readiness.setReady(stateOf, false, describeError(error));
-      log.warn(
-        { error: describeError(error) },
-        'state cannot be stored; scoring waits until the write has been repeated, or the partition begins again',
-      );
-    },
-    wait: (ms) => sleep(ms, true, { signal: leaving }).catch(() => false),
-  });
+  const { flusher, forget } = openFlusher(parts, signal, observer.flushed, output.sync);
   const counted: PartitionObserver = {
     ...observer,
     published: (batch) => {
@@ -160,10 +144,46 @@ async function serveOnce(
   } finally {
     flusher.abandon();
     engine.lose(name);
-    // Nobody here waits for the store any more on behalf of this partition.
-    readiness.forget(stateOf);
+    forget();
     await output
       .close()
       .catch((error: unknown) => log.warn({ error: describeError(error) }, 'closing the output failed'));
   }
+}
+
+/** The partition's flusher, which says in log and readiness when the store refuses. */
+export function openFlusher(
+  parts: Pick<ServeParts, 'config' | 'ownership' | 'engine' | 'store' | 'clock' | 'log' | 'readiness'>,
+  signal: AbortSignal,
+  onFlushed: (fence: number, seconds: number) => void,
+  beforeFlush?: () => Promise<void>,
+): {
+  readonly flusher: Flusher /** Nobody here waits for the store any more on behalf of this partition. */;
+  forget(): void;
+} {
+  const { config, ownership, engine, store, clock, log, readiness } = parts;
+  const partition = partitionName(ownership);
+  const stateOf = `state of partition ${partition}`;
+  const leaving = AbortSignal.any([signal, ownership.revoked]);
+  const flusher = createFlusher({
+    engine,
+    store,
+    partition,
+    clock,
+    intervalMs: config.state.flush_interval_ms,
+    beforeFlush,
+    onFlushed: (fence, seconds) => {
+      onFlushed(fence, seconds);
+      readiness.setReady(stateOf, true, '');
+    },
+    onTrouble: (error) => {
+      readiness.setReady(stateOf, false, describeError(error));
+      log.warn(
+        { error: describeError(error) },
+        'state cannot be stored; the partition waits until the write has been repeated, or begins again',
+      );
+    },
+    wait: (ms) => sleep(ms, true, { signal: leaving }).catch(() => false),
+  });
+  return { flusher, forget: () => readiness.forget(stateOf) };
 }

@@ -5,6 +5,7 @@ import type { TransactionBatch } from './columns.ts';
 import { createEvaluator, type Moment } from './evaluate.ts';
 import { packPlace } from './geography.ts';
 import { textHash } from './hash.ts';
+import { createHistory } from './history.ts';
 import { type EntityPlan, type FeatureSet, idField, type NumberFact } from './plan.ts';
 import { forgetOldest, isRepeat } from './repeats.ts';
 import { type FeatureRows, featureStates } from './rows.ts';
@@ -35,6 +36,10 @@ export interface FeatureEngine {
    * partitions share with it are marked stale.
    */
   recovering(partition: string, isRecovering: boolean): void;
+  /** Reads since when partitions have history, where that is not for ever; from then on it is kept up. */
+  learnHistory(): Promise<void>;
+  /** The log of an owned partition begins behind what is stored of it, at the offset: windows that reach further back will be incomplete. */
+  truncated(partition: string, offset: number): void;
   /** Brings the batch's entities into memory. The answer goes to apply() or replay(), once. */
   load(batch: TransactionBatch): Promise<Loaded>;
   /** Applies event by event, each before its own features are evaluated, and writes the features to `out`. */
@@ -82,15 +87,26 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     onLookups: options.onLookups,
     onDamaged: options.onDamaged,
   });
+  const latenessMs = Math.max(0, ...set.entities.map(({ retentionMs, horizonMs }) => retentionMs - horizonMs));
+  const history = createHistory(store, clock, latenessMs);
   const changed = new Map<string, Change[]>();
   const columns = createBatchColumns(set);
   const facts = plans.map((plan) => new Float64Array(1 + plan.numbers.length + plan.hashes.length));
   let isRepeatRow = new Uint8Array(0);
   let row = 0;
-  const moment: Moment = { time: 0, own: undefined, insertion: 'kept', isStale: false, facts: new Float64Array(0) };
+  const moment: Moment = {
+    time: 0,
+    own: undefined,
+    insertion: 'kept',
+    isStale: false,
+    knownFrom: 0,
+    facts: new Float64Array(0),
+  };
 
   const behind = new Set<string>();
   let partitionCount = 0;
+  /** What the names of the stream's partitions begin with. */
+  let ofStream = '';
   /** State of the key entity was met that belongs to a partition of somebody else: the topic has grown, and keys have moved. */
   let haveKeysMoved = false;
 
@@ -105,7 +121,8 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
 
   function noticeMovedKeys({ entities }: Loaded): void {
     if (haveKeysMoved || changed.size >= partitionCount) return;
-    const isForeign = ({ partition }: SubState) => !changed.has(partition);
+    // What was added from a file is nobody's, and stays as it is.
+    const isForeign = ({ partition }: SubState) => !changed.has(partition) && partition.startsWith(ofStream);
     for (let k = 0; k < featurePlans; k++) {
       if (plans[k].type !== options.keyEntity) continue;
       haveKeysMoved = entities[k].some((entity) => entity?.subStates.some(isForeign));
@@ -169,12 +186,14 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       cache.own(partition);
       changed.set(partition, []);
       partitionCount = partitions;
+      ofStream = partition.slice(0, partition.lastIndexOf(':') + 1);
       share();
     },
     lose(partition) {
       for (const { entity } of changed.get(partition) ?? []) entity.dirty--;
       changed.delete(partition);
       cache.disown(partition);
+      history.forget(partition);
       partitionCount = Number.POSITIVE_INFINITY;
       share();
     },
@@ -182,7 +201,10 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       if (isRecovering) behind.add(partition);
       else behind.delete(partition);
     },
+    learnHistory: () => history.learn(),
+    truncated: (partition, offset) => history.truncated(partition, offset),
     async load(batch) {
+      if (changed.size < partitionCount && history.isDue()) await history.learn();
       const loaded = await cache.load(
         plans,
         plans.map((plan) => (plan === repeats ? batch.sources : batch.entityIds[plan.entity])),
@@ -193,6 +215,9 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     },
     apply(batch, loaded, partition, out) {
       columns.fill(batch);
+      history.began(partition, batch.times, batch.offsets, batch.count);
+      const knownOfAll = history.knownFrom(ofStream);
+      const knownOfOwn = history.knownFrom(ofStream, partition);
       resize(out, batch.count);
       const changes = changed.get(partition)!;
       if (isRepeatRow.length < batch.count) isRepeatRow = new Uint8Array(batch.count * 2);
@@ -219,6 +244,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
           moment.insertion = update(k, entity, state, batch, changes);
           isLate ||= moment.insertion === 'late';
           moment.own = moment.insertion === 'kept' ? state : undefined;
+          moment.knownFrom = spans(plans[k]) ? knownOfAll : knownOfOwn;
           moment.isStale =
             entity.version === neverLoaded || (entity.missing?.size ?? 0) > 0 || (behind.size > 0 && spans(plans[k]));
           evaluators[k].evaluate(entity.subStates, moment, out, base);
@@ -231,6 +257,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     },
     replay(batch, loaded, partition) {
       columns.fill(batch);
+      history.began(partition, batch.times, batch.offsets, batch.count);
       const changes = changed.get(partition)!;
       for (row = 0; row < batch.count; row++) {
         if (repeatsEarlier(batch, loaded, partition, changes)) continue;
@@ -252,7 +279,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
         return { type: plan.type, id: entity.id, offset: state.offset, bytes: writer.encode(state, plan) };
       });
       return {
-        changes,
+        changes: [...changes, ...history.take(partition)],
         settle() {
           for (const { entity } of taken) entity.dirty--;
         },

@@ -21,6 +21,8 @@ export interface Moment {
   insertion: Insertion;
   /** Some other partition's sub-state is older than the bound. */
   isStale: boolean;
+  /** What happened before is not known: the log does not reach back so far. Milliseconds since the epoch; -Infinity: all is. */
+  knownFrom: number;
   /** The event's facts: [mask, numbers..., hashes...]. */
   facts: Float64Array;
 }
@@ -164,6 +166,12 @@ export function createEvaluator(plan: EntityPlan): Evaluator {
     }
   }
 
+  /** A window that reaches behind the known history may lack events; totals without end do for good. */
+  function markUnknown(time: number, knownFrom: number): void {
+    for (let k = 0; k < spanStates.length; k++)
+      if (time - bounds[spans[k].from] < knownFrom) spanStates[k] = incomplete;
+  }
+
   /** All windows of a walk in one go, from the narrowest to the widest. */
   function walkAll({ walked }: Readings, moment: Moment): void {
     for (let w = 0; w < walkers.length; w++) {
@@ -271,12 +279,13 @@ export function createEvaluator(plan: EntityPlan): Evaluator {
 
   return {
     evaluate(subStates, moment, out, base) {
-      const { time, insertion } = moment;
+      const { time, insertion, knownFrom } = moment;
       counted.length = 0;
       if (hasCuts) cuts.fill(0);
       hasCuts = false;
       const state = insertion === 'kept' ? (moment.isStale ? stale : fresh) : incomplete;
       for (let k = 0; k < spanStates.length; k++) spanStates[k] = state;
+      if (knownFrom !== Number.NEGATIVE_INFINITY) markUnknown(time, knownFrom);
       for (let s = 0; s < subStates.length; s++) {
         if (!isIdle(subStates[s], time)) search(subStates[s], time);
       }

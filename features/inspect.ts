@@ -114,7 +114,14 @@ function featureViews(set: FeatureSet, plan: EntityPlan, states: readonly SubSta
     1,
     1 + plan.numbers.length,
   );
-  const moment = { time: at, own: undefined, insertion: 'kept' as const, isStale: false, facts };
+  const moment = {
+    time: at,
+    own: undefined,
+    insertion: 'kept' as const,
+    isStale: false,
+    knownFrom: Number.NEGATIVE_INFINITY,
+    facts,
+  };
   createEvaluator(plan).evaluate(states, moment, rows, 0);
   derivedFeatures(set, rows, 0);
   return columnsOf(set, plan).map((column) => ({

@@ -41,6 +41,23 @@ export async function committedOffset(
   }
 }
 
+/**
+ * The group's committed offset of each partition that has one, as far as transactions are carried out by now: each may be committed
+ * further, never less far.
+ */
+export async function carriedOutOffsets(admin: Admin, group: string, topic: string): Promise<Map<number, number>> {
+  for (let waited = 0, waitMs = firstWaitMs; ; waited += waitMs, waitMs = Math.min(waitMs * 2, longestWaitMs)) {
+    try {
+      const [{ partitions }] = await askForCarriedOut(() => admin.fetchOffsets({ groupId: group, topics: [topic] }));
+      const offsets = partitions.map(({ partition, offset }) => [partition, Number(offset)] as const);
+      return new Map(offsets.filter(([, offset]) => offset >= 0));
+    } catch (error) {
+      if (waited >= patienceMs || !passing.has(protocolType(error) ?? '')) throw error;
+    }
+    await delay(waitMs);
+  }
+}
+
 async function fetchOffset(
   admin: Admin,
   group: string,

@@ -13,6 +13,8 @@ export interface TestKafka {
   createTopic(topic: string, partitions: number): Promise<void>;
   /** Sends keyed records in order; the default partitioner spreads them by key. */
   produce(topic: string, records: readonly { key: string; value: string }[]): Promise<void>;
+  /** Deletes all that the topic has now, as its retention does in time. */
+  deleteRecords(topic: string): Promise<void>;
   /** All records of a topic as a read_committed consumer sees them, in partition order. */
   readCommitted(topic: string): Promise<TopicRecord[]>;
   /** Waits until a read_committed consumer has seen at least so many records of the topic. */
@@ -87,6 +89,14 @@ export function testKafka(brokers: readonly string[]): TestKafka {
         await producer.send({ topic, messages: records.slice(from, from + 2000) });
       }
       await producer.disconnect();
+    },
+    async deleteRecords(topic) {
+      await connected;
+      const partitions = (await admin.fetchTopicOffsets(topic)).map(({ partition, high }) => ({
+        partition,
+        offset: high,
+      }));
+      await admin.deleteTopicRecords({ topic, partitions });
     },
     async readCommitted(topic) {
       const records: TopicRecord[] = [];

@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import type { EventLayout, TransactionBatch } from '../../features/columns.ts';
 import { compileFeatures } from '../../features/definition.ts';
 import { createFeatureEngine } from '../../features/engine.ts';
+import { historyChange } from '../../features/history.ts';
 import { featureStates, newRows } from '../../features/rows.ts';
 import type { LoadedEntity, LoadRequest, StateStore, SubStateChange } from '../../features/store.ts';
 
@@ -188,6 +189,21 @@ describe('the feature engine', () => {
     expect(lookups).toEqual({ hits: 2, misses: 1 });
   });
 
+  it('nor because of history from a file, which nobody adds to', async () => {
+    const { store } = heldStore();
+    const history = createProcess(store);
+    history.engine.gain('history.jsonl:0', 1);
+    await history.apply('history.jsonl:0', batchOf([0]), 'card.count.1h');
+    await history.flush('history.jsonl:0');
+    const { engine, apply, lookups, tick } = createProcess(store, 100, 'card');
+    engine.gain('t:0', 2);
+    for (let n = 1; n < 4; n++) {
+      expect(await apply('t:0', batchOf([n]), 'card.count.1h')).toEqual([n + 1]);
+      tick(101);
+    }
+    expect(lookups).toEqual({ hits: 2, misses: 1 });
+  });
+
   it('marks what a partition that is behind shares with others as stale', async () => {
     const { store } = heldStore();
     const { engine, apply } = createProcess(store, 100, 'card');
@@ -356,5 +372,57 @@ describe('the feature engine', () => {
     const { engine, apply } = createProcess(heldStore().store);
     engine.gain('t:0', 1);
     expect(await apply('t:0', batchOf([0, 1], 'c', ''), 'terminal.count.1h')).toEqual(['0 absent', '0 absent']);
+  });
+
+  describe('where the log does not reach back', () => {
+    /** Minutes; the set's lateness is none. */
+    const begins = 100;
+
+    it('marks windows that reach behind its beginning, until they have filled', async () => {
+      const { engine, apply } = createProcess(heldStore().store);
+      engine.gain('t:0', 1);
+      await engine.learnHistory();
+      engine.truncated('t:0', begins);
+      expect(await apply('t:0', batchOf([begins, begins + 59, begins + 60]), 'card.count.1h')).toEqual([
+        '1 incomplete',
+        '2 incomplete',
+        2,
+      ]);
+    });
+
+    it('also for those that come to know it from the store: of what they share with the partition', async () => {
+      const { store } = heldStore();
+      const [one, two] = [createProcess(store, 100, 'card'), createProcess(store, 100, 'card')];
+      one.engine.gain('t:0', 2);
+      one.engine.truncated('t:0', begins);
+      const first = batchOf([begins]);
+      one.engine.replay(first, await one.engine.load(first), 't:0');
+      await one.flush('t:0');
+      two.engine.gain('t:1', 2);
+      await two.engine.learnHistory();
+      expect(await two.apply('t:1', batchOf([begins + 10], 'd', 'x'), 'terminal.count.1h')).toEqual(['1 incomplete']);
+      expect(await two.apply('t:1', batchOf([begins + 11], 'e', 'x'), 'card.count.1h')).toEqual([1]);
+      // As its owner, after a restart.
+      const heir = createProcess(store, 100, 'card');
+      heir.engine.gain('t:0', 2);
+      await heir.engine.learnHistory();
+      expect(await heir.apply('t:0', batchOf([begins + 12]), 'card.count.1h')).toEqual(['2 incomplete']);
+    });
+
+    it.each([
+      ['goes back as far as a file that reaches up to it', begins, 50, 1],
+      ['but not beyond the beginning of the file', begins, 61, '1 incomplete'],
+      ['nor through one that ends before', begins - 1, 50, '1 incomplete'],
+    ])('%s', async (_, until, from, wanted) => {
+      const { store } = heldStore();
+      const known = historyChange({ from: from * minute, until: until * minute, offset: 1 });
+      await store.flush('history.jsonl:0', [known], 1);
+      const { engine, apply } = createProcess(store);
+      engine.gain('t:0', 1);
+      await engine.learnHistory();
+      engine.truncated('t:0', begins);
+      await apply('t:0', batchOf([begins], 'd'), 'card.count.1h');
+      expect(await apply('t:0', batchOf([begins + 20]), 'card.count.1h')).toEqual([wanted]);
+    });
   });
 });

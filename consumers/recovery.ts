@@ -1,0 +1,100 @@
+import type { FeatureEngine } from '../features/engine.ts';
+import type { Flusher } from '../features/flusher.ts';
+import { WeirError } from '../runtime/errors.ts';
+import type { Decoder } from './decode/decoder.ts';
+import { type Ownership, partitionName, type RawBatch } from './ports.ts';
+
+/** What it takes to bring one partition's state up to a position of its log. */
+export interface RecoveryParts {
+  readonly ownership: Ownership;
+  readonly decoder: Decoder;
+  readonly engine: FeatureEngine;
+  readonly flusher: Flusher;
+  readonly observer: RecoveryObserver;
+  /** Through which offset every sub-state of the partition is stored. */
+  readonly fence: () => Promise<number | undefined>;
+}
+
+export interface RecoveryObserver {
+  /** @param isTruncated the log begins behind the fence. */
+  recovering(from: number, to: number, isTruncated: boolean): void;
+  recovered(events: number): void;
+}
+
+/**
+ * Applies the log from the fence to the committed position, state only. Sub-states that were stored beyond the fence leave out
+ * what they have, so any number of repetitions ends in the same state.
+ * @returns through where the state reaches now: less than the position when the partition was left on the way.
+ */
+export async function recover(
+  parts: RecoveryParts,
+  range: { readonly earliest: number },
+  position: number,
+  isLeft: () => boolean,
+): Promise<number> {
+  const name = partitionName(parts.ownership);
+  const fence = (await parts.fence()) ?? 0;
+  if (fence > position) {
+    throw new WeirError(
+      'CONFIG',
+      `the state of ${name} reaches offset ${fence}, but its output only ${position}: the output was lost or set back, and state cannot go back with it. Empty the state, or give the job another name`,
+    );
+  }
+  const from = Math.max(fence, range.earliest);
+  await parts.engine.learnHistory();
+  if (from > fence) parts.engine.truncated(name, from);
+  if (from >= position) return position;
+  parts.observer.recovering(from, position, from > fence);
+  return replayThrough(parts, from, position, isLeft);
+}
+
+/**
+ * Applies the log between two positions that are published, state only.
+ * @returns through where it came: less than the position when the partition was left on the way.
+ * @throws WeirError INPUT when the log ends before the position.
+ */
+export async function replayThrough(
+  parts: RecoveryParts,
+  from: number,
+  position: number,
+  isLeft: () => boolean,
+): Promise<number> {
+  const { ownership } = parts;
+  let at = from;
+  while (at < position && !isLeft()) {
+    const raw = upTo(await ownership.read(at), position);
+    if (raw.values.length === 0 && raw.next >= raw.end && raw.next < position) {
+      throw new WeirError(
+        'INPUT',
+        `${partitionName(ownership)} ends at ${raw.end}, but it was read to ${position} before: restore it, or begin anew with another job name`,
+      );
+    }
+    await replayBatch(parts, raw);
+    at = raw.next;
+  }
+  return at;
+}
+
+/** Applies one batch, all of which is published: the store may have it, which keeps a long recovery's memory and its repetition short. */
+export async function replayBatch(parts: RecoveryParts, raw: RawBatch): Promise<void> {
+  const { ownership, decoder, engine, flusher, observer } = parts;
+  const { batch } = decoder.decode(raw, ownership);
+  engine.replay(batch, await engine.load(batch), partitionName(ownership));
+  observer.recovered(batch.count);
+  await flusher.published(raw.next);
+}
+
+/** The batch without the records at or behind the position. */
+function upTo(raw: RawBatch, position: number): RawBatch {
+  if (raw.next <= position) return raw;
+  const count = raw.offsets.findIndex((offset) => offset >= position);
+  if (count < 0) return { ...raw, next: position };
+  return {
+    ...raw,
+    values: raw.values.slice(0, count),
+    keys: raw.keys.slice(0, count),
+    offsets: raw.offsets.slice(0, count),
+    timestamps: raw.timestamps.slice(0, count),
+    next: position,
+  };
+}
