@@ -11,7 +11,7 @@ import { emptySummary, type Summary } from './summary.ts';
  *   u8 version | u8 flags | [1: f64 time of the newest dropped event] | [2: f64 magnitude] |
  *   [4: f64 per cumulative column of the base] | [8: summaries of what was dropped] |
  *   [16: u32 layout, u32 bytes of the rest, f64 newest time, varint panes, each: f64 oldest time, f64 newest time, varint events, f64 per cumulative column added, summaries] |
- *   [32: varint labels, each: 6 bytes transaction, varint bits, f64 time] |
+ *   [64: nothing; the totals lack events that came too late] | [32: varint labels, each: 6 bytes transaction, varint bits, f64 time] |
  *   varint events | f64 time of the first event | varint time deltas | per predicate a bit set | per number fact zigzag varints |
  *   per hash fact 6 bytes each | u32 crc32 of all before
  * A summary: u8 (1: saturated) | f64 first time, first value, last time, last value, least, greatest |
@@ -20,7 +20,15 @@ import { emptySummary, type Summary } from './summary.ts';
  */
 const codecVersion = 2;
 const readableVersions: ReadonlySet<number> = new Set([1, codecVersion]);
-const flag = { dropped: 1, magnitude: 2, totals: 4, droppedSummaries: 8, panes: 16, pending: 32 } as const;
+const flag = {
+  dropped: 1,
+  magnitude: 2,
+  totals: 4,
+  droppedSummaries: 8,
+  panes: 16,
+  pending: 32,
+  lacksTotals: 64,
+} as const;
 
 /** Writes sub-states into chunks; the views it returns stay valid until the writer is dropped. */
 export interface SubStateWriter {
@@ -104,7 +112,8 @@ function writeFolded(out: Buffer, start: number, state: SubState, plan: EntityPl
     (isTotal ? flag.totals : 0) |
     (dropped === undefined ? 0 : flag.droppedSummaries) |
     (panes.length === 0 ? 0 : flag.panes) |
-    (pending.length === 0 ? 0 : flag.pending);
+    (pending.length === 0 ? 0 : flag.pending) |
+    (state.lacksTotals ? flag.lacksTotals : 0);
   let at = start + 1;
   if (droppedTime !== Number.NEGATIVE_INFINITY) at = out.writeDoubleLE(droppedTime, at);
   if (isTotal || panes.length > 0) at = out.writeDoubleLE(state.magnitude, at);
@@ -243,6 +252,7 @@ interface Reader {
 }
 
 function readFolded(reader: Reader, flags: number, state: SubState, plan: EntityPlan): void {
+  state.lacksTotals = (flags & flag.lacksTotals) !== 0;
   if ((flags & flag.dropped) !== 0) state.rows[0] = readDouble(reader);
   if ((flags & flag.magnitude) !== 0) state.magnitude = readDouble(reader);
   if ((flags & flag.totals) !== 0) readColumns(reader, state.rows, plan);

@@ -156,11 +156,18 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
     const { aggregate, fields, windows } = parsed;
     if (aggregate.needsWidth === true && !Number.isFinite(window.widthMs))
       return fault(at, `${aggregate.name} needs windows with a width, not all`);
+    if (windows.some((longer) => longer > maxWindowMs))
+      return fault(at, `a window is at most 400d, in ${aggregate.name} too`);
     if (windows.some((longer) => longer > 0 && longer <= window.widthMs))
       return fault(at, `the window of ${aggregate.name} must be longer than ${width}`);
     const before = faults.length;
     const terms = termsOf(predicates, builder, group, parsed, at);
     if (faults.length > before) return;
+    if (terms.hasLabel && !Number.isFinite(window.widthMs))
+      return fault(
+        at,
+        'labels need windows with a width, not all: they find transactions that are still kept one by one',
+      );
     const excludesCurrent = aggregate.excludesCurrent === true;
     const span = builder.span({ ...window, excludeCurrent: window.excludeCurrent || excludesCurrent });
     const source: FeatureSource = { from: 'entity', group, aggregate, arguments: parsed.texts, width };
@@ -183,7 +190,7 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
       divisors: fields.map((field) => (field < 0 ? 1 : 10 ** layout.fields[field].scale)),
     });
     const { compute, total = -1, slot = -1, alsoSpan = span } = planned;
-    builder.add({ column: index, span, alsoSpan, total, slot, compute });
+    builder.add({ column: index, span, alsoSpan, total, slot, hasLabel: terms.hasLabel, compute });
   }
 
   function nameOf(group: FeatureGroupConfig, { aggregate, texts }: ParsedAggregate, width: string, window: Window) {
@@ -205,7 +212,8 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
       if (field >= 0) return ` of ${words(layout.fields[field])} with ${layout.fields[field].scale} decimals`;
       return windows[k] > 0 ? ` against ${windows[k]} ms` : ` of ${filters[k]}`;
     });
-    const within = Number.isFinite(widthMs) ? `within ${widthMs} ms` : 'within all time';
+    const { idleMs = defaultIdleMs } = layout.entities.find(({ name }) => name === group.entity)!;
+    const within = Number.isFinite(widthMs) ? `within ${widthMs} ms` : `within all time but for pauses of ${idleMs} ms`;
     return (
       `${aggregate.name}${subjects.join('')} over ${counted} of the ${words(layout.entities.find(({ name }) => name === group.entity)!)} ${within}` +
       ` ending ${delayMs} ms before the event, current event ${group.current ?? 'include'}d`
@@ -290,6 +298,8 @@ interface Terms {
   /** Of the events that count. */
   readonly bit: number;
   readonly filters: readonly number[];
+  /** Some of it comes with labels. */
+  readonly hasLabel: boolean;
   readonly texts: { readonly counted: string; readonly filters: readonly string[] };
 }
 
@@ -309,7 +319,7 @@ function termsOf(
   const label = (base: number | undefined, kind: string) => {
     const requires = base ?? predicates.all;
     const bit = builder.bit(predicates.labelled(requires, kind));
-    builder.label({ kind, bit, requires: builder.bit(requires) });
+    builder.label({ kind, bit, requires: builder.bit(requires), transaction: builder.bit(predicates.all) });
     return bit;
   };
   const bit =
@@ -323,8 +333,10 @@ function termsOf(
     filters: filters.map((filter) => {
       if (filter === undefined) return 0;
       if (filter.label !== undefined) return label(counted, filter.label);
-      return builder.bit(predicates.both(counted, filter.predicate!));
+      const both = predicates.both(counted, filter.predicate!);
+      return population.label === undefined ? builder.bit(both) : label(both, population.label);
     }),
+    hasLabel: population.label !== undefined || filters.some((filter) => filter?.label !== undefined),
     texts: {
       counted: predicates.words(population),
       filters: filters.map((filter) => (filter === undefined ? '' : predicates.words(filter))),

@@ -7,7 +7,7 @@ import { packPlace } from './geography.ts';
 import { textHash } from './hash.ts';
 import { createHistory } from './history.ts';
 import { type EntityPlan, type FeatureSet, idField, type NumberFact } from './plan.ts';
-import { forgetOldest, isRepeat } from './repeats.ts';
+import { forgetOldest, markOf } from './repeats.ts';
 import { type FeatureRows, featureStates } from './rows.ts';
 import type { StateStore, SubStateChange } from './store.ts';
 import { applyLabel, type Insertion, insertEvent, type SubState } from './sub-state.ts';
@@ -152,10 +152,17 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     if (bits !== 0) applyLabel(state, plan, textHash(batch.refersTo[row]), bits, batch.times[row]);
   }
 
-  function update(k: number, entity: Entity, state: SubState, batch: TransactionBatch, changes: Change[]): Insertion {
+  function update(
+    k: number,
+    entity: Entity,
+    state: SubState,
+    batch: TransactionBatch,
+    changes: Change[],
+    time = batch.times[row],
+  ): Insertion {
     const offset = batch.offsets[row];
     if (offset < state.offset) return 'kept';
-    const insertion = insertEvent(state, plans[k], batch.times[row], facts[k]);
+    const insertion = insertEvent(state, plans[k], time, facts[k]);
     if (batch.refersTo[row] !== '') label(plans[k], state, batch);
     state.offset = offset + 1;
     if (!state.dirty) {
@@ -172,11 +179,12 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     const entity = loaded.entities[featurePlans][row]!;
     const state = cache.ownSubState(entity, repeats, partition);
     const offset = batch.offsets[row];
-    if (isRepeat(state, repeats, batch.times[row], offset, columns.ids[row])) return true;
+    const mark = markOf(state, repeats, batch.times[row], offset, columns.ids[row]);
+    if (mark === undefined) return true;
     const own = facts[featurePlans];
     own[1] = offset;
     own[2] = columns.ids[row];
-    update(featurePlans, entity, state, batch, changes);
+    update(featurePlans, entity, state, batch, changes, mark);
     forgetOldest(state, repeats);
     return false;
   }

@@ -76,6 +76,7 @@ export function createEvaluator(plan: EntityPlan): Evaluator {
   let cuts = new Uint8Array(edgeCount);
   const counted: SubState[] = [];
   let hasCuts = false;
+  let hasPanes = false;
   /** Some answer is to be given with bounds. */
   let needsBounds = false;
 
@@ -90,7 +91,10 @@ export function createEvaluator(plan: EntityPlan): Evaluator {
     const baseTime = state.rows[state.head * stride];
     const inexact = isInexact(state);
     if (time - longest < baseTime || inexact) mark(time, baseTime, inexact);
-    if (state.panes.length > 0) findCuts(state, time, at);
+    if (state.lacksTotals) markTotals();
+    if (state.panes.length === 0) return;
+    hasPanes = true;
+    findCuts(state, time, at);
   }
 
   /** Totals without end have begun anew since. */
@@ -166,63 +170,57 @@ export function createEvaluator(plan: EntityPlan): Evaluator {
     }
   }
 
+  function markTotals(): void {
+    for (let k = 0; k < spanStates.length; k++) if (isEndless[spans[k].from] === 1) spanStates[k] = incomplete;
+  }
+
   /** A window that reaches behind the known history may lack events; totals without end do for good. */
   function markUnknown(time: number, knownFrom: number): void {
     for (let k = 0; k < spanStates.length; k++)
       if (time - bounds[spans[k].from] < knownFrom) spanStates[k] = incomplete;
   }
 
-  /** All windows of a walk in one go, from the narrowest to the widest. */
-  function walkAll({ walked }: Readings, moment: Moment): void {
+  /**
+   * All windows of a walk in one go, from the narrowest to the widest.
+   * @param withCut panes that a window's edges cut are taken whole, or else left out.
+   */
+  function walkAll({ walked }: Readings, moment: Moment, withCut: boolean): void {
     for (let w = 0; w < walkers.length; w++) {
       const { at, rings } = walks[w];
       const walker = walkers[w];
       walker.begin(at < 0 ? 0 : moment.facts[at - 1]);
       for (let r = 0; r < rings.length; r++) {
-        if (!walker.isSettled()) walkRing(w, r, r === 0 ? -1 : rings[r - 1].from, moment, false);
-        answer(walker, walked, rings[r].slot);
+        if (!walker.isSettled()) walkRing(w, r, moment, withCut);
+        answer(walker, walked, rings[r].slot, moment.time - bounds[rings[r].from]);
       }
     }
   }
 
-  /** Each window by itself, since each takes other panes in part. */
-  function walkEach({ walked }: Readings, moment: Moment, withCut: boolean): void {
-    for (let w = 0; w < walkers.length; w++) {
-      const { at, rings } = walks[w];
-      for (let r = 0; r < rings.length; r++) {
-        walkers[w].begin(at < 0 ? 0 : moment.facts[at - 1]);
-        walkRing(w, r, -1, moment, withCut);
-        answer(walkers[w], walked, rings[r].slot);
-      }
-    }
-  }
-
-  function answer(walker: Walker, walked: Float64Array, slot: number): void {
-    walker.answer(walked, slot);
+  function answer(walker: Walker, walked: Float64Array, slot: number, since: number): void {
+    walker.answer(walked, slot, since);
     if (walked !== outer.walked) return;
     slotIsSaturated[slot] = walker.isSaturated() ? 1 : 0;
     slotIsInexact[slot] = walker.isInexact() ? 1 : 0;
     needsBounds ||= walker.isInexact();
   }
 
-  /** Every sub-state's rows between the ring's bound and the one before it (-1: the window's end). */
-  function walkRing(w: number, r: number, before: number, { time, own }: Moment, withCut: boolean): void {
+  /** Every sub-state's rows between the ring's bound and that of the ring before. */
+  function walkRing(w: number, r: number, { time, own }: Moment, withCut: boolean): void {
     const { to, excludeCurrent, summary, rings } = walks[w];
     const { from } = rings[r];
     const until = time - bounds[to];
-    const since = time - bounds[from];
     for (let s = 0; s < counted.length; s++) {
       const state = counted[s];
       const at = s * edgeCount;
-      const end = edges[at + to] - (excludeCurrent && state === own ? 1 : 0) + (withCut ? cuts[at + to] : 0);
-      const high = before < 0 ? end : edges[at + before];
+      let high = edges[at + to] - (excludeCurrent && state === own ? 1 : 0) + (withCut ? cuts[at + to] : 0);
+      // A pane that was left out because the narrower window cuts it is within this one.
+      if (r > 0) high = Math.min(high, edges[at + rings[r - 1].from] + (withCut ? 0 : cuts[at + rings[r - 1].from]));
       const low = Math.min(high, edges[at + from] + (withCut ? 0 : cuts[at + from]));
       const paned = state.head + state.panes.length;
       walkers[w].rows(state.rows, Math.max(low, Math.min(paned, high)), high);
       for (let row = Math.min(high, paned); row > low; row--)
-        walkers[w].summary(state.panes[row - state.head - 1].summaries[summary], since, until);
-      if (isEndless[from] === 1 && state.dropped !== undefined)
-        walkers[w].summary(state.dropped[summary], since, until);
+        walkers[w].summary(state.panes[row - state.head - 1].summaries[summary], until);
+      if (isEndless[from] === 1 && state.dropped !== undefined) walkers[w].summary(state.dropped[summary], until);
     }
   }
 
@@ -255,19 +253,43 @@ export function createEvaluator(plan: EntityPlan): Evaluator {
     }
   }
 
-  function finish({ column, span, alsoSpan, total, slot, compute }: WindowFeature, out: EvaluatedRows, base: number) {
-    const at = base + column;
+  function finish(feature: WindowFeature, out: EvaluatedRows, base: number): void {
+    const { span, alsoSpan, total, slot, compute } = feature;
+    const at = base + feature.column;
     let state = Math.max(spanStates[span], spanStates[alsoSpan]);
     const value = compute.value(outer);
     const hasData = !Number.isNaN(value);
     if (total >= 0 && Math.abs(outer.sums[total]) > Number.MAX_SAFE_INTEGER && state < approximate) state = approximate;
     if (slot >= 0 && slotIsSaturated[slot] === 1 && state < saturated) state = saturated;
-    if (needsBounds && (spanIsCut[span] | spanIsCut[alsoSpan] | (slot < 0 ? 0 : slotIsInexact[slot])) === 1) {
+    const bounds = hasPanes ? uncertainty(feature, value) : undefined;
+    if (bounds !== undefined) {
       if (state < approximate) state = approximate;
-      if (state === approximate) out.bounds.set(at, boundsOf(compute, value));
-    } else if (!hasData && state === fresh && compute.isPlain !== true) state = absent;
+      if (state === approximate) out.bounds.set(at, bounds);
+    } else if (!hasData && state === fresh) state = absent;
     out.values[at] = hasData ? value : compute.noData;
     out.states[at] = state;
+  }
+
+  /** Between what the value lies because of panes; undefined: they make no difference. */
+  function uncertainty(
+    { span, alsoSpan, slot, hasLabel, compute }: WindowFeature,
+    value: number,
+  ): readonly [number, number] | undefined {
+    // Labels do not find transactions that are folded.
+    if (hasLabel && holdsPane(span)) return [-Number.MAX_VALUE, Number.MAX_VALUE];
+    if (!needsBounds || (spanIsCut[span] | spanIsCut[alsoSpan] | (slot < 0 ? 0 : slotIsInexact[slot])) === 0)
+      return undefined;
+    // With the cut panes taken whole there is nothing, so there is nothing in any part of them.
+    if (Number.isNaN(value) && compute.mayAppear !== true) return undefined;
+    return boundsOf(compute, value);
+  }
+
+  function holdsPane(span: number): boolean {
+    for (let s = 0; s < counted.length; s++) {
+      const { panes, head } = counted[s];
+      if (edges[s * edgeCount + spans[span].from] < head + panes.length) return true;
+    }
+    return false;
   }
 
   function boundsOf(compute: WindowFeature['compute'], value: number): readonly [number, number] {
@@ -283,6 +305,7 @@ export function createEvaluator(plan: EntityPlan): Evaluator {
       counted.length = 0;
       if (hasCuts) cuts.fill(0);
       hasCuts = false;
+      hasPanes = false;
       const state = insertion === 'kept' ? (moment.isStale ? stale : fresh) : incomplete;
       for (let k = 0; k < spanStates.length; k++) spanStates[k] = state;
       if (knownFrom !== Number.NEGATIVE_INFINITY) markUnknown(time, knownFrom);
@@ -293,14 +316,13 @@ export function createEvaluator(plan: EntityPlan): Evaluator {
       outer.facts = moment.facts;
       read(outer, moment.own, true);
       needsBounds = hasCuts;
-      if (hasCuts) walkEach(outer, moment, true);
-      else if (walkers.length > 0) walkAll(outer, moment);
+      if (walkers.length > 0) walkAll(outer, moment, true);
       if (needsBounds) {
         markCuts();
         inner.time = time;
         inner.facts = moment.facts;
         read(inner, moment.own, false);
-        walkEach(inner, moment, false);
+        walkAll(inner, moment, false);
       }
       for (let k = 0; k < features.length; k++) finish(features[k], out, base);
     },

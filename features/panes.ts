@@ -83,7 +83,7 @@ export function insertIntoPanes(
 ): void {
   const { head, panes } = state;
   const { stride } = plan;
-  const index = row - head - 1;
+  let index = row - head - 1;
   const added = panes.map((_, k) => deltas(state.rows, plan, head + 1 + k, head + k));
   // The event alone, behind a row of zeros.
   const alone: number[] = new Array(2 * stride).fill(0);
@@ -94,6 +94,15 @@ export function insertIntoPanes(
   if (panes[index].first <= time) {
     addColumns(plan, added[index], added[index], own);
     summariseRow(panes[index].summaries, plan, alone, stride);
+  } else if (joins(state, plan, index, time)) {
+    addColumns(plan, added[index], added[index], own);
+    summariseRow(panes[index].summaries, plan, alone, stride);
+    panes[index].first = time;
+  } else if (index > 0 && joins(state, plan, index - 1, time)) {
+    index--;
+    addColumns(plan, added[index], added[index], own);
+    summariseRow(panes[index].summaries, plan, alone, stride);
+    state.rows[(head + 1 + index) * stride] = time;
   } else {
     const summaries = emptySummaries(plan);
     summariseRow(summaries, plan, alone, stride);
@@ -106,6 +115,12 @@ export function insertIntoPanes(
     addDeltas(state.rows, plan, head + 1 + k, added[k]);
   }
   recount(state, plan, head + 1 + panes.length);
+}
+
+/** Whether folding would have put the event into the pane, which begins later or ends earlier. */
+function joins({ panes, rows, last }: SubState, plan: EntityPlan, index: number, time: number): boolean {
+  const width = paneWidth(plan, rows[last * plan.stride] - time);
+  return Math.floor(panes[index].first / width) === Math.floor(time / width);
 }
 
 /** What the cumulative columns of a row add to those of an earlier one, laid out like a row. */

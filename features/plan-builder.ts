@@ -123,7 +123,8 @@ export function createPlanBuilder(
       unique(labels, { ...rule, key: Object.values(rule).join(' ') });
     },
     span(window) {
-      if (window.widthMs !== Number.POSITIVE_INFINITY) horizonMs = Math.max(horizonMs, window.delayMs + window.widthMs);
+      const retainedMs = Number.isFinite(window.widthMs) ? window.widthMs : 0;
+      horizonMs = Math.max(horizonMs, window.delayMs + retainedMs);
       // A delayed window never holds the current event.
       const excludeCurrent = window.excludeCurrent && window.delayMs === 0;
       return unique(spans, { ...window, excludeCurrent, key: `${window.widthMs} ${window.delayMs} ${excludeCurrent}` });
@@ -191,7 +192,8 @@ export function createPlanBuilder(
         entity,
         type,
         horizonMs,
-        retentionMs: horizonMs + allowedLatenessMs,
+        // The newest event is always retained.
+        retentionMs: Math.max(1, horizonMs + allowedLatenessMs),
         idleMs: hasTotals ? Math.max(idleMs, horizonMs + allowedLatenessMs) : Number.POSITIVE_INFINITY,
         exactEvents,
         stride,
@@ -201,7 +203,7 @@ export function createPlanBuilder(
         cumulatives: [...columns.values()],
         summaries: kept,
         foldedLayout: crc32(JSON.stringify([[...columns.values()], kept])),
-        labels: labels.map(({ kind, bit, requires }) => ({ kind, bit, requires })),
+        labels: labels.map(({ kind, bit, requires, transaction }) => ({ kind, bit, requires, transaction })),
         bounds,
         spans: built,
         readings: readings.map(({ span, column }): Reading => ({ span, at: columnAt(column) })),

@@ -154,8 +154,10 @@ export interface LabelRule {
   readonly kind: string;
   /** Bit that is set in the transaction's row ... */
   readonly bit: number;
-  /** ... if this one is set there; 0 for always. */
+  /** ... if this one is set there. */
   readonly requires: number;
+  /** Set in the rows of all transactions: labels have none. */
+  readonly transaction: number;
 }
 
 export interface WindowFeature {
@@ -167,5 +169,7 @@ export interface WindowFeature {
   readonly total: number;
   /** Slot of the walk whose cap decides whether the value is saturated; -1 for none. */
   readonly slot: number;
+  /** It goes by labels, which do not find transactions that are folded into panes. */
+  readonly hasLabel: boolean;
   readonly compute: Compute;
 }

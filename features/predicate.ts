@@ -90,8 +90,11 @@ export function filterPredicate(layout: EventLayout, source: string): Predicate 
     if (index === layout.fields.length) return batch.kinds[row];
     return layout.fields[index].type === 'text' ? batch.texts[index][row] : batch.numbers[index][row] / divisors[index];
   };
+  // What a text is made by decides which events pass.
+  const made = layout.fields.filter((field, index) => field.made !== undefined && condition.uses.includes(index));
+  const words = made.map((field) => `${field.name} by ${field.made}`).join(' and ');
   return {
-    text: `(${source.trim()})`,
+    text: words === '' ? `(${source.trim()})` : `(${source.trim()}) of ${words}`,
     fill(of, out) {
       batch = of;
       for (row = 0; row < of.count; row++) out[row] = condition.holds(read) ? 1 : 0;

@@ -3,7 +3,7 @@ import type { SubState } from './sub-state.ts';
 
 /**
  * Repetitions: for each source key the ids of its latest transactions are remembered as a state of their own, kept, stored and recovered
- * like any entity's. A row is [time, mask, offset, hash of the id]: with the offset, an event that is read again after a crash is told
+ * like any entity's. A row is [mark, mask, offset, hash of the id]: with the offset, an event that is read again after a crash is told
  * from its own repetition.
  */
 export interface RepeatPlan extends EntityPlan {
@@ -46,20 +46,28 @@ export function createRepeatPlan(
   };
 }
 
-/** Whether an event before this one in the log has the same id, within the window on either side. */
-export function isRepeat(
+/**
+ * Rows stand in the order of the log, at the newest event time that the source key had come to: an event that comes late is remembered
+ * as long as any other.
+ * @returns that time for an event of the offset, from what was before it; undefined when it repeats an earlier one.
+ */
+export function markOf(
   { rows, head, last }: SubState,
   plan: RepeatPlan,
   time: number,
   offset: number,
   id: number,
-): boolean {
+): number | undefined {
   const { stride, windowMs } = plan;
+  let mark = Number.NaN;
   for (let start = last * stride, base = head * stride; start > base; start -= stride) {
-    if (rows[start + idAt] !== id || rows[start + offsetAt] >= offset) continue;
-    if (Math.abs(time - rows[start]) < windowMs) return true;
+    // After a crash the state may be ahead of the event.
+    if (rows[start + offsetAt] >= offset) continue;
+    if (Number.isNaN(mark)) mark = Math.max(time, rows[start]);
+    if (mark - rows[start] >= windowMs) break;
+    if (rows[start + idAt] === id) return undefined;
   }
-  return false;
+  return Number.isNaN(mark) ? Math.max(time, rows[head * stride]) : mark;
 }
 
 /** Beyond the cap the oldest ids are forgotten. */

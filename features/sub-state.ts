@@ -24,6 +24,8 @@ export interface SubState {
   panes: Pane[];
   /** What was dropped, where totals without end ask for it. */
   dropped: Summary[] | undefined;
+  /** Some event came too late to be added to the totals without end. */
+  lacksTotals: boolean;
   /** Labels whose transaction has not come yet, oldest first. */
   pending: PendingLabel[];
   /** A bound of what the cumulative columns have added up, signs left out, since they began at 0. */
@@ -63,6 +65,7 @@ export function emptySubState(plan: EntityPlan, partition: string): SubState {
     panes: none,
     dropped,
     pending: none,
+    lacksTotals: false,
     magnitude: 0,
     dirty: false,
   };
@@ -129,6 +132,7 @@ export function insertEvent(state: SubState, plan: EntityPlan, time: number, fac
   else if (time <= newest - plan.retentionMs) {
     const base = state.head * stride;
     if (time > state.rows[base]) state.rows[base] = time;
+    state.lacksTotals ||= hasTotals(plan);
     return 'late';
   }
   if (state.pending.length > 0) facts[0] = withPending(state, plan, facts);
@@ -147,7 +151,7 @@ export function insertEvent(state: SubState, plan: EntityPlan, time: number, fac
   if (exact > plan.exactEvents + (plan.exactEvents >> 3)) {
     foldOldest(state, plan, exact - plan.exactEvents);
     // An event that came late may be among the oldest.
-    if (time <= state.rows[(state.head + state.panes.length) * stride]) insertion = 'folded';
+    if (time < newest && time <= state.rows[(state.head + state.panes.length) * stride]) insertion = 'folded';
   }
   if (isInexact(state) && !hasTotals(plan)) rebase(state, plan);
   return insertion;
@@ -156,7 +160,10 @@ export function insertEvent(state: SubState, plan: EntityPlan, time: number, fac
 /** After so long without any event totals begin anew. */
 function reset(state: SubState, plan: EntityPlan): void {
   const { partition, offset, dirty } = state;
+  const newest = state.rows[state.last * plan.stride];
   Object.assign(state, emptySubState(plan, partition), { offset, dirty });
+  // Windows of a late event may reach behind it still.
+  state.rows[0] = newest;
 }
 
 /**
@@ -170,12 +177,16 @@ export function applyLabel(state: SubState, plan: EntityPlan, id: number, bits: 
   const { rows } = state;
   const at = idPosition(plan);
   for (let row = state.last; row > state.head + state.panes.length; row--) {
-    if (rows[row * stride + at] !== id) continue;
-    const mask = labelled(plan, rows[row * stride + 1], bits);
-    if (mask !== rows[row * stride + 1]) {
-      rows[row * stride + 1] = mask;
-      recount(state, plan, row);
+    const before = rows[row * stride + 1];
+    if (rows[row * stride + at] !== id || !isTransaction(plan, before)) continue;
+    const mask = labelled(plan, before, bits);
+    if (mask === before) return;
+    rows[row * stride + 1] = mask;
+    for (const { kind, numberAt, bit } of plan.cumulatives) {
+      const counts = (mask & bit) !== 0 && (before & bit) === 0;
+      if (counts) state.magnitude += magnitudeOf(kind, rows[row * stride + numberAt]);
     }
+    recount(state, plan, row);
     return;
   }
   remember(state, plan, id, bits, time);
@@ -198,9 +209,14 @@ function idPosition(plan: EntityPlan): number {
   return 2 + plan.numbers.length + plan.hashes.indexOf(-1);
 }
 
+/** Labels are about transactions, not about other labels that have the same id. */
+function isTransaction({ labels }: EntityPlan, mask: number): boolean {
+  return labels.length > 0 && (mask & labels[0].transaction) !== 0;
+}
+
 /** The event's mask with the labels that were there before it. */
 function withPending(state: SubState, plan: EntityPlan, facts: Facts): number {
-  if (plan.labels.length === 0) return facts[0];
+  if (!isTransaction(plan, facts[0])) return facts[0];
   const id = facts[idPosition(plan) - 1];
   const found = state.pending.findIndex((label) => label.id === id);
   if (found < 0) return facts[0];
@@ -211,7 +227,7 @@ function withPending(state: SubState, plan: EntityPlan, facts: Facts): number {
 function labelled(plan: EntityPlan, mask: number, bits: number): number {
   let labelledMask = mask;
   for (const { bit, requires } of plan.labels) {
-    if ((bits & bit) !== 0 && (requires === 0 || (mask & requires) !== 0)) labelledMask |= bit;
+    if ((bits & bit) !== 0 && (mask & requires) !== 0) labelledMask |= bit;
   }
   return labelledMask;
 }
@@ -281,11 +297,14 @@ export function accumulate(
   const value = counts ? rows[at + numberAt] : 0;
   if (kind === 'sum') {
     rows[at + column] = rows[before + column] + value;
-    return Math.abs(value);
-  }
-  addSquare(rows, before + column, at + column, value);
-  // The high limb may get two carries.
-  return Math.floor((value * value) / squareLimb) + 2;
+  } else addSquare(rows, before + column, at + column, value);
+  return magnitudeOf(kind, value);
+}
+
+/** A bound of what a value adds to a column; the high limb of squares may get two carries. */
+function magnitudeOf(kind: Cumulative['kind'], value: number): number {
+  if (kind === 'sum') return Math.abs(value);
+  return kind === 'square' ? Math.floor((value * value) / squareLimb) + 2 : 0;
 }
 
 /** (high, low) at `to` = (high, low) at `from` + value^2, exact for |value| < 2^50. */

@@ -8,15 +8,16 @@ export interface Walker {
   begin(value: number): void;
   /** Rows (low, high] of one sub-state, which are no panes. */
   rows(rows: readonly number[], low: number, high: number): void;
-  /** A pane, or what was dropped; of one that the window cuts only what lies in (since, until] counts. */
-  summary(summary: Summary, since: number, until: number): void;
+  /** A pane, or what was dropped. @param until what lies behind that time does not count. */
+  summary(summary: Summary, until: number): void;
   /** Nothing older can change the answer. */
   isSettled(): boolean;
   /** A window knows no more of the values. */
   isSaturated(): boolean;
   /** Panes, also whole ones, could not say all: the answer is a bound. */
   isInexact(): boolean;
-  answer(out: Float64Array, slot: number): void;
+  /** @param since nothing in the window is older than that: a pane that it cuts may be. */
+  answer(out: Float64Array, slot: number, since: number): void;
 }
 
 export function createWalker(walk: Walk, plan: EntityPlan): Walker {
@@ -89,7 +90,7 @@ function last({ at, bit }: Walk, stride: number): Walker {
         take(rows[start], at < 0 ? 0 : rows[start + at]);
       }
     },
-    summary: ({ lastTime, lastValue }, _since, until) => take(Math.min(lastTime, until), lastValue),
+    summary: ({ lastTime, lastValue }, until) => take(Math.min(lastTime, until), lastValue),
     isSettled: () => time !== Number.NEGATIVE_INFINITY,
     isSaturated: never,
     isInexact: never,
@@ -120,14 +121,14 @@ function first({ at, bit }: Walk, stride: number): Walker {
         take(rows[start], at < 0 ? 0 : rows[start + at]);
       }
     },
-    summary({ firstTime, firstValue }, since, until) {
-      if (firstTime <= until) take(Math.max(firstTime, since), firstValue);
+    summary({ firstTime, firstValue }, until) {
+      if (firstTime <= until) take(firstTime, firstValue);
     },
     isSettled: never,
     isSaturated: never,
     isInexact: never,
-    answer(out, slot) {
-      out[slot] = time;
+    answer(out, slot, since) {
+      out[slot] = Math.max(time, since);
       out[slot + 1] = value;
     },
   };
@@ -155,7 +156,7 @@ function same({ kind, at, bit }: Walk, stride: number): Walker {
     summary({ values, isSaturated }) {
       const found = values!.get(wanted);
       count += found ?? 0;
-      isCut ||= isSaturated && found === undefined;
+      isCut ||= isSaturated;
     },
     isSettled: () => once && count > 0,
     isSaturated: () => isCut && !(once && count > 0),
@@ -272,7 +273,7 @@ function streak({ bit, streakBit }: Walk, stride: number): Walker {
         times.push(rows[start]);
       }
     },
-    summary({ lastTime }, _since, until) {
+    summary({ lastTime }, until) {
       if (lastTime === Number.NEGATIVE_INFINITY || Math.min(lastTime, until) <= broken) return;
       broken = Math.min(lastTime, until);
       isPaned = true;

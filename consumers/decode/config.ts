@@ -135,7 +135,9 @@ export const eventConfig = z.strictObject({
     .union([
       z.literal(false),
       z.strictObject({
-        window: duration.default('24h').meta({ description: 'Event time between a transaction and its repetitions' }),
+        window: duration
+          .default('24h')
+          .meta({ description: 'So long an id is remembered, by the newest event time of its source key' }),
         ids_per_key: z
           .int()
           .min(1)

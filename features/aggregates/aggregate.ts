@@ -83,8 +83,8 @@ export interface Compute {
   value(read: Readings): number;
   /** The value where there is no data. */
   readonly noData: number;
-  /** A value without data is a plain value, not marked absent. */
-  readonly isPlain?: boolean;
+  /** Without data where cut panes are taken whole, there may be some where they are taken in part. */
+  readonly mayAppear?: boolean;
   /**
    * Between what the value lies when panes are cut by the window's edges. `inner` was read without the panes that are cut, `outer` with
    * them. Absent: between the two values.

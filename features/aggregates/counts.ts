@@ -43,7 +43,8 @@ export const ratio: Aggregate = {
         bounds(inner, outer) {
           const [least, most] = [inner.sums[part], outer.sums[part]];
           const [fewest, all] = [inner.sums[whole], outer.sums[whole]];
-          if (!isPartOfWhole) return [all === 0 ? 0 : least / all, fewest === 0 ? Number.MAX_VALUE : most / fewest];
+          if (!isPartOfWhole)
+            return [all === 0 || fewest === 0 ? 0 : least / all, fewest === 0 ? Number.MAX_VALUE : most / fewest];
           const others = all - fewest - (most - least);
           return [least / Math.max(1, fewest + others), most / Math.max(1, fewest + most - least)];
         },
@@ -252,6 +253,7 @@ export const zScore: Aggregate = {
       total: sum,
       compute: {
         noData: 0,
+        mayAppear: true,
         value(read) {
           const { sums, facts } = read;
           if (sums[count] === 0 || (present !== 0 && (facts[0] & present) === 0)) return Number.NaN;
@@ -283,6 +285,7 @@ export const sumRatio: Aggregate = {
       total: whole,
       compute: {
         noData: 0,
+        mayAppear: true,
         value: ({ sums }) => (sums[whole] === 0 ? Number.NaN : sums[part] / sums[whole]),
         bounds(inner, outer, cut) {
           const partMore = outer.sums[part] - inner.sums[part];

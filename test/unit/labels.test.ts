@@ -115,4 +115,32 @@ describe('labels at their transaction', () => {
     await run.reload();
     expect(run.store.bytes()).toBeLessThan(90_000);
   });
+
+  it('say that they may lack some where transactions are folded', async () => {
+    const folding = compileFor(groups.slice(0, 1), { filters, exactEvents: 8, allowedLatenessMs: hour });
+    const run = createRun(folding, 1);
+    const start = 1_700_000_000_000;
+    for (let n = 0; n < 40; n++) await run.apply({ id: `t${n}`, time: start + n * 60_000 });
+    const features = await run.apply({ id: 'l', time: start + hour, kind: 'chargeback', refersTo: 't2' });
+    expect(features!.get('card.ratio.chargeback.1d.at-transaction')!.state).toBe('approximate');
+    // What goes by no label is as exact as ever.
+    expect(features!.get('card.count.1d.at-transaction')).toEqual({ value: 40, state: 'fresh', bounds: undefined });
+  });
+
+  it('go together with filters, and do not take themselves for their transaction', async () => {
+    const both = compileFor([
+      { entity: 'card', windows: ['1d'], labels: 'at-transaction', where: 'chargeback', aggregates: ['ratio(fraud)'] },
+    ]);
+    const run = createRun(both, 1);
+    const start = 1_700_000_000_000;
+    for (const [id, fraud] of [
+      ['a', true],
+      ['b', false],
+      ['c', true],
+    ] as const)
+      await run.apply({ id, time: start, fraud });
+    await run.apply({ id: 'a', time: start + 1, kind: 'chargeback', refersTo: 'a' });
+    const features = await run.apply({ id: 'l', time: start + 2, kind: 'chargeback', refersTo: 'b' });
+    expect(features!.get('card.ratio.fraud.chargeback.1d.at-transaction')!.value).toBe(0.5);
+  });
 });

@@ -142,4 +142,19 @@ describe('panes', () => {
     expect(count).toBe(60);
     expect(run.store.bytes()).toBeLessThan(250_000);
   });
+
+  it('take events that come late between them in, without growing', async () => {
+    const set = compileFor([{ entity: 'card', windows: ['1h', '1d'], aggregates: ['count'] }], {
+      exactEvents: 64,
+      allowedLatenessMs: 3_600_000,
+    });
+    const run = createRun(set, 1);
+    const start = 1_700_000_000_000;
+    for (let n = 0; n < 200; n++) await run.apply({ time: start + n * 1000 });
+    await run.apply({ time: start + 2 * 3_600_000 });
+    for (let n = 0; n < 80; n++) await run.apply({ time: start + 2 * 3_600_000 + n });
+    for (let n = 0; n < 5000; n++) await run.apply({ time: start + 1_000_000 + n * 500 });
+    await run.reload();
+    expect(run.store.bytes()).toBeLessThan(20_000);
+  });
 });

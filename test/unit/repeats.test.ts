@@ -26,14 +26,14 @@ function timeline(raw: readonly (Omit<LogEvent, 'time'> & { gap: number })[]): L
   });
 }
 
-/** Of each source key, the events that do not repeat an applied one within the window. */
+/** Of each source key, the events whose id did not come before, within the window of the newest event time. */
 function firsts(log: readonly LogEvent[]): boolean[] {
-  const applied: LogEvent[] = [];
-  return log.map((event) => {
-    const repeats = applied.some(
-      ({ id, card, time }) => id === event.id && card === event.card && Math.abs(time - event.time) < hour,
-    );
-    if (!repeats) applied.push(event);
+  const applied: { id?: string; card?: string; mark: number }[] = [];
+  return log.map(({ id, card, time }) => {
+    const before = applied.filter((other) => other.card === card);
+    const mark = Math.max(time, ...before.map((other) => other.mark));
+    const repeats = before.some((other) => other.id === id && mark - other.mark < hour);
+    if (!repeats) applied.push({ id, card, mark });
     return !repeats;
   });
 }
@@ -84,6 +84,14 @@ describe('repeated transactions', () => {
       ),
       { numRuns: 100 },
     );
+  });
+
+  it('are recognised however late they come', async () => {
+    const run = createRun(set, 1);
+    const start = 1_700_000_000_000;
+    await run.apply({ id: 'new', time: start });
+    expect(await run.apply({ id: 'old', time: start - 20 * hour })).toBeDefined();
+    expect(await run.apply({ id: 'old', time: start - 20 * hour })).toBeUndefined();
   });
 
   it('are remembered up to a cap', async () => {

@@ -47,4 +47,32 @@ describe('windows without end', () => {
     ];
     expect(await totals(log, { idleMs: 20_000 })).toEqual([1, 2, 2, 3]);
   });
+
+  it('hold without any lateness or other window, with a delay, and say when an event came too late for them', async () => {
+    const start = 1_700_000_000_000;
+    const day = 86_400_000;
+    const set = compileFor([
+      {
+        entity: 'card',
+        windows: ['all'],
+        aggregates: ['count', 'stddev(amount)', 'time-since-last'],
+        current: 'exclude',
+      },
+    ]);
+    const run = createRun(set, 1);
+    let last: ReadonlyMap<string, { value: number; state: string }> | undefined;
+    for (let n = 0; n < 40; n++) last = await run.apply({ time: start + n * 1000, amount: 100 + (n % 2) * 200 });
+    expect(last!.get('card.count.all.exclude-current')).toMatchObject({ value: 39, state: 'fresh' });
+    expect(last!.get('card.time-since-last.all.exclude-current')).toMatchObject({ value: 1, state: 'fresh' });
+    await run.apply({ time: start });
+    const later = await run.apply({ time: start + 41_000, reload: true });
+    expect(later!.get('card.count.all.exclude-current')).toMatchObject({ state: 'incomplete' });
+
+    const delayed = createRun(
+      compileFor([{ entity: 'card', windows: ['all'], delay: '7d', aggregates: ['count'] }]),
+      1,
+    );
+    for (let n = 0; n < 30; n++) last = await delayed.apply({ time: start + n * day });
+    expect(last!.get('card.count.all.delay-7d')).toMatchObject({ value: 23, state: 'fresh' });
+  });
 });
