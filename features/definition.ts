@@ -31,7 +31,7 @@ const maxWindowMs = 400 * dayMs;
 const maxDelayMs = 90 * dayMs;
 const defaultExactEvents = 4096;
 const defaultIdleMs = 400 * dayMs;
-const maxEntityBytes = 2 ** 24;
+const maxEntityBytes = 2 ** 25;
 
 /** Compiles the `features` and `filters` sections; every fault is returned, with its path below the config's root. */
 export function compileFeatures(

@@ -64,8 +64,9 @@ export function markOf(
     // After a crash the state may be ahead of the event.
     if (rows[start + offsetAt] >= offset) continue;
     if (Number.isNaN(mark)) mark = Math.max(time, rows[start]);
-    if (mark - rows[start] >= windowMs) break;
-    if (rows[start + idAt] === id) return undefined;
+    // Late itself, but of the same time as the first: as long as that is still there.
+    const isWithin = mark - rows[start] < windowMs || Math.abs(time - rows[start]) < windowMs;
+    if (rows[start + idAt] === id && isWithin) return undefined;
   }
   return Number.isNaN(mark) ? Math.max(time, rows[head * stride]) : mark;
 }

@@ -17,7 +17,7 @@ describe('weir --help', () => {
     const { code, stdout } = await runWeir(['--help']);
     expect(code).toBe(0);
     const commands = [...stdout.matchAll(/^ {2}([a-z]+) (?!\[command\])/gm)].map(([, name]) => name);
-    expect(commands).toEqual(['demo', 'run', 'check', 'simulate', 'features', 'inspect']);
+    expect(commands).toEqual(['demo', 'run', 'backfill', 'check', 'simulate', 'features', 'inspect']);
     commands.push('features list', 'features export');
     for (const command of commands) {
       const help = await runWeir([...command.split(' '), '--help']);

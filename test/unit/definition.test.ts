@@ -161,13 +161,13 @@ describe('feature definitions', () => {
 
   it('refuses what may take too much state, with its size and what to change', () => {
     const group = [{ entity: 'card', windows: ['1h', '90d'], aggregates: ['distinct(device)', 'sum(amount)'] }];
-    const greedy = { ...layout, entities: [{ name: 'card', exactEvents: 1_000_000 }, { name: 'terminal' }] };
+    const greedy = { ...layout, entities: [{ name: 'card', exactEvents: 2_000_000 }, { name: 'terminal' }] };
     expect(compile(group).faults).toEqual([]);
     expect(compile(group, greedy).faults).toEqual([
       {
         path: ['features'],
         message: expect.stringMatching(
-          /^one card may take \d+ MiB of state; at most 16 are possible: lower event.entities.card.exact_events/,
+          /^one card may take \d+ MiB of state; at most 32 are possible: lower event.entities.card.exact_events/,
         ),
       },
     ]);

@@ -26,13 +26,16 @@ function timeline(raw: readonly (Omit<LogEvent, 'time'> & { gap: number })[]): L
   });
 }
 
-/** Of each source key, the events whose id did not come before, within the window of the newest event time. */
+/** Of each source key, the events whose id did not come before, within the window of the newest or of their own event time. */
 function firsts(log: readonly LogEvent[]): boolean[] {
   const applied: { id?: string; card?: string; mark: number }[] = [];
   return log.map(({ id, card, time }) => {
     const before = applied.filter((other) => other.card === card);
     const mark = Math.max(time, ...before.map((other) => other.mark));
-    const repeats = before.some((other) => other.id === id && mark - other.mark < hour);
+    const newest = Math.max(...before.map((other) => other.mark));
+    const kept = before.filter((other) => other.mark > newest - 3 * hour);
+    const isWithin = (other: { mark: number }) => mark - other.mark < hour || Math.abs(time - other.mark) < hour;
+    const repeats = kept.some((other) => other.id === id && isWithin(other));
     if (!repeats) applied.push({ id, card, mark });
     return !repeats;
   });
