@@ -25,7 +25,10 @@ export async function benchKafka(runs: number, only: (name: string) => boolean):
   try {
     const rows = await readHandbook(backlogEvents);
     for (const processes of [1, 2]) {
-      if (only(`backlog.kafka.exactly-once.${processes}p`)) await benchBacklog(bench, rows, processes, runs);
+      const name = `backlog.kafka.exactly-once.${processes}p`;
+      if (only(name)) await benchBacklog(bench, name, rows, processes, runs);
+      const without = ['--set', 'event.deduplicate=false'];
+      if (only(`${name}.all-count`)) await benchBacklog(bench, `${name}.all-count`, rows, processes, runs, without);
     }
     for (const delivery of ['exactly-once', 'at-least-once']) {
       if (only(`latency.${delivery}`)) await benchLatency(bench, delivery, runs);
@@ -62,21 +65,23 @@ async function makeTopics({ kafka }: Bench): Promise<string> {
 
 async function benchBacklog(
   bench: Bench,
+  name: string,
   rows: readonly HandbookRow[],
   processes: number,
   runs: number,
+  more: readonly string[] = [],
 ): Promise<void> {
   const rates: number[] = [];
   const cpu = { worker: [] as number[], broker: [] as number[], redis: [] as number[] };
   const roundTrips: number[] = [];
   for (let run = 0; run < runs; run++) {
-    const name = await makeTopics(bench);
+    const topics = await makeTopics(bench);
     await bench.kafka.produce(
-      `${name}.in`,
+      `${topics}.in`,
       rows.map((row) => ({ key: row.customer_id, value: jsonRecord(row) })),
     );
     const before = { broker: cpuSeconds(bench.kafkaService.pid), redis: cpuSeconds(bench.redis.pid) };
-    const weir = startJob(bench, name, ['--until-end', '--processes', String(processes)]);
+    const weir = startJob(bench, topics, ['--until-end', '--processes', String(processes), ...more]);
     const worker = watchCpu(weir.child.pid!);
     const trips = watchRoundTrips(weir);
     const code = await weir.ended();
@@ -85,11 +90,10 @@ async function benchBacklog(
     cpu.worker.push((worker.stop() * 1e6) / rows.length);
     cpu.broker.push(((cpuSeconds(bench.kafkaService.pid) - before.broker) * 1e6) / rows.length);
     cpu.redis.push(((cpuSeconds(bench.redis.pid) - before.redis) * 1e6) / rows.length);
-    const { count, first, last } = await bench.kafka.times(`${name}.scored`);
+    const { count, first, last } = await bench.kafka.times(`${topics}.scored`);
     if (count !== rows.length) throw new Error(`${count} risk events for ${rows.length} transactions`);
     rates.push((count * 1000) / (last - first));
   }
-  const name = `backlog.kafka.exactly-once.${processes}p`;
   report(name, 'events/s', rates);
   for (const [part, values] of Object.entries(cpu)) report(`${name}.cpu.${part}`, 'us/event', values);
   if (processes === 1) report(`${name}.redis-round-trips`, 'per event', roundTrips);
