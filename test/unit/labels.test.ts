@@ -143,4 +143,23 @@ describe('labels at their transaction', () => {
     const features = await run.apply({ id: 'l', time: start + 2, kind: 'chargeback', refersTo: 'b' });
     expect(features!.get('card.ratio.fraud.chargeback.1d.at-transaction')!.value).toBe(0.5);
   });
+
+  it('leave the exact integers alike in memory and stored', async () => {
+    const labelled = compileFor([
+      { entity: 'card', windows: ['1d'], labels: 'at-transaction', where: 'chargeback', aggregates: ['sum(amount)'] },
+    ]);
+    const start = 1_700_000_000_000;
+    for (const reload of [false, true]) {
+      const run = createRun(labelled, 1);
+      for (let n = 0; n < 12; n++) await run.apply({ id: `t${n}`, time: start + n, amount: 2 ** 49 - n });
+      const states: string[] = [];
+      for (let n = 0; n < 12; n++) {
+        const label = { time: start + 100 + n, kind: 'chargeback', refersTo: `t${n}`, reload };
+        states.push((await run.apply(label))!.get('card.sum.amount.chargeback.1d.at-transaction')!.state);
+      }
+      // Eight of them come to just less than 2^52.
+      expect(states.slice(0, 8)).toEqual(new Array(8).fill('fresh'));
+      expect(states.slice(9)).toEqual(new Array(3).fill('approximate'));
+    }
+  });
 });
