@@ -91,25 +91,22 @@ export function insertIntoPanes(
   for (let k = 0; k < facts.length; k++) alone[stride + 1 + k] = facts[k];
   for (const cumulative of plan.cumulatives) state.magnitude += accumulate(alone, 0, stride, cumulative);
   const own = deltas(alone, plan, 1, 0);
-  if (panes[index].first <= time) {
-    addColumns(plan, added[index], added[index], own);
-    summariseRow(panes[index].summaries, plan, alone, stride);
-  } else if (joins(state, plan, index, time)) {
-    addColumns(plan, added[index], added[index], own);
-    summariseRow(panes[index].summaries, plan, alone, stride);
-    panes[index].first = time;
-  } else if (index > 0 && joins(state, plan, index - 1, time)) {
-    index--;
-    addColumns(plan, added[index], added[index], own);
-    summariseRow(panes[index].summaries, plan, alone, stride);
-    state.rows[(head + 1 + index) * stride] = time;
-  } else {
-    const summaries = emptySummaries(plan);
-    summariseRow(summaries, plan, alone, stride);
-    panes.splice(index, 0, { first: time, through: index === 0 ? 0 : panes[index - 1].through, summaries });
-    added.splice(index, 0, own);
-    openRow(state, plan, row, time);
+  // Its own pane, or one that folding would have put it into; else a new one.
+  if (panes[index].first > time && !joins(state, plan, index, time)) {
+    if (index > 0 && joins(state, plan, index - 1, time)) {
+      index--;
+      state.rows[(head + 1 + index) * stride] = time;
+    } else {
+      const through = index === 0 ? 0 : panes[index - 1].through;
+      panes.splice(index, 0, { first: time, through, summaries: emptySummaries(plan) });
+      added.splice(index, 0, new Array(stride).fill(0));
+      openRow(state, plan, row, time);
+    }
   }
+  const pane = panes[index];
+  pane.first = Math.min(pane.first, time);
+  addColumns(plan, added[index], added[index], own);
+  summariseRow(pane.summaries, plan, alone, stride);
   for (let k = index; k < panes.length; k++) {
     panes[k].through++;
     addDeltas(state.rows, plan, head + 1 + k, added[k]);

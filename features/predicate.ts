@@ -63,10 +63,6 @@ export function bothPredicate(left: Predicate, right: Predicate): Predicate {
 }
 
 /** The names that filter expressions may use: the event's fields and `kind`. */
-export function filterNames(layout: EventLayout): string[] {
-  return namesOf(layout).map(({ name }) => name);
-}
-
 function namesOf({ fields }: EventLayout): ExpressionName[] {
   return [...fields.map((field) => fieldName(field)), { name: 'kind', type: 'text' }];
 }

@@ -1,4 +1,4 @@
-import type { EntityPlan } from './plan.ts';
+import { type EntityPlan, idField } from './plan.ts';
 import type { SubState } from './sub-state.ts';
 
 /**
@@ -32,7 +32,7 @@ export function createRepeatPlan(
     stride: 4,
     predicates: [],
     numbers: [{ field: -1, longitude: -1 }],
-    hashes: [-1],
+    hashes: [idField],
     cumulatives: [],
     summaries: [],
     foldedLayout: 0,

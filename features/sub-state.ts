@@ -1,6 +1,6 @@
 import { timeOfDay } from './circle.ts';
 import { foldOldest, insertIntoPanes, type Pane, shiftPanes } from './panes.ts';
-import type { Cumulative, EntityPlan } from './plan.ts';
+import { type Cumulative, type EntityPlan, idField } from './plan.ts';
 import { emptySummaries, mergeSummaries, type Summary, summariseRow } from './summary.ts';
 
 /**
@@ -206,7 +206,7 @@ function remember(state: SubState, plan: EntityPlan, id: number, bits: number, t
 
 /** Row position of the hash of the transaction id. */
 function idPosition(plan: EntityPlan): number {
-  return 2 + plan.numbers.length + plan.hashes.indexOf(-1);
+  return 2 + plan.numbers.length + plan.hashes.indexOf(idField);
 }
 
 /** Labels are about transactions, not about other labels that have the same id. */

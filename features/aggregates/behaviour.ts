@@ -1,6 +1,6 @@
 import { circleUnit, timeOfDay } from '../circle.ts';
 import { kilometresBetween } from '../geography.ts';
-import type { Fact } from '../plan-builder.ts';
+import { type Fact, noFact } from '../plan-builder.ts';
 import type { Aggregate } from './aggregate.ts';
 
 export const streak: Aggregate = {
@@ -14,7 +14,7 @@ export const streak: Aggregate = {
   cost: 'back to the event that breaks the streak',
   example: 'streak(declined)',
   plan({ builder, span, bit, filters }) {
-    const slot = builder.walk(span, 'streak', { type: 'none' }, bit, filters[0]);
+    const slot = builder.walk(span, 'streak', noFact, bit, filters[0]);
     const count = builder.count(span, filters[0]);
     return {
       slot,

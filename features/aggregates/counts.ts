@@ -1,4 +1,5 @@
-import { type Aggregate, type AggregateRequest, meanBounds, type Readings } from './aggregate.ts';
+import { squareLimb } from '../sub-state.ts';
+import { type Aggregate, type AggregateRequest, type Cut, meanBounds, type Readings } from './aggregate.ts';
 
 const exact = 'exact; by panes between its bounds';
 const constant = 'constant';
@@ -85,7 +86,15 @@ export const burst: Aggregate = {
 function summed({ builder, span, bit, fields, divisors }: AggregateRequest) {
   const field = fields[0];
   const summary = builder.summary({ type: 'number', field }, bit, false);
-  return { sum: builder.sum(span, field, bit), count: builder.count(span, bit), summary, divisor: divisors[0] };
+  const sum = builder.sum(span, field, bit);
+  const count = builder.count(span, bit);
+  /** How many events are in cut panes, and between what their values lie. */
+  const uncertain = (inner: Readings, outer: Readings, cut: Cut) => ({
+    more: outer.sums[count] - inner.sums[count],
+    least: cut.least(span, summary),
+    greatest: cut.greatest(span, summary),
+  });
+  return { sum, count, uncertain, divisor: divisors[0] };
 }
 
 export const sum: Aggregate = {
@@ -98,17 +107,15 @@ export const sum: Aggregate = {
   cost: constant,
   example: 'sum(amount)',
   plan(request) {
-    const { span } = request;
-    const { sum, count, summary, divisor } = summed(request);
+    const { sum, uncertain, divisor } = summed(request);
     return {
       total: sum,
       compute: {
         noData: 0,
         value: ({ sums }) => sums[sum] / divisor,
         bounds(inner, outer, cut) {
-          const more = outer.sums[count] - inner.sums[count];
+          const { more, least, greatest } = uncertain(inner, outer, cut);
           if (more === 0) return [inner.sums[sum] / divisor, inner.sums[sum] / divisor];
-          const [least, greatest] = [cut.least(span, summary), cut.greatest(span, summary)];
           return [
             (inner.sums[sum] + more * Math.min(0, least)) / divisor,
             (inner.sums[sum] + more * Math.max(0, greatest)) / divisor,
@@ -130,19 +137,17 @@ export const mean: Aggregate = {
   cost: constant,
   example: 'mean(amount)',
   plan(request) {
-    const { span } = request;
-    const { sum, count, summary, divisor } = summed(request);
+    const { sum, count, uncertain, divisor } = summed(request);
     return {
       total: sum,
       compute: {
         noData: 0,
         value: ({ sums }) => (sums[count] === 0 ? Number.NaN : sums[sum] / (sums[count] * divisor)),
         bounds(inner, outer, cut) {
-          const more = outer.sums[count] - inner.sums[count];
-          const values = [cut.least(span, summary), cut.greatest(span, summary)] as const;
+          const { more, least, greatest } = uncertain(inner, outer, cut);
           return hullWithNone(
             inner.sums[count],
-            meanBounds(inner.sums[sum], inner.sums[count], more, ...values),
+            meanBounds(inner.sums[sum], inner.sums[count], more, least, greatest),
             divisor,
           );
         },
@@ -184,9 +189,6 @@ function deviation({ sums }: Readings, { sum, count, squareHigh }: Moments): num
   return Math.sqrt(Math.max(0, variance)) / n;
 }
 
-/** Limbs of squares; see sub-state.ts. */
-const squareLimb = 2 ** 48;
-
 export const stddev: Aggregate = {
   name: 'stddev',
   arguments: ['number'],
@@ -200,7 +202,7 @@ export const stddev: Aggregate = {
   plan(request) {
     const { builder, span, bit, fields } = request;
     const squareHigh = builder.square(span, fields[0], bit);
-    const { sum, count, summary, divisor } = summed(request);
+    const { sum, count, uncertain, divisor } = summed(request);
     const moments = { sum, count, squareHigh };
     return {
       total: sum,
@@ -208,9 +210,8 @@ export const stddev: Aggregate = {
         noData: 0,
         value: (read) => (read.sums[count] === 0 ? Number.NaN : deviation(read, moments) / divisor),
         bounds(inner, outer, cut) {
-          const more = outer.sums[count] - inner.sums[count];
+          const { more, least, greatest } = uncertain(inner, outer, cut);
           const certain = inner.sums[count];
-          const [least, greatest] = [cut.least(span, summary), cut.greatest(span, summary)];
           const squares = inner.sums[squareHigh] * squareLimb + inner.sums[squareHigh + 1];
           const [squareLeast, squareMost] = [
             least <= 0 && greatest >= 0 ? 0 : Math.min(least * least, greatest * greatest),

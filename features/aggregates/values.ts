@@ -1,5 +1,5 @@
 import type { WalkKind } from '../plan.ts';
-import type { Fact } from '../plan-builder.ts';
+import { type Fact, noFact } from '../plan-builder.ts';
 import type { Aggregate, AggregateRequest, Planned } from './aggregate.ts';
 
 const walked = "a look at each of the window's events";
@@ -97,7 +97,7 @@ function timeSince(name: string, kind: 'first' | 'last', word: string, noData: s
     example: name,
     excludesCurrent: true,
     plan({ builder, span, bit, widthMs, delayMs }) {
-      const slot = builder.walk(span, kind, { type: 'none' }, bit);
+      const slot = builder.walk(span, kind, noFact, bit);
       const without = kind === 'last' && Number.isFinite(widthMs) ? widthMs / 1000 : 0;
       return {
         compute: {
