@@ -10,7 +10,7 @@ import type { FeatureSet } from '../features/plan.ts';
 import { newRows } from '../features/rows.ts';
 import { seededRandom } from '../runtime/random.ts';
 import { simulateEvents } from '../simulator/event-stream.ts';
-import { applyAll, batchEvents, createEngine, decodedBatches, partition } from './features.ts';
+import { applyAll, batchEvents, createEngine, decodeAll, decodedBatches, partition } from './features.ts';
 import { measure, report } from './measure.ts';
 
 const events = 100_000;
@@ -64,19 +64,7 @@ async function benchRadar(runs: number): Promise<void> {
   const stream = simulateEvents({ seed, events, labels: true, lateShare: 0.01 });
   const lines: string[] = [];
   for (const simulated of stream.events) lines.push((stream.jsonLine as (of: unknown) => string)(simulated));
-  const batches: TransactionBatch[] = [];
-  for (let first = 0; first < lines.length; first += batchEvents) {
-    const part = lines.slice(first, first + batchEvents);
-    const raw = {
-      values: part.map((line) => Buffer.from(line)),
-      keys: part.map(() => null),
-      offsets: part.map((_, index) => first + index),
-      timestamps: part.map(() => Number.NaN),
-      next: first + part.length,
-      end: lines.length,
-    };
-    batches.push(decoder.decode(raw, { stream: 'bench', partition: 0 }).batch);
-  }
+  const batches = decodeAll(decoder, lines);
   for (const [name, set] of [
     ['features.radar', compiled(example.features)],
     ['features.radar-60', compiled(sixty)],

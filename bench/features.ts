@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import { eventConfig } from '../consumers/decode/config.ts';
-import { createDecoder } from '../consumers/decode/decoder.ts';
+import { createDecoder, type Decoder } from '../consumers/decode/decoder.ts';
 import type { TransactionBatch } from '../features/columns.ts';
 import { featuresConfig } from '../features/config.ts';
 import { compileFeatures } from '../features/definition.ts';
@@ -83,20 +83,28 @@ export async function decodedBatches(
   const { allowed_lateness_ms } = event.time;
   const { set } = compileFeatures(featuresConfig.parse(example.features), {}, decoder.layout, allowed_lateness_ms);
   const rows = await readHandbook(count);
+  const batches = decodeAll(
+    decoder,
+    rows.map(({ line }) => line),
+  );
+  return { set: set!, batches };
+}
+
+export function decodeAll(decoder: Decoder, lines: readonly string[]): TransactionBatch[] {
   const batches: TransactionBatch[] = [];
-  for (let first = 0; first < rows.length; first += batchEvents) {
-    const part = rows.slice(first, first + batchEvents);
+  for (let first = 0; first < lines.length; first += batchEvents) {
+    const part = lines.slice(first, first + batchEvents);
     const raw = {
-      values: part.map(({ line }) => Buffer.from(line)),
+      values: part.map((line) => Buffer.from(line)),
       keys: part.map(() => null),
       offsets: part.map((_, index) => first + index),
       timestamps: part.map(() => Number.NaN),
       next: first + part.length,
-      end: rows.length,
+      end: lines.length,
     };
     batches.push(decoder.decode(raw, { stream: 'bench', partition: 0 }).batch);
   }
-  return { set: set!, batches };
+  return batches;
 }
 
 /** Knows nothing and keeps nothing: what the features cost without a store. */
