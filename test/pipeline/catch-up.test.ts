@@ -4,13 +4,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { catchUp } from '../../consumers/backfill-catch-up.ts';
 import type { BackfilledPartition } from '../../consumers/backfill-partition.ts';
-import { createEmbeddedStore } from '../../features/embedded/store.ts';
 import type { StateStore } from '../../features/store.ts';
-import { systemClock } from '../../runtime/clock.ts';
 import {
   createMemoryStream,
   type MemoryStream,
   memoryJob,
+  openStateIn,
   quietSurroundings,
   runInMemory,
   until,
@@ -26,8 +25,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const record = (n: number) => ({ id: `t${n}`, ts: 1e12 + n, amount: n, card: 'c', shop: 's' });
 
 async function withStore(name: string, work: (store: StateStore) => Promise<void>): Promise<void> {
-  const options = { job: name, recipe: job.set.recipe, clock: systemClock, retentionMs: () => 90 * 86_400_000 };
-  const store = await createEmbeddedStore({ path: join(folder, name) }, options);
+  const store = await openStateIn(join(folder, name), job, name);
   await work(store).finally(() => store.close());
 }
 

@@ -4,21 +4,23 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { createFileSink } from '../../consumers/file/sink.ts';
 import type { Sink } from '../../consumers/ports.ts';
-import { createEmbeddedStore } from '../../features/embedded/store.ts';
 import type { StateStore } from '../../features/store.ts';
-import { systemClock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
-import { createMemoryStream, type MemoryStream, memoryJob, runInMemory, until } from '../support/memory-stream.ts';
+import {
+  createMemoryStream,
+  type MemoryStream,
+  memoryJob,
+  openStateIn,
+  runInMemory,
+  until,
+} from '../support/memory-stream.ts';
 
 const job = memoryJob();
 let folder: string;
 let store: StateStore;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'weir-output-'));
-  store = await createEmbeddedStore(
-    { path: join(folder, 'state') },
-    { job: 'output', recipe: job.set.recipe, clock: systemClock, retentionMs: () => 90 * 86_400_000 },
-  );
+  store = await openStateIn(join(folder, 'state'), job, 'output');
 });
 afterEach(async () => {
   await store.close();

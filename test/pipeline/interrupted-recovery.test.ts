@@ -2,11 +2,16 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { createEmbeddedStore } from '../../features/embedded/store.ts';
 import type { StateStore } from '../../features/store.ts';
 import { type RedisService, startRedis } from '../../infra/services/start.ts';
-import { systemClock } from '../../runtime/clock.ts';
-import { createMemoryStream, type MemoryStream, memoryJob, runInMemory, until } from '../support/memory-stream.ts';
+import {
+  createMemoryStream,
+  type MemoryStream,
+  memoryJob,
+  openStateIn,
+  runInMemory,
+  until,
+} from '../support/memory-stream.ts';
 import { openRedisStore } from '../support/redis.ts';
 
 const job = memoryJob();
@@ -37,11 +42,7 @@ async function open(kind: string, name: string): Promise<StateStore> {
 }
 
 const stores: Record<string, (name: string) => Promise<StateStore>> = {
-  embedded: (name) =>
-    createEmbeddedStore(
-      { path: join(folder, name) },
-      { job: name, recipe: job.set.recipe, clock: systemClock, retentionMs: () => 90 * 86_400_000 },
-    ),
+  embedded: (name) => openStateIn(join(folder, name), job, name),
   redis: (name) => openRedisStore({ url: redis.url, groups: 2 }, { job: name, recipe: job.set.recipe }),
 };
 

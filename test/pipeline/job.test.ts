@@ -3,15 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Source } from '../../consumers/ports.ts';
-import { createEmbeddedStore } from '../../features/embedded/store.ts';
 import type { StateStore } from '../../features/store.ts';
-import { systemClock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { createReadiness } from '../../runtime/http.ts';
 import {
   createMemoryStream,
   type MemoryStream,
   memoryJob,
+  openStateIn,
   quietSurroundings,
   runInMemory,
   until,
@@ -22,10 +21,7 @@ let folder: string;
 let store: StateStore;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'weir-job-'));
-  store = await createEmbeddedStore(
-    { path: folder },
-    { job: 'job', recipe: job.set.recipe, clock: systemClock, retentionMs: () => 90 * 86_400_000 },
-  );
+  store = await openStateIn(folder, job, 'job');
 });
 afterEach(async () => {
   await store.close();

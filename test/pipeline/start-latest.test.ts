@@ -2,10 +2,15 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from '@jest/globals';
-import { createEmbeddedStore } from '../../features/embedded/store.ts';
-import { systemClock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
-import { createMemoryStream, type MemoryStream, memoryJob, runInMemory, until } from '../support/memory-stream.ts';
+import {
+  createMemoryStream,
+  type MemoryStream,
+  memoryJob,
+  openStateIn,
+  runInMemory,
+  until,
+} from '../support/memory-stream.ts';
 
 const job = memoryJob({
   source: { kafka: { brokers: ['nowhere:1'], topic: 'tx', group: 'memory', start: 'latest' } },
@@ -20,10 +25,7 @@ function append(stream: MemoryStream, ...ids: string[]): void {
 /** One owner's life, until `done` says so. */
 async function own(stream: MemoryStream, name: string, during: () => Promise<void>): Promise<void> {
   const stopping = new AbortController();
-  const store = await createEmbeddedStore(
-    { path: join(folder, name) },
-    { job: 'latest', recipe: job.set.recipe, clock: systemClock, retentionMs: () => 90 * 86_400_000 },
-  );
+  const store = await openStateIn(join(folder, name), job, 'latest');
   const running = runInMemory(job, {
     store,
     source: stream.source(10),

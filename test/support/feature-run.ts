@@ -40,6 +40,19 @@ export interface RunOptions {
   readonly deduplication?: EventLayout['deduplication'];
 }
 
+/** A log whose events come in gaps behind (or before) the newest so far. @param unitMs of the gaps. */
+export function timeline(
+  raw: readonly (Omit<LogEvent, 'time'> & { readonly gap: number })[],
+  unitMs: number,
+): LogEvent[] {
+  let newest = 1_700_000_000_000;
+  return raw.map(({ gap, ...event }) => {
+    const time = newest + gap * unitMs;
+    newest = Math.max(newest, time);
+    return { ...event, time };
+  });
+}
+
 export function layoutFor({ exactEvents, idleMs, deduplication }: RunOptions): EventLayout {
   return {
     fields: [

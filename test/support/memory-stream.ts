@@ -3,6 +3,7 @@ import { openScorer, type Surroundings } from '../../consumers/components.ts';
 import { jobConfig } from '../../consumers/config.ts';
 import { runParts } from '../../consumers/job.ts';
 import type { Output, OutputBatch, Ownership, RawBatch, Sink, Source } from '../../consumers/ports.ts';
+import { createEmbeddedStore } from '../../features/embedded/store.ts';
 import type { StateStore } from '../../features/store.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
@@ -15,6 +16,12 @@ export interface SeenEvent {
   readonly transaction_id: string;
   readonly features: Readonly<Record<string, number>>;
   readonly feature_state?: Readonly<Record<string, string>>;
+}
+
+/** The job's state in a folder. */
+export function openStateIn(path: string, job: CompiledJob, name: string): Promise<StateStore> {
+  const options = { job: name, recipe: job.set.recipe, clock: systemClock, retentionMs: () => 90 * 86_400_000 };
+  return createEmbeddedStore({ path }, options);
 }
 
 /** Topics in memory: logs, what is committed, and what is published; for tests that have to fail at a certain place. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { catalogue } from '../../features/aggregates/catalogue.ts';
-import { compileFor, createRun, type LogEvent } from '../support/feature-run.ts';
+import { compileFor, createRun, type LogEvent, timeline } from '../support/feature-run.ts';
 
 /**
  * Every aggregate against its definition, said in the plainest way over the list of the window's events: random logs of three
@@ -112,15 +112,8 @@ const eventArbitrary = fc.record({
   reload: fc.boolean(),
 });
 
-/** Gaps in units of 500 ms, so that times fall on window edges and tie. */
-function timeline(raw: readonly (Omit<LogEvent, 'time'> & { gap: number })[]): LogEvent[] {
-  let newest = 1_700_000_000_000;
-  return raw.map(({ gap, ...event }) => {
-    const time = newest + gap * 500;
-    newest = Math.max(newest, time);
-    return { ...event, time };
-  });
-}
+/** Gaps in units of it make times fall on window edges and tie. */
+const halfSecond = 500;
 
 const filters = { big: 'amount >= 5' };
 
@@ -140,7 +133,7 @@ describe.each(Object.entries(definitions))('%s', (text, definition) => {
       async (raw) => {
         const run = createRun(set);
         const log: LogEvent[] = [];
-        for (const event of timeline(raw)) {
+        for (const event of timeline(raw, halfSecond)) {
           const features = (await run.apply(event))!;
           log.push(event);
           const counted = variant.where === undefined ? log : log.filter(({ amount }) => amount! >= 500);
@@ -182,7 +175,7 @@ describe('the catalogue', () => {
       fc.asyncProperty(fc.array(eventArbitrary, { minLength: 1, maxLength: 60, size: 'max' }), async (raw) => {
         const run = createRun(set);
         const log: LogEvent[] = [];
-        for (const event of timeline(raw)) {
+        for (const event of timeline(raw, halfSecond)) {
           log.push(event);
           const { value } = (await run.apply(event))!.get('card.burst.1m.10s')!;
           const rate = (widthMs: number) => inWindow(log, event, widthMs, 0).length / widthMs;

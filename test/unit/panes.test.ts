@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { compileFor, createRun, type Evaluated, type LogEvent } from '../support/feature-run.ts';
+import { compileFor, createRun, type Evaluated, timeline } from '../support/feature-run.ts';
 
 /** Beyond `exactEvents` the oldest events are folded: what claims to be exact is, and what does not lies within its bounds. */
 const aggregates = [
@@ -65,15 +65,6 @@ const eventArbitrary = (gap: fc.Arbitrary<number>) =>
     reload: fc.constantFrom(false, false, false, true),
   });
 
-function timeline(raw: readonly (Omit<LogEvent, 'time'> & { gap: number })[]): LogEvent[] {
-  let newest = 1_700_000_000_000;
-  return raw.map(({ gap, ...event }) => {
-    const time = newest + gap;
-    newest = Math.max(newest, time);
-    return { ...event, time };
-  });
-}
-
 function disagreement(name: string, got: Evaluated, wanted: Evaluated): string | undefined {
   const text = `${name}: ${got.value} (${got.state}, ${got.bounds}), truly ${wanted.value} (${wanted.state})`;
   if (name === 'card.time-since-first.20s' && got.value > 20) return `older than its window: ${text}`;
@@ -92,7 +83,7 @@ describe('panes', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(eventArbitrary(gap), { minLength: 30, maxLength: 150, size: 'max' }), async (raw) => {
         const [busy, plain] = [createRun(folded, 2), createRun(exact, 2)];
-        for (const [index, event] of timeline(raw).entries()) {
+        for (const [index, event] of timeline(raw, 1).entries()) {
           const [got, wanted] = [(await busy.apply(event))!, (await plain.apply({ ...event, reload: false }))!];
           for (const [name, value] of got) {
             seen[value.state === 'approximate' ? 'approximate' : 'exact']++;
@@ -113,7 +104,7 @@ describe('panes', () => {
         fc.array(eventArbitrary(gaps['at any time']), { minLength: 30, maxLength: 120, size: 'max' }),
         async (raw) => {
           const [stored, kept] = [createRun(folded, 2), createRun(folded, 2)];
-          for (const event of timeline(raw)) {
+          for (const event of timeline(raw, 1)) {
             const [one, other] = [
               await stored.apply({ ...event, reload: true }),
               await kept.apply({ ...event, reload: false }),

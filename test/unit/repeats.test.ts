@@ -1,9 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { newRows } from '../../features/rows.ts';
-import { batchOf, compileFor, createRun, type LogEvent, memoryStore } from '../support/feature-run.ts';
+import { batchOf, compileFor, createRun, type LogEvent, memoryStore, timeline } from '../support/feature-run.ts';
 
 const hour = 3_600_000;
+const minute = 60_000;
 const deduplication = { windowMs: hour, idsPerKey: 1000 };
 const groups = [{ entity: 'card', windows: ['1d'], aggregates: ['count', 'sum(amount)'] }];
 const set = compileFor(groups, { deduplication, allowedLatenessMs: hour });
@@ -15,16 +16,6 @@ const eventArbitrary = fc.record({
   card: fc.constantFrom('x', 'y'),
   reload: fc.boolean(),
 });
-
-/** Gaps in minutes. */
-function timeline(raw: readonly (Omit<LogEvent, 'time'> & { gap: number })[]): LogEvent[] {
-  let newest = 1_700_000_000_000;
-  return raw.map(({ gap, ...event }) => {
-    const time = newest + gap * 60_000;
-    newest = Math.max(newest, time);
-    return { ...event, time };
-  });
-}
 
 /** Of each source key, the events whose id did not come before, within the window of the newest or of their own event time. */
 function firsts(log: readonly LogEvent[]): boolean[] {
@@ -46,7 +37,7 @@ describe('repeated transactions', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(eventArbitrary, { minLength: 1, maxLength: 60, size: 'max' }), async (raw) => {
         const run = createRun(set, 1);
-        const log = timeline(raw);
+        const log = timeline(raw, minute);
         const wanted = firsts(log);
         for (const [row, event] of log.entries()) expect((await run.apply(event)) !== undefined).toBe(wanted[row]);
       }),
@@ -63,7 +54,10 @@ describe('repeated transactions', () => {
         fc.nat(15),
         async (raw, a, b, some) => {
           // Within the window: what is read again may not be longer.
-          const log = timeline(raw.map((event) => ({ ...event, gap: event.gap / 30 })));
+          const log = timeline(
+            raw.map((event) => ({ ...event, gap: event.gap / 30 })),
+            minute,
+          );
           const [crash, fence] = [(a % log.length) + 1, b % ((a % log.length) + 1)];
           const store = memoryStore();
           const first = createRun(set, 1, store);
