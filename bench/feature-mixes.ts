@@ -19,7 +19,7 @@ const seed = 1;
 /** Features over other mixes of entities than the Handbook's, and what the Handbook's state takes when it is stored. */
 export async function benchMixes(runs: number, only: (name: string) => boolean): Promise<void> {
   if (only('features.zipf')) await benchZipf(runs);
-  if (only('features.radar')) await benchRadar(runs);
+  if (only('features.radar') || only('features.radar-60')) await benchRadar(runs, only);
   if (only('features.hot-entity')) await benchHotEntity(runs);
   if (only('features.stored')) await benchStored(runs);
 }
@@ -52,7 +52,7 @@ const sixty = [
 ];
 
 /** examples/radar, whole and with 60 features, over its own simulated stream, labels and late events included. */
-async function benchRadar(runs: number): Promise<void> {
+async function benchRadar(runs: number, only: (name: string) => boolean): Promise<void> {
   const example = parse(readFileSync(new URL('../examples/radar/weir.yaml', import.meta.url), 'utf8'));
   const event = eventConfig.parse({ ...example.event, deduplicate: false });
   const decoder = createDecoder(event, { type: 'json' });
@@ -69,6 +69,7 @@ async function benchRadar(runs: number): Promise<void> {
     ['features.radar', compiled(example.features)],
     ['features.radar-60', compiled(sixty)],
   ] as const) {
+    if (!only(name)) continue;
     await measure(name, runs, lines.length, () => applyAll(createEngine(set), batches, newRows(set.names.length)));
   }
 }
