@@ -47,13 +47,15 @@ export interface FieldLayout {
   readonly made?: string;
 }
 
+export const entityDefaults = { exactEvents: 4096, idle: '400d' };
+
 export interface EntityLayout {
   readonly name: string;
   /** What the id is made of the record's ids by, e.g. "ip/24" or "id, id" of two parts; absent: it is the record's own. */
   readonly made?: string;
-  /** So many of the newest events are kept one by one at least; absent: 4096. */
+  /** So many of the newest events are kept one by one at least; absent: as `entityDefaults` says. */
   readonly exactEvents?: number;
-  /** Totals without end begin anew after so long without an event; absent: 400 days. Milliseconds. */
+  /** Totals without end begin anew after so long without an event; absent: as `entityDefaults` says. Milliseconds. */
   readonly idleMs?: number;
 }
 

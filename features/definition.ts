@@ -4,7 +4,7 @@ import { describeError } from '../runtime/errors.ts';
 import { compileExpression } from '../runtime/expression.ts';
 import type { Aggregate } from './aggregates/aggregate.ts';
 import { type ParsedAggregate, parseAggregate } from './aggregates/parse.ts';
-import type { EventLayout } from './columns.ts';
+import { type EventLayout, entityDefaults } from './columns.ts';
 import type { FeatureGroupConfig, FeaturesConfig, FiltersConfig } from './config.ts';
 import type { FeatureSource } from './describe.ts';
 import { parseDuration } from './duration.ts';
@@ -29,8 +29,7 @@ type Path = readonly (string | number)[];
 const dayMs = 86_400_000;
 const maxWindowMs = 400 * dayMs;
 const maxDelayMs = 90 * dayMs;
-const defaultExactEvents = 4096;
-const defaultIdleMs = 400 * dayMs;
+const defaultIdleMs = parseDuration(entityDefaults.idle)!;
 const maxEntityBytes = 2 ** 25;
 
 /** Compiles the `features` and `filters` sections; every fault is returned, with its path below the config's root. */
@@ -133,7 +132,7 @@ function createCompiler(filters: FiltersConfig, layout: EventLayout, allowedLate
     if (entity < 0 || population === undefined) return;
     let builder = builders.get(group.entity!);
     if (!builder) {
-      const { exactEvents = defaultExactEvents, idleMs = defaultIdleMs } = layout.entities[entity];
+      const { exactEvents = entityDefaults.exactEvents, idleMs = defaultIdleMs } = layout.entities[entity];
       builder = createPlanBuilder(entity, group.entity!, allowedLatenessMs, { exactEvents, idleMs });
       builders.set(group.entity!, builder);
     }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { entityDefaults } from '../../features/columns.ts';
 import { entityFunction, entityFunctionExamples } from './entity-function.ts';
 import { readConfigTime } from './values.ts';
 
@@ -70,11 +71,11 @@ const entityConfig = z
       .boolean()
       .default(false)
       .meta({ description: 'Outputs carry a keyed hash (HMAC-SHA256) of the id instead' }),
-    exact_events: z.int().min(64).max(1_000_000).default(4096).meta({
+    exact_events: z.int().min(64).max(1_000_000).default(entityDefaults.exactEvents).meta({
       description:
         'So many of the newest events at least are kept one by one; features that need older ones are approximate, with bounds',
     }),
-    idle: duration.default('400d').meta({
+    idle: duration.default(entityDefaults.idle).meta({
       description: 'Windows `all` begin anew after so long without an event',
     }),
   })
