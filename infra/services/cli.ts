@@ -3,7 +3,8 @@ import { systemClock } from '../../runtime/clock.ts';
 import { describeError, WeirError } from '../../runtime/errors.ts';
 import { plainKafka } from '../../runtime/kafka-client.ts';
 import { stopSignal } from '../../runtime/stop-signal.ts';
-import type { Service } from './service.ts';
+import { startRedisCluster } from './redis-cluster.ts';
+import { startRedisReplica } from './redis-replica.ts';
 import { startKafka, startRedis } from './start.ts';
 
 /** What examples/kafka and examples/handbook/kafka.yaml read and write, as docker-compose.yml makes them. */
@@ -11,7 +12,14 @@ const exampleTopics = ['transactions', 'risk.scored', 'risk.dead-letters'];
 
 /** `npm run services`: real services for as long as the command runs. */
 
-type Kind = 'redis' | 'kafka';
+const kinds = ['redis', 'redis-replica', 'redis-cluster', 'kafka'] as const;
+type Kind = (typeof kinds)[number];
+
+/** What is up, and the environment to use it by. */
+interface Started {
+  stop(): Promise<void>;
+  readonly env: Record<string, string>;
+}
 
 const EXAMPLES = `
 Each service gets a free port and a data folder of its own; both go when the command ends (Ctrl-C or SIGTERM).
@@ -22,35 +30,47 @@ on this machine (redis-server; Java 17 with Maven), a Docker engine, Debian pack
 Examples:
   npm run services                    Redis and Kafka
   npm run services -- redis           Redis alone
-  npm run services -- kafka --json    Kafka alone; one JSON line instead of export lines`;
+  npm run services -- kafka --json    Kafka alone; one JSON line instead of export lines
+  npm run services -- redis-replica   a primary and a replica; REDIS_URL leads to the primary
+  npm run services -- redis-cluster   a cluster of three, for state.redis.cluster`;
 
 async function main(): Promise<void> {
   const command = new Command('services')
     .description('Starts Redis and Kafka without Docker and prints the environment to use.')
-    .addArgument(new Argument('[services...]', 'what to start; both when nothing is named').choices(['redis', 'kafka']))
+    .addArgument(new Argument('[services...]', 'what to start; redis and kafka when nothing is named').choices(kinds))
     .option('--json', 'print one JSON line')
     .addHelpText('after', EXAMPLES)
     .parse();
-  const kinds = command.args.length > 0 ? (command.args as Kind[]) : (['redis', 'kafka'] as const);
-  const started = await Promise.all([...new Set(kinds)].map(start));
+  const named = command.args.length > 0 ? (command.args as Kind[]) : (['redis', 'kafka'] as const);
+  const started = await Promise.all([...new Set(named)].map((kind) => starters[kind]()));
   const env = Object.assign({}, ...started.map(({ env }) => env)) as Record<string, string>;
   // From here a signal ends the services in order; before, it ends this process and they go with it.
   const told = signalled();
   print(env, command.opts<{ json?: boolean }>().json === true);
   await told;
-  await Promise.all(started.map(({ service }) => service.stop()));
+  await Promise.all(started.map(({ stop }) => stop()));
 }
 
-async function start(kind: Kind): Promise<{ service: Service; env: Record<string, string> }> {
-  if (kind === 'redis') {
-    const redis = await startRedis();
-    return { service: redis, env: { REDIS_URL: redis.url } };
-  }
-  const kafka = await startKafka();
-  // A broker that somebody else runs is left as it is.
-  if (kafka.pid > 0) await createTopics(kafka.brokers);
-  return { service: kafka, env: { KAFKA_BROKERS: kafka.brokers.join(',') } };
-}
+const starters: Record<Kind, () => Promise<Started>> = {
+  async redis() {
+    const { url, stop } = await startRedis();
+    return { stop, env: { REDIS_URL: url } };
+  },
+  async 'redis-replica'() {
+    const { url, primary, replica, stop } = await startRedisReplica();
+    return { stop, env: { REDIS_URL: url, REDIS_PRIMARY_URL: primary.url, REDIS_REPLICA_URL: replica.url } };
+  },
+  async 'redis-cluster'() {
+    const { addresses, stop } = await startRedisCluster();
+    return { stop, env: { REDIS_CLUSTER: addresses.join(',') } };
+  },
+  async kafka() {
+    const { brokers, pid, stop } = await startKafka();
+    // A broker that somebody else runs is left as it is.
+    if (pid > 0) await createTopics(brokers);
+    return { stop, env: { KAFKA_BROKERS: brokers.join(',') } };
+  },
+};
 
 async function createTopics(brokers: readonly string[]): Promise<void> {
   const admin = plainKafka({ brokers: [...brokers] }).admin();

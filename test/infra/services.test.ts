@@ -216,7 +216,9 @@ describe('the services command', () => {
   });
 
   it('refuses a service that it does not know', async () => {
-    await expect(services(['postgres'], 1)).rejects.toThrow(/Allowed choices are redis, kafka/);
+    await expect(services(['postgres'], 1)).rejects.toThrow(
+      /Allowed choices are redis, redis-replica, redis-cluster, kafka/,
+    );
     expect(command!.exitCode).toBe(1);
   });
 });
