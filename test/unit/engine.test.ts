@@ -5,6 +5,7 @@ import { createFeatureEngine } from '../../features/engine.ts';
 import { historyChange } from '../../features/history.ts';
 import { featureStates, newRows } from '../../features/rows.ts';
 import type { LoadedEntity, LoadRequest, StateStore, SubStateChange } from '../../features/store.ts';
+import { clockAt } from '../support/clock.ts';
 
 const layout: EventLayout = {
   fields: [{ name: 'amount', type: 'money', scale: 2, optional: false }],
@@ -94,7 +95,7 @@ function createProcess(store: StateStore, cacheEntities = 100, keyEntity?: strin
   const engine = createFeatureEngine({
     set: set!,
     store,
-    clock: { now: () => now, monotonic: () => now },
+    clock: clockAt(() => now),
     cacheEntities,
     refreshMs: 100,
     keyEntity,
