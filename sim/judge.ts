@@ -154,6 +154,7 @@ function judgeFeature(
   }
   const scoredAt = Date.parse(event.scored_at) - epoch;
   const isProbe = evidence.probes.has(event.transaction_id);
+  if (isProbe && state === 'stale') throw new Violation('I2', `${where} is stale although nothing moves`);
   // What others had stored long enough ago must be in it, unless it says that something is missing; nothing that came later can be.
   const surely = isProbe
     ? others.filter((one) => one.appendedAt <= scoredAt)

@@ -127,6 +127,8 @@ function supervise({ settings }: Plan, world: World) {
 }
 
 const restartMs = 700;
+/** By then a process has taken over everything, when nothing goes wrong. */
+const readyMs = 6_000;
 
 export function hasEnded({ hasEnded, process }: Instance): boolean {
   return hasEnded || process.state === 'dead';
@@ -141,6 +143,8 @@ async function probe(
   const ids = new Set<string>();
   const instance = world.start('probe');
   const shops = new Set(records.map(({ shop }) => shop));
+  const readyAt = world.time.now() + readyMs;
+  await until(() => world.time.now() > readyAt, patienceMs, 'the last process has begun');
   for (const card of new Set(records.map((record) => record.card))) {
     const id = `probe-${card}`;
     ids.add(id);

@@ -1,3 +1,4 @@
+import { assignSticky, type Claimant } from '../../consumers/kafka/sticky-assignment.ts';
 import type { VirtualTime } from '../clock.ts';
 import type { Chance } from '../random.ts';
 import { createGroup, type Group, type GroupOptions } from './group.ts';
@@ -39,7 +40,10 @@ export function createBroker(options: BrokerOptions): SimulatedBroker {
   const outputs = new Map(options.outputs.map((name) => [name, createTopic<SentRecord>(options.outputPartitions)]));
   const group = createGroup({
     ...options,
-    assign: (members) => (isSticky ? assignSticky : assignInTurn)(members, input.partitions.length),
+    assign(members) {
+      const partitions = [...input.partitions.keys()];
+      return isSticky ? assignSticky(partitions, members, new Map()) : assignInTurn(partitions, members);
+    },
   });
   return {
     input,
@@ -53,27 +57,11 @@ export function createBroker(options: BrokerOptions): SimulatedBroker {
   };
 }
 
-type Claims = readonly { readonly had: readonly number[] }[];
-
 /** As the client's own assigner: one after the other, whoever had what. */
-function assignInTurn(members: Claims, partitions: number): number[][] {
-  const shares: number[][] = members.map(() => []);
-  for (let partition = 0; partition < partitions; partition++) shares[partition % members.length]?.push(partition);
-  return shares;
-}
-
-function assignSticky(members: Claims, partitions: number): number[][] {
-  if (members.length === 0) return [];
-  const most = Math.ceil(partitions / members.length);
-  const free = new Set(Array.from({ length: partitions }, (_, partition) => partition));
-  const shares = members.map(({ had }) => had.filter((partition) => free.delete(partition)).slice(0, most));
-  for (const [index, { had }] of members.entries()) {
-    for (const partition of had) if (!shares[index].includes(partition)) free.add(partition);
-  }
-  for (const share of shares) for (const partition of share) free.delete(partition);
-  for (const partition of [...free].sort((a, b) => a - b)) {
-    shares.reduce((least, share) => (share.length < least.length ? share : least)).push(partition);
-  }
+function assignInTurn(partitions: readonly number[], members: readonly Claimant[]): Map<string, number[]> {
+  const shares = new Map<string, number[]>(members.map(({ id }) => [id, []]));
+  const ids = [...shares.keys()];
+  for (const partition of partitions) shares.get(ids[partition % ids.length])?.push(partition);
   return shares;
 }
 

@@ -1,3 +1,4 @@
+import type { Claimant } from '../../consumers/kafka/sticky-assignment.ts';
 import type { VirtualTime } from '../clock.ts';
 import { ProtocolError } from './protocol-error.ts';
 
@@ -30,14 +31,15 @@ export interface GroupOptions {
   readonly time: VirtualTime;
   readonly sessionMs: number;
   readonly rebalanceMs: number;
-  /** Who gets what; the members in their order, with what they had. */
-  readonly assign: (members: readonly { readonly id: string; readonly had: readonly number[] }[]) => number[][];
+  /** Who gets what, by member id. */
+  readonly assign: (members: readonly Claimant[]) => ReadonlyMap<string, readonly number[]>;
   readonly onGeneration: (generation: number, owners: ReadonlyMap<string, readonly number[]>) => void;
 }
 
 interface Member {
   readonly id: string;
   partitions: readonly number[];
+  generation: number;
   joining: { resolve(membership: Membership): void; reject(error: Error): void } | undefined;
   cancelSession: () => void;
 }
@@ -86,8 +88,8 @@ export function createGroup({ time, sessionMs, rebalanceMs, assign, onGeneration
     generation++;
     isStable = true;
     const all = [...members.values()];
-    const shares = assign(all.map(({ id, partitions }) => ({ id, had: partitions })));
-    for (const [index, member] of all.entries()) member.partitions = shares[index];
+    const shares = assign(all.map((member) => ({ ...member, owned: member.partitions })));
+    for (const member of all) Object.assign(member, { partitions: shares.get(member.id)!, generation });
     onGeneration(generation, owners());
     for (const member of all) {
       const { id, partitions, joining } = member;
@@ -114,7 +116,7 @@ export function createGroup({ time, sessionMs, rebalanceMs, assign, onGeneration
       if (memberId !== undefined && member === undefined) throw new ProtocolError('UNKNOWN_MEMBER_ID');
       if (member === undefined) {
         const id = `${processName}-${born++}`;
-        member = { id, partitions: [], joining: undefined, cancelSession: () => {} };
+        member = { id, partitions: [], generation: -1, joining: undefined, cancelSession: () => {} };
         members.set(id, member);
       }
       const joined = new Promise<Membership>((resolve, reject) => {

@@ -34,7 +34,8 @@ interface Fetching {
   isPaused: boolean;
   /** Goes up with each seek: what was fetched before is stale. */
   seeks: number;
-  isRunning: boolean;
+  /** The seek that is being fetched from. */
+  running: number | undefined;
 }
 
 const retryMs = 100;
@@ -92,7 +93,7 @@ export function simulatedMember(options: MemberOptions, events: GroupEvents): Gr
     fetches = new Map(
       joined.partitions.map((partition) => [
         partition,
-        { position: undefined, isPaused: true, seeks: 0, isRunning: false },
+        { position: undefined, isPaused: true, seeks: 0, running: undefined },
       ]),
     );
     events.assigned(joined.partitions);
@@ -105,11 +106,12 @@ export function simulatedMember(options: MemberOptions, events: GroupEvents): Gr
   }
 
   async function fetchOn(partition: number, fetching: Fetching): Promise<void> {
-    if (fetching.isRunning) return;
-    fetching.isRunning = true;
+    const { seeks } = fetching;
+    if (fetching.running === seeks) return;
+    fetching.running = seeks;
     const connection = network.connect(process);
     while (fetching.position !== undefined && !fetching.isPaused) {
-      const { position, seeks } = fetching;
+      const { position } = fetching;
       const answer = await fetch(connection, partition, position).catch((error: unknown) => error as Error);
       if (answer instanceof Error) {
         if (protocolType(answer) === 'OFFSET_OUT_OF_RANGE') {
@@ -121,10 +123,10 @@ export function simulatedMember(options: MemberOptions, events: GroupEvents): Gr
         continue;
       }
       // It is handed over in the turn in which it arrived, unless a seek is set: then the client drops it.
-      if (fetching.seeks !== seeks || fetching.position === undefined) continue;
-      handOver(partition, fetching, position, answer);
+      if (fetching.seeks !== seeks) return;
+      if (fetching.position !== undefined) handOver(partition, fetching, position, answer);
     }
-    fetching.isRunning = false;
+    fetching.running = undefined;
   }
 
   function handOver(partition: number, fetching: Fetching, position: number, answer: Fetched): void {
