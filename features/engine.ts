@@ -294,7 +294,8 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     },
     takeChanges(partition) {
       const taken = changed.get(partition) ?? [];
-      if (taken.length > 0) changed.set(partition, []);
+      // Also where nothing was taken: what is settled later on must not be what changes meanwhile.
+      if (changed.has(partition)) changed.set(partition, []);
       const writer = createSubStateWriter();
       const changes = taken.map(({ plan, entity, state }) => {
         state.dirty = false;
