@@ -43,8 +43,10 @@ export async function runPartition(parts: PartitionParts, untilEnd: boolean, sig
   const { ownership, flusher } = parts;
   const isLeft = () => signal.aborted || ownership.revoked.aborted;
   const range = await ownership.range();
+  // The fence first: it never passes the position, but a process that stood still between the two questions would find that it had.
+  const fence = (await parts.fence()) ?? 0;
   const position = await beginning(parts, range);
-  const recovered = await recover(parts, range, position, isLeft);
+  const recovered = await recover(parts, { fence, earliest: range.earliest, position }, isLeft);
   if (recovered < position) return;
   parts.engine.recovering(partitionName(ownership), false);
   await flusher.published(position);

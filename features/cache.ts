@@ -174,7 +174,8 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
   }
 
   function needsLoad(entity: Entity, reach: Reach, partition: string, now: number): boolean {
-    if (entity.version !== neverLoaded && entity.epoch < tenures.epoch) dropEnded(entity);
+    // Also where a load is due: one that failed may have left what another tenure, ended since, has written.
+    if (entity.epoch < tenures.epoch) dropEnded(entity);
     if (entity.version === neverLoaded) return true;
     if (tenures.hasBegunSince(entity.epoch, reach === 'partition' ? partition : undefined)) return true;
     return reach === 'fleet' && now - entity.refreshedAt > refreshMs;
