@@ -18,6 +18,8 @@ export interface Transaction {
 /** What a partition's log holds, said in the plainest way. */
 export interface JudgedLog {
   readonly transactions: readonly Transaction[];
+  /** Offsets of those that repeat an earlier one, and are left out. */
+  readonly repeats: readonly number[];
   /** Offsets of records that are none. */
   readonly corrupt: readonly number[];
 }
@@ -26,19 +28,21 @@ export interface JudgedLog {
 export function judgeLogs(input: TopicLog<InputRecord>, isDeduplicating: boolean): JudgedLog[] {
   return input.partitions.map(({ entries }, partition) => {
     const transactions: Transaction[] = [];
+    const repeats: number[] = [];
     const corrupt: number[] = [];
     const seen = new Set<string>();
     for (const [offset, record] of entries.entries()) {
       if (record === undefined) continue;
       const fields = fieldsOf(record);
       if (fields === undefined) corrupt.push(offset);
-      else if (!isDeduplicating || !seen.has(`${fields.card} ${fields.id}`)) {
+      else if (isDeduplicating && seen.has(`${fields.card} ${fields.id}`)) repeats.push(offset);
+      else {
         seen.add(`${fields.card} ${fields.id}`);
         const { ts: time, ...rest } = fields;
         transactions.push({ ...rest, partition, offset, time, appendedAt: record.timestamp - epoch });
       }
     }
-    return { transactions, corrupt };
+    return { transactions, repeats, corrupt };
   });
 }
 

@@ -45,7 +45,9 @@ export function judge(evidence: Evidence): void {
   const scored = broker.outputs.get(scoredTopic)!.partitions.map(({ entries }) => visibleOf(entries));
   const dead = broker.outputs.get(deadTopic)!.partitions.map(({ entries }) => visibleOf(entries));
   for (const [partition, log] of logs.entries()) {
-    const published = (scored[partition] ?? []).map((record) => readEvent(record, partition, broker));
+    // What repeats an earlier one cannot be told once that is deleted from the log and the state is made anew from what is left.
+    const isKnown = ({ offset }: Published) => !(evidence.hasTruncated && log.repeats.includes(offset));
+    const published = (scored[partition] ?? []).map((record) => readEvent(record, partition, broker)).filter(isKnown);
     const offsets = log.transactions.map(({ offset }) => offset);
     judgeOrder(
       `events of ${partition}`,
@@ -148,6 +150,8 @@ function judgeFeature(
   if (state !== 'fresh' && state !== 'absent' && state !== 'stale') {
     throw new Violation('I17', `${where} is ${state}`);
   }
+  // Of a key that has moved, what was deleted from the old log has left no trace either.
+  if (entity === 'card' && evidence.hasGrown && evidence.hasTruncated) return;
   if (entity === 'card' && !evidence.hasGrown) {
     assertValue(where, value, bruteValue(feature, current, before), state);
     return;
@@ -155,12 +159,7 @@ function judgeFeature(
   const scoredAt = Date.parse(event.scored_at) - epoch;
   const isProbe = evidence.probes.has(event.transaction_id);
   if (isProbe && state === 'stale') throw new Violation('I2', `${where} is stale although nothing moves`);
-  // What others had stored long enough ago must be in it, unless it says that something is missing; nothing that came later can be.
-  const surely = isProbe
-    ? others.filter((one) => one.appendedAt <= scoredAt)
-    : state === 'stale'
-      ? []
-      : seenBy(current, scoredAt, others, evidence);
+  const surely = surelySeen(current, event, state, others, evidence);
   const possibly = others.filter((one) => one.appendedAt <= scoredAt);
   const least = bruteValue(feature, current, [...before, ...surely]);
   const most = bruteValue(feature, current, [...before, ...possibly]);
@@ -173,8 +172,21 @@ function assertValue(where: string, value: number, expected: number, state: stri
   if (value !== expected) throw new Violation('I2', `${where} is ${value} (${state}), by brute force ${expected}`);
 }
 
+/** What of the others must be in it, unless it says that something is missing. */
+function surelySeen(
+  current: Transaction,
+  event: RiskEvent,
+  state: string,
+  others: readonly Transaction[],
+  evidence: Evidence,
+): readonly Transaction[] {
+  const scoredAt = Date.parse(event.scored_at) - epoch;
+  if (evidence.probes.has(event.transaction_id)) return others.filter((one) => one.appendedAt <= scoredAt);
+  return state === 'stale' ? [] : storedBefore(current, scoredAt, others, evidence);
+}
+
 /** A copy of others' state is read anew when it is older than the refresh interval: what was stored before that, and ever since, is seen. */
-function seenBy(
+function storedBefore(
   { partition, offset }: Transaction,
   scoredAt: number,
   others: readonly Transaction[],

@@ -128,7 +128,7 @@ function supervise({ settings }: Plan, world: World) {
 
 const restartMs = 700;
 /** By then a process has taken over everything, when nothing goes wrong. */
-const readyMs = 6_000;
+const readyMs = 3_000;
 
 export function hasEnded({ hasEnded, process }: Instance): boolean {
   return hasEnded || process.state === 'dead';
@@ -143,6 +143,8 @@ async function probe(
   const ids = new Set<string>();
   const instance = world.start('probe');
   const shops = new Set(records.map(({ shop }) => shop));
+  // Members that nobody has heard of for a while may still be there.
+  await until(() => world.isAlone(), patienceMs, 'the last process alone in its group');
   const readyAt = world.time.now() + readyMs;
   await until(() => world.time.now() > readyAt, patienceMs, 'the last process has begun');
   for (const card of new Set(records.map((record) => record.card))) {

@@ -4,10 +4,10 @@ import { type Outcome, type RunOptions, runPlan } from './run.ts';
 /** Most runs that are spent on it. */
 const mostRuns = 150;
 
-/**
- * The least plan found that fails as well, in whatever way: first with fewer faults, then with fewer records. Everything that is left out
- * changes the run, so that what fails in the end may be another thing than what failed first.
- */
+/** What failed, without where. */
+const kindOf = ({ failure }: Outcome) => failure?.replaceAll(/\d+/g, 'N').split('\n')[0];
+
+/** The least plan found that fails in the same way: first with fewer faults, then with fewer records. */
 export async function shrink(failed: Outcome, options: RunOptions): Promise<Outcome> {
   let best = failed;
   let runs = 0;
@@ -15,7 +15,7 @@ export async function shrink(failed: Outcome, options: RunOptions): Promise<Outc
   async function tryPlan(plan: Plan): Promise<boolean> {
     if (runs++ >= mostRuns) return false;
     const outcome = await runPlan(plan, options);
-    if (outcome.failure === undefined) return false;
+    if (kindOf(outcome) !== kindOf(failed)) return false;
     best = outcome;
     return true;
   }
