@@ -119,18 +119,28 @@ function firstOnes(offsets: readonly number[]): number[] {
   return [...new Set(offsets)];
 }
 
+/** How often each offset was published. */
+function countsOf(published: readonly Published[]): ReadonlyMap<number, number> {
+  const counts = new Map<number, number>();
+  for (const { offset } of published) counts.set(offset, (counts.get(offset) ?? 0) + 1);
+  return counts;
+}
+
 function judgeFeatures(
   published: readonly Published[],
   log: JudgedLog,
   logs: readonly JudgedLog[],
   evidence: Evidence,
 ): void {
+  const counts = countsOf(published);
   const byOffset = new Map(log.transactions.map((transaction) => [transaction.offset, transaction]));
   for (const { offset, event } of published) {
     const current = byOffset.get(offset)!;
     const before = log.transactions.filter((one) => one.offset < offset);
     const others = logs.filter((other) => other !== log).flatMap(({ transactions }) => transactions);
-    for (const feature of features) judgeFeature(feature, event, current, before, others, evidence);
+    // Who has lost the partition and does not know yet repeats events, if it may, with what it knew of other partitions then.
+    const isRepeated = counts.get(offset)! > 1;
+    for (const feature of features) judgeFeature(feature, event, current, before, others, isRepeated, evidence);
   }
 }
 
@@ -140,6 +150,7 @@ function judgeFeature(
   current: Transaction,
   before: readonly Transaction[],
   others: readonly Transaction[],
+  isRepeated: boolean,
   evidence: Evidence,
 ): void {
   const { name, entity } = feature;
@@ -159,7 +170,7 @@ function judgeFeature(
   const scoredAt = Date.parse(event.scored_at) - epoch;
   const isProbe = evidence.probes.has(event.transaction_id);
   if (isProbe && state === 'stale') throw new Violation('I2', `${where} is stale although nothing moves`);
-  const surely = surelySeen(current, event, state, others, evidence);
+  const surely = isRepeated ? [] : surelySeen(current, event, state, others, evidence);
   const possibly = others.filter((one) => one.appendedAt <= scoredAt);
   const least = bruteValue(feature, current, [...before, ...surely]);
   const most = bruteValue(feature, current, [...before, ...possibly]);

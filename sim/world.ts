@@ -42,8 +42,8 @@ export interface World {
   violation: Error | undefined;
   start(name: string): Instance;
   append(record: PlannedRecord, id: string): void;
-  /** Whether one member of the group has everything. */
-  isAlone(): boolean;
+  /** Whether a process of that name has everything. */
+  isAlone(name: string): boolean;
   /** Whether all is published, and stored. */
   isDrained(): boolean;
 }
@@ -183,7 +183,10 @@ export function createWorld(plan: Plan, { trace, strike, alter }: WorldOptions):
       const offset = append(broker.input.partitions[partition], made);
       traced(`${nameOf(partition)}:${offset} ${record.kind} ${id} card ${record.card} shop ${record.shop}`);
     },
-    isAlone: () => [...broker.group.owners().values()].some(({ length }) => length === broker.input.partitions.length),
+    isAlone: (name) =>
+      [...broker.group.owners()].some(
+        ([member, { length }]) => member.startsWith(name) && length === broker.input.partitions.length,
+      ),
     isDrained: () =>
       broker.input.partitions.every(({ entries }, partition) => {
         const committed = broker.coordinator.decided(partition) ?? 0;
