@@ -7,10 +7,13 @@ export interface TopicRecord {
   readonly key: string | null;
   readonly value: string;
   readonly headers: Record<string, string>;
+  /** When its producer made it, ms since the epoch. */
+  readonly timestamp: number;
 }
 
 export interface TestKafka {
-  createTopic(topic: string, partitions: number): Promise<void>;
+  /** @param replicas 1 unless stated. */
+  createTopic(topic: string, partitions: number, replicas?: number): Promise<void>;
   /** Sends keyed records in order; the default partitioner spreads them by key. */
   produce(topic: string, records: readonly { key: string; value: string }[]): Promise<void>;
   /** Deletes all that the topic has now, as its retention does in time. */
@@ -74,10 +77,10 @@ export function testKafka(brokers: readonly string[]): TestKafka {
   }
 
   return {
-    async createTopic(topic, partitions) {
+    async createTopic(topic, partitions, replicas = 1) {
       await connected;
       await admin.createTopics({
-        topics: [{ topic, numPartitions: partitions, replicationFactor: 1 }],
+        topics: [{ topic, numPartitions: partitions, replicationFactor: replicas }],
         waitForLeaders: true,
       });
     },
@@ -100,13 +103,14 @@ export function testKafka(brokers: readonly string[]): TestKafka {
     },
     async readCommitted(topic) {
       const records: TopicRecord[] = [];
-      await scanCommitted(topic, (partition, { key, value, offset, headers }) => {
+      await scanCommitted(topic, (partition, { key, value, offset, headers, timestamp }) => {
         records.push({
           partition,
           offset: Number(offset),
           key: key === null ? null : key.toString(),
           value: value === null ? '' : value.toString(),
           headers: Object.fromEntries(Object.entries(headers ?? {}).map(([name, text]) => [name, String(text)])),
+          timestamp: Number(timestamp),
         });
       });
       return records.sort((a, b) => a.partition - b.partition || a.offset - b.offset);
