@@ -1,9 +1,10 @@
 import { cutConnections, killBroker, rollBrokers, stallBrokers } from './broker-faults.ts';
 import type { GroundKind } from './ground.ts';
 import { grow } from './growth.ts';
+import type { Delivery } from './job.ts';
 import { kill, rollOut, storm, zombie } from './process-faults.ts';
 import { killRedis, stallRedis } from './store-faults.ts';
-import type { Delivery, Trial } from './trial.ts';
+import type { Trial } from './trial.ts';
 
 /** Something that goes wrong while the job is under load. */
 export interface Fault {

@@ -24,7 +24,8 @@ export interface Fleet {
   abandon(): Promise<void>;
 }
 
-export function createFleet(args: readonly string[], env: Readonly<Record<string, string>>, topic: string): Fleet {
+/** @param topic the input's. */
+export function createFleet(args: readonly string[], topic: string): Fleet {
   const members: Member[] = [];
   const forget = (member: Member) => void members.splice(members.indexOf(member), 1);
 
@@ -38,7 +39,7 @@ export function createFleet(args: readonly string[], env: Readonly<Record<string
   return {
     members: () => members,
     async start() {
-      const member = await startMember(args, env, topic);
+      const member = await startMember(args, topic);
       members.push(member);
       return member;
     },
@@ -58,12 +59,8 @@ export function createFleet(args: readonly string[], env: Readonly<Record<string
   };
 }
 
-async function startMember(
-  args: readonly string[],
-  env: Readonly<Record<string, string>>,
-  topic: string,
-): Promise<Member> {
-  const weir = startWeir(args, env);
+async function startMember(args: readonly string[], topic: string): Promise<Member> {
+  const weir = startWeir(args);
   const port = await until('a process says where its metrics are', async () => {
     if (weir.child.exitCode !== null) throw new Error(`weir ended with ${weir.child.exitCode}: ${tail(weir)}`);
     return /"metrics_port":(\d+)/.exec(weir.stderr())?.[1];

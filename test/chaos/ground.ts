@@ -25,7 +25,11 @@ export interface Ground {
 
 const append = ['--appendonly', 'yes', '--appendfsync', 'always'];
 
-export async function startGround({ brokers, redisKeeps }: GroundKind): Promise<Ground> {
+/** @param settings further ones of the brokers. */
+export async function startGround(
+  { brokers, redisKeeps }: GroundKind,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<Ground> {
   const brokerProxies: TcpProxy[] = [];
   const front = async (port: number) => {
     const proxy = await startProxy(port);
@@ -33,7 +37,7 @@ export async function startGround({ brokers, redisKeeps }: GroundKind): Promise<
     return proxy.port;
   };
   const [cluster, redis] = await Promise.all([
-    startKafkaCluster({ nodes: brokers, front }),
+    startKafkaCluster({ nodes: brokers, front, settings }),
     startRedis({ args: redisKeeps ? append : ['--appendonly', 'no'] }),
   ]);
   const redisProxy = await startProxy(redis.port);

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { TopicRecord } from '../support/kafka.ts';
 import type { Wanted, WantedOutput } from './brute-force.ts';
-import type { Delivery } from './trial.ts';
+import type { Delivery } from './job.ts';
 
 /** A risk event as the topic has it, with what is looked at. */
 export interface Published {

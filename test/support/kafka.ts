@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { EachBatchPayload, KafkaMessage } from 'kafkajs';
 import { plainKafka } from '../../runtime/kafka-client.ts';
 
@@ -76,13 +77,25 @@ export function testKafka(brokers: readonly string[]): TestKafka {
     });
   }
 
+  /** Until whichever broker is asked knows a leader of each partition: several times in a row, since each answer is one broker's. */
+  async function untilKnown(topic: string): Promise<void> {
+    for (let inRow = 0; inRow < 5; ) {
+      const found = await admin.fetchTopicMetadata({ topics: [topic] }).catch(() => undefined);
+      const isKnown = found?.topics[0].partitions.every(({ leader }) => leader >= 0) ?? false;
+      inRow = isKnown ? inRow + 1 : 0;
+      if (!isKnown) await delay(50);
+    }
+  }
+
   return {
     async createTopic(topic, partitions, replicas = 1) {
       await connected;
       await admin.createTopics({
         topics: [{ topic, numPartitions: partitions, replicationFactor: replicas }],
-        waitForLeaders: true,
+        // The client would take a broker that has not heard of the topic yet for one that never will.
+        waitForLeaders: false,
       });
+      await untilKnown(topic);
     },
     async produce(topic, records) {
       // Idempotent: a record sent again after a broker's restart must not stand in the topic twice.
