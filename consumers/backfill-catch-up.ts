@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { StateStore } from '../features/store.ts';
 import { describeError, type ErrorCode, WeirError } from '../runtime/errors.ts';
 import type { BackfillOptions } from './backfill.ts';
@@ -75,7 +74,7 @@ export async function catchUp(parts: CatchUpParts, options: BackfillOptions): Pr
 
   async function watch(): Promise<void> {
     while (!finished.signal.aborted && !options.signal.aborted) {
-      await pause(finished.signal, options.signal);
+      await clock.sleep(pollMs, AbortSignal.any([finished.signal, options.signal]));
       // Before it has any partition it knows only that others may be near.
       if (!hasBegun || isCaughtUp || !(await isNear().catch(passingFault))) continue;
       isCaughtUp = true;
@@ -97,10 +96,6 @@ export async function catchUp(parts: CatchUpParts, options: BackfillOptions): Pr
 }
 
 const passing: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['BROKER', 'STORE', 'INPUT']);
-
-async function pause(...signals: AbortSignal[]): Promise<void> {
-  await sleep(pollMs, undefined, { signal: AbortSignal.any(signals) }).catch(() => undefined);
-}
 
 interface Following {
   readonly positions: GroupPositions;
@@ -138,6 +133,6 @@ async function follow(
     if (position !== stored) await flusher.published(position);
     stored = position;
     passed(at);
-    if (at >= position) await pause(signal, ownership.revoked);
+    if (at >= position) await clock.sleep(pollMs, AbortSignal.any([signal, ownership.revoked]));
   }
 }

@@ -1,3 +1,4 @@
+import type { Clock } from '../runtime/clock.ts';
 import type { Output, Ownership } from './ports.ts';
 
 /** How often a partition that makes no headway is asked for its log's end. */
@@ -18,7 +19,7 @@ export interface LagWatch {
  * then that the lag is of interest: so the source is asked while nothing moves.
  * @param tell told the lag in records whenever it is found out.
  */
-export function watchLag(tell: (records: number) => void): LagWatch {
+export function watchLag(clock: Clock, tell: (records: number) => void): LagWatch {
   let position = Number.NaN;
   let end = Number.NaN;
   let isMoving = false;
@@ -38,11 +39,15 @@ export function watchLag(tell: (records: number) => void): LagWatch {
     if (!(newEnd <= end)) end = newEnd;
     told();
   };
-  const timer = setInterval(() => {
-    if (!isMoving) void ask();
-    isMoving = false;
-  }, askMs);
-  timer.unref();
+  let cancelTimer = () => {};
+  const askLater = () => {
+    cancelTimer = clock.after(askMs, () => {
+      if (!isMoving) void ask();
+      isMoving = false;
+      askLater();
+    });
+  };
+  askLater();
 
   return {
     ownership(of) {
@@ -83,7 +88,7 @@ export function watchLag(tell: (records: number) => void): LagWatch {
       reached(newPosition);
     },
     stop() {
-      clearInterval(timer);
+      cancelTimer();
       ask = async () => {};
       tell = () => {};
     },

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { FeatureEngine } from '../features/engine.ts';
 import { createFlusher, type Flusher } from '../features/flusher.ts';
 import type { StateStore } from '../features/store.ts';
@@ -43,7 +42,7 @@ export async function servePartition(parts: ServeParts, untilEnd: boolean, signa
   const name = partitionName(ownership);
   // Until it is recovered, and whenever it pauses, the others here read less of shared entities than is committed.
   engine.recovering(name, true);
-  const watch = watchLag(parts.onLag);
+  const watch = watchLag(parts.clock, parts.onLag);
   try {
     return await keepServed(parts, signal, (progress) => serveOnce(parts, watch, untilEnd, signal, progress));
   } finally {
@@ -59,11 +58,11 @@ export interface Progress {
 
 /** Runs `serveOnce` again and again, with growing waits, while what ends it is a fault that passes. */
 export async function keepServed(
-  parts: Pick<ServeParts, 'config' | 'ownership' | 'engine' | 'log' | 'readiness'>,
+  parts: Pick<ServeParts, 'config' | 'ownership' | 'engine' | 'clock' | 'log' | 'readiness'>,
   signal: AbortSignal,
   serveOnce: (progress: Progress) => Promise<void>,
 ): Promise<ServeEnd> {
-  const { ownership, engine, log, readiness } = parts;
+  const { ownership, engine, clock, log, readiness } = parts;
   const name = partitionName(ownership);
   const component = `partition ${name}`;
   for (let waitMs = firstWaitMs; ; waitMs = Math.min(waitMs * 2, longestWaitMs)) {
@@ -91,7 +90,7 @@ export async function keepServed(
         'the partition pauses; nothing is lost, it goes on from the committed position',
       );
     }
-    await sleep(waitMs, undefined, { signal: AbortSignal.any([signal, ownership.revoked]) }).catch(() => undefined);
+    await clock.sleep(waitMs, AbortSignal.any([signal, ownership.revoked]));
     if (signal.aborted) return 'stopped';
   }
 }
@@ -183,7 +182,7 @@ export function openFlusher(
         'state cannot be stored; the partition waits until the write has been repeated, or begins again',
       );
     },
-    wait: (ms) => sleep(ms, true, { signal: leaving }).catch(() => false),
+    wait: (ms) => clock.sleep(ms, leaving),
   });
   return { flusher, forget: () => readiness.forget(stateOf) };
 }

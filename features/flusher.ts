@@ -56,7 +56,7 @@ export function createFlusher(options: FlusherOptions): Flusher {
   let fault: { readonly error: unknown } | undefined;
   let startedAt = Number.NEGATIVE_INFINITY;
   let flushing: Promise<void> | undefined;
-  let timer: NodeJS.Timeout | undefined;
+  let cancelTimer: (() => void) | undefined;
   let timerDue = 0;
 
   /** Everything changed so far, until the store has it; a repeated write of the same changes is harmless. */
@@ -87,8 +87,7 @@ export function createFlusher(options: FlusherOptions): Flusher {
   }
 
   function begin(): Promise<void> {
-    clearTimeout(timer);
-    timer = undefined;
+    stopTimer();
     flushing ??= flush().finally(() => {
       flushing = undefined;
       schedule();
@@ -103,16 +102,18 @@ export function createFlusher(options: FlusherOptions): Flusher {
   function schedule(): void {
     if (isAbandoned) return;
     const due = startedAt + (fence === position ? Math.max(renewMs, intervalMs) : intervalMs);
-    if (timer !== undefined && timerDue <= due) return;
-    clearTimeout(timer);
+    if (cancelTimer !== undefined && timerDue <= due) return;
+    stopTimer();
     timerDue = due;
-    timer = setTimeout(
-      () => {
-        timer = undefined;
-        if (isPublished && !isAbandoned) void begin();
-      },
-      Math.max(0, due - clock.monotonic()),
-    );
+    cancelTimer = clock.after(Math.max(0, due - clock.monotonic()), () => {
+      cancelTimer = undefined;
+      if (isPublished && !isAbandoned) void begin();
+    });
+  }
+
+  function stopTimer(): void {
+    cancelTimer?.();
+    cancelTimer = undefined;
   }
 
   return {
@@ -136,11 +137,11 @@ export function createFlusher(options: FlusherOptions): Flusher {
       if (flushing) await flushing;
       if (fence !== position && !isAbandoned && !hasTrouble) await begin();
       isAbandoned = true;
-      clearTimeout(timer);
+      stopTimer();
     },
     abandon() {
       isAbandoned = true;
-      clearTimeout(timer);
+      stopTimer();
     },
   };
 }

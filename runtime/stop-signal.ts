@@ -19,7 +19,7 @@ const signals = new WeakMap<SignalSource, AbortSignal>();
  * Aborts at the first SIGINT or SIGTERM, so that the work under way is finished; a second one, a second later or more, ends the process
  * at once. The signals stay taken for good: the command ends with its work.
  */
-export function stopSignal(clock: Clock, from: SignalSource = process): AbortSignal {
+export function stopSignal(clock: Pick<Clock, 'monotonic'>, from: SignalSource = process): AbortSignal {
   const known = signals.get(from);
   if (known !== undefined) return known;
   const controller = new AbortController();

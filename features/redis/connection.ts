@@ -2,18 +2,27 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Redis, type RedisOptions } from 'ioredis';
 import { tlsOptions } from '../../runtime/config/tls.ts';
 import { describeError, WeirError } from '../../runtime/errors.ts';
+import { exchange, type GroupCall, type Reply, type Script } from './call.ts';
 import type { RedisStoreConfig } from './config.ts';
 import { isRefusal, redisFault } from './faults.ts';
 
-export interface RedisConnection {
-  readonly redis: Redis;
+/** What the store needs of Redis. */
+export interface RedisLink {
   /** host:port, for messages. */
   readonly address: string;
+  /** Sends the calls in one write each to whoever has their slot groups and waits for all answers. Errors come as values, one per call. */
+  exchange(calls: readonly GroupCall[]): Promise<Reply[]>;
+  /** Makes the scripts known wherever calls go to. */
+  loadScripts(scripts: readonly Script[]): Promise<void>;
   /** @throws WeirError STORE at once while there is no connection. */
   demand(doing: string): void;
   /** The WeirError for an error of a call. */
   fault(error: unknown, doing: string): WeirError;
   close(): void;
+}
+
+export interface RedisConnection extends RedisLink {
+  readonly redis: Redis;
 }
 
 const longestRetryMs = 2_000;
@@ -64,6 +73,10 @@ export async function connectRedis(
   return {
     redis,
     address,
+    exchange: (calls) => exchange(redis, calls),
+    async loadScripts(scripts) {
+      for (const { text } of scripts) await redis.script('LOAD', text);
+    },
     demand(doing) {
       if (redis.status !== 'ready') throw lostConnection(lastError, doing, address, config.command_timeout_ms);
     },

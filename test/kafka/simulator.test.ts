@@ -4,6 +4,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import { type KafkaOutputOptions, sendToKafka } from '../../simulator/kafka-output.ts';
 import { type SimulationOptions, simulateTransactions } from '../../simulator/stream.ts';
 import { jsonLine, type SimulatedTransaction } from '../../simulator/transaction.ts';
+import { clockAt } from '../support/clock.ts';
 import { type TestKafka, testKafka } from '../support/kafka.ts';
 import { runWeir } from '../support/weir-process.ts';
 
@@ -24,7 +25,7 @@ afterAll(async () => {
 function steppingClock(): Clock {
   let time = 1_800_000_000_000;
   const step = () => (time += 10);
-  return { now: step, monotonic: step };
+  return clockAt(step);
 }
 
 const stream = (simulation: SimulationOptions) => ({ events: simulateTransactions(simulation), jsonLine });

@@ -7,6 +7,7 @@ import { type RiskEvent, riskEvent } from '../../scoring/risk-event.ts';
 import { createRulesOnlyModel } from '../../scoring/rules-only.ts';
 import { createScorer, type ScoredBatch, type TokeniseOptions } from '../../scoring/scorer.ts';
 import { createTokens } from '../../scoring/tokens.ts';
+import { clockAt } from '../support/clock.ts';
 import { goldenFile, goldenSet, madeBatch, madeRows, policyOf } from '../support/scoring.ts';
 
 const set = goldenSet();
@@ -26,7 +27,7 @@ beforeAll(async () => {
 afterAll(() => model.close());
 
 function scorer(by: { model?: Model; rules?: PolicyConfig; tokenise?: TokeniseOptions } = {}) {
-  const clock = { now: () => now, monotonic: () => 0 };
+  const clock = clockAt(() => now);
   const policy = policyOf(set, by.rules ?? rules);
   return createScorer({ model: by.model ?? model, set, policy, clock, mode: 'live', tokenise: by.tokenise });
 }

@@ -11,6 +11,7 @@ import { createEmbeddedStore } from '../../features/embedded/store.ts';
 import type { StateStore } from '../../features/store.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { change, contents, describeStateStoreContract, nobody, request } from '../contract/state-store.ts';
+import { clockAt } from '../support/clock.ts';
 
 const day = 86_400_000;
 
@@ -21,7 +22,7 @@ interface State {
 }
 
 function openStore(path: string, { job = 'test', recipe = '0123456789ab', now = systemClock.now }: State = {}) {
-  const clock = { now, monotonic: systemClock.monotonic };
+  const clock = clockAt(now, systemClock.monotonic);
   return createEmbeddedStore({ path }, { job, recipe, retentionMs: () => 30 * day, clock });
 }
 

@@ -6,6 +6,7 @@ import { createFeatureEngine } from '../../features/engine.ts';
 import type { FeatureSet } from '../../features/plan.ts';
 import { type FeatureState, featureStates, newRows } from '../../features/rows.ts';
 import type { StateStore } from '../../features/store.ts';
+import { clockAt } from './clock.ts';
 
 /** One event of a log under test; what is left out is missing. */
 export interface LogEvent {
@@ -133,7 +134,7 @@ export function createRun(set: FeatureSet, partitions = 3, store = memoryStore()
   const engine = createFeatureEngine({
     set,
     store,
-    clock: { now: () => 0, monotonic: () => 0 },
+    clock: clockAt(() => 0),
     cacheEntities: 1000,
     refreshMs: 1000,
     keyEntity: undefined,
@@ -163,7 +164,7 @@ export function createRun(set: FeatureSet, partitions = 3, store = memoryStore()
     async apply(event: LogEvent): Promise<ReadonlyMap<string, Evaluated> | undefined> {
       const partition = (event.partition ?? 0) % partitions;
       const batch = batchOf([event], offsets[partition]++);
-      const { repeats } = engine.apply(batch, await engine.load(batch), names[partition], rows);
+      const { repeats } = engine.apply(batch, await engine.load(batch, names[partition]), names[partition], rows);
       const features = new Map(
         set.names.map((name, column) => [
           name,

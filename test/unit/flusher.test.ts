@@ -3,6 +3,7 @@ import type { FeatureEngine } from '../../features/engine.ts';
 import { createFlusher } from '../../features/flusher.ts';
 import { LostStateError, type StateStore } from '../../features/store.ts';
 import { WeirError } from '../../runtime/errors.ts';
+import { clockAt } from '../support/clock.ts';
 
 /** A store whose flushes end when the test says so. */
 function heldStore() {
@@ -40,7 +41,7 @@ function setUp(intervalMs = 0, mayRepeat = () => true, beforeFlush?: () => Promi
     engine,
     store,
     partition: 't:0',
-    clock: { now: () => now, monotonic: () => now },
+    clock: clockAt(() => now),
     intervalMs,
     beforeFlush,
     onFlushed: (fence) => fences.push(fence),

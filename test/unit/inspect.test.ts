@@ -6,6 +6,7 @@ import { createFeatureEngine } from '../../features/engine.ts';
 import { type EntityView, viewEntity } from '../../features/inspect.ts';
 import { newRows } from '../../features/rows.ts';
 import type { InspectedSubState } from '../../features/store-reader.ts';
+import { clockAt } from '../support/clock.ts';
 
 const layout: EventLayout = {
   fields: [
@@ -71,7 +72,7 @@ async function stored(partition: string, batch: TransactionBatch, of = set!): Pr
       discard: async () => {},
       close: async () => {},
     },
-    clock: { now: () => 0, monotonic: () => 0 },
+    clock: clockAt(() => 0),
     cacheEntities: 10,
     refreshMs: 100,
     keyEntity: undefined,
@@ -79,7 +80,7 @@ async function stored(partition: string, batch: TransactionBatch, of = set!): Pr
     onDamaged: () => {},
   });
   engine.gain(partition, 1);
-  engine.apply(batch, await engine.load(batch), partition, newRows(of.names.length));
+  engine.apply(batch, await engine.load(batch, partition), partition, newRows(of.names.length));
   const [{ offset, bytes }] = engine.takeChanges(partition).changes;
   return { partition, offset, bytes: Uint8Array.from(bytes), fence: 1000 };
 }

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { type Liveness, watchLiveness } from '../../consumers/kafka/liveness.ts';
+import { clockAt } from '../support/clock.ts';
 
 let now = 0;
 let told: (number | undefined)[];
@@ -8,7 +9,7 @@ beforeEach(() => {
   jest.useFakeTimers();
   now = 100_000;
   told = [];
-  const clock = { now: () => 0, monotonic: () => now };
+  const clock = clockAt(() => now);
   liveness = watchLiveness(clock, { limitMs: 10_000, requestMs: 30_000 }, (silentMs) => told.push(silentMs));
 });
 afterEach(() => {

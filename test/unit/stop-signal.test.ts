@@ -8,7 +8,7 @@ function stoppable() {
   const codes: number[] = [];
   const time = { ms: 5_000 };
   const from = Object.assign(emitter, { exit: (code: number) => codes.push(code) }) as SignalSource & EventEmitter;
-  const signal = stopSignal({ now: () => 0, monotonic: () => time.ms }, from);
+  const signal = stopSignal({ monotonic: () => time.ms }, from);
   return { signal, codes, time, send: (name: string) => emitter.emit(name, name) };
 }
 

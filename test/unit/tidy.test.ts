@@ -77,6 +77,12 @@ describe('the tree', () => {
     ).toEqual([]);
   });
 
+  it('waits by the clock that it is given, but for adapters of what is outside', () => {
+    const core = sources.filter((path) => /^(consumers|features|scoring)\/[\w-]+\.ts$/.test(path));
+    expect(core.length).toBeGreaterThan(50);
+    expect(core.filter((path) => /setTimeout|setInterval|node:timers/.test(read(path)))).toEqual([]);
+  });
+
   it('makes clients of Kafka in two places, which mend them first', () => {
     expect(all.filter((path) => /new Kafka\(/.test(read(path))).sort()).toEqual([
       'consumers/kafka/client.ts',
