@@ -1,8 +1,11 @@
+import { CreateStreamCommand, KinesisClient, waitUntilStreamExists } from '@aws-sdk/client-kinesis';
+import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { Argument, Command } from 'commander';
 import { systemClock } from '../../runtime/clock.ts';
 import { describeError, WeirError } from '../../runtime/errors.ts';
 import { plainKafka } from '../../runtime/kafka-client.ts';
 import { stopSignal } from '../../runtime/stop-signal.ts';
+import { emulatorEnv, startDynamo, startKinesis } from './aws.ts';
 import { startRedisCluster } from './redis-cluster.ts';
 import { startRedisReplica } from './redis-replica.ts';
 import { startKafka, startRedis } from './start.ts';
@@ -12,7 +15,7 @@ const exampleTopics = ['transactions', 'risk.scored', 'risk.dead-letters'];
 
 /** `npm run services`: real services for as long as the command runs. */
 
-const kinds = ['redis', 'redis-replica', 'redis-cluster', 'kafka'] as const;
+const kinds = ['redis', 'redis-replica', 'redis-cluster', 'kafka', 'kinesis'] as const;
 type Kind = (typeof kinds)[number];
 
 /** What is up, and the environment to use it by. */
@@ -24,19 +27,22 @@ interface Started {
 const EXAMPLES = `
 Each service gets a free port and a data folder of its own; both go when the command ends (Ctrl-C or SIGTERM).
 Kafka has the topics of the examples, with 4 partitions each: transactions, risk.scored, risk.dead-letters.
+Kinesis is an emulator with the stream transactions of 4 shards, and comes with one of DynamoDB; the variables are the AWS SDKs' own.
 Redis and Kafka are looked for in this order: an address in WEIR_TEST_REDIS_URL or WEIR_TEST_KAFKA_BROKERS, programs
-on this machine (redis-server; Java 17 with Maven), a Docker engine, Debian packages when they may be installed.
+on this machine (redis-server; Java 17 with Maven), a Docker engine, Debian packages when they may be installed. The
+emulators are development dependencies of this package, unless WEIR_TEST_KINESIS_URL and WEIR_TEST_DYNAMODB_URL name others.
 
 Examples:
   npm run services                    Redis and Kafka
   npm run services -- redis           Redis alone
   npm run services -- kafka --json    Kafka alone; one JSON line instead of export lines
   npm run services -- redis-replica   a primary and a replica; REDIS_URL leads to the primary
-  npm run services -- redis-cluster   a cluster of three, for state.redis.cluster`;
+  npm run services -- redis-cluster   a cluster of three, for state.redis.cluster
+  npm run services -- redis kinesis   Redis, Kinesis and DynamoDB`;
 
 async function main(): Promise<void> {
   const command = new Command('services')
-    .description('Starts Redis and Kafka without Docker and prints the environment to use.')
+    .description('Starts Redis, Kafka or Kinesis without Docker and prints the environment to use.')
     .addArgument(new Argument('[services...]', 'what to start; redis and kafka when nothing is named').choices(kinds))
     .option('--json', 'print one JSON line')
     .addHelpText('after', EXAMPLES)
@@ -70,7 +76,34 @@ const starters: Record<Kind, () => Promise<Started>> = {
     if (pid > 0) await createTopics(brokers);
     return { stop, env: { KAFKA_BROKERS: brokers.join(',') } };
   },
+  kinesis: startAws,
 };
+
+async function startAws(): Promise<Started> {
+  const emulators = await Promise.all([startKinesis(), startDynamo()]);
+  const [kinesis, dynamo] = emulators;
+  if (kinesis.pid > 0) await createStream(kinesis.url);
+  const env = { AWS_ENDPOINT_URL_KINESIS: kinesis.url, AWS_ENDPOINT_URL_DYNAMODB: dynamo.url, ...emulatorEnv };
+  const stop = async () => {
+    await Promise.all(emulators.map((emulator) => emulator.stop()));
+  };
+  return { stop, env };
+}
+
+async function createStream(endpoint: string): Promise<void> {
+  const credentials = {
+    accessKeyId: emulatorEnv.AWS_ACCESS_KEY_ID,
+    secretAccessKey: emulatorEnv.AWS_SECRET_ACCESS_KEY,
+  };
+  const requestHandler = new NodeHttpHandler();
+  const client = new KinesisClient({ endpoint, region: emulatorEnv.AWS_REGION, credentials, requestHandler });
+  try {
+    await client.send(new CreateStreamCommand({ StreamName: 'transactions', ShardCount: 4 }));
+    await waitUntilStreamExists({ client, maxWaitTime: 30, minDelay: 1 }, { StreamName: 'transactions' });
+  } finally {
+    client.destroy();
+  }
+}
 
 async function createTopics(brokers: readonly string[]): Promise<void> {
   const admin = plainKafka({ brokers: [...brokers] }).admin();
