@@ -1,3 +1,4 @@
+import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { type Ownership, partitionName, type RecordFormat } from '../ports.ts';
 import { brokerFault, isRebalancing } from './faults.ts';
@@ -17,6 +18,7 @@ export interface OwnedPartitionParts {
   /** Resolves when the group has confirmed the membership, or ended it, after the call. */
   confirmed(): Promise<void>;
   commit(partition: number, offset: number): Promise<void>;
+  readonly clock: Clock;
   range(): Promise<{ readonly earliest: number; readonly end: number }>;
   checkpointed(): Promise<number | undefined>;
   /** The broker has deleted records that were to be read. */
@@ -87,9 +89,9 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
 
   function arrival(): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(done, readWaitMs);
+      const cancelTimer = parts.clock.after(readWaitMs, done);
       function done() {
-        clearTimeout(timer);
+        cancelTimer();
         wake = () => {};
         resolve();
       }

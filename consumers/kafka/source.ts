@@ -4,12 +4,12 @@ import { describeError, WeirError } from '../../runtime/errors.ts';
 import { processName } from '../../runtime/process-name.ts';
 import type { Ownership, RecordFormat, Source } from '../ports.ts';
 import { type Assignment, assignmentChange } from './assignment.ts';
-import { connectAdmin, countPartitions, createClient, type KafkaLog, requestMs } from './client.ts';
+import { connectAdmin, countPartitions, createClient, type KafkaClient, type KafkaLog, requestMs } from './client.ts';
 import { committedOffset } from './committed-offset.ts';
 import type { KafkaSourceConfig } from './config.ts';
 import { brokerFault, isRefusal } from './faults.ts';
-import { createFetcher, type Fetcher } from './fetcher.ts';
-import { type GroupMember, joinGroup } from './group-member.ts';
+import { createFetcher, type Fetcher, type FetcherEvents } from './fetcher.ts';
+import { type GroupEvents, type GroupMember, joinGroup } from './group-member.ts';
 import { type Liveness, watchLiveness } from './liveness.ts';
 import { createOwnedPartition, type OwnedPartition } from './owned-partition.ts';
 
@@ -32,8 +32,30 @@ const longestWaitMs = 5_000;
  * all have done so nobody gets anything, so each goes on with what it has, and what it has again afterwards it keeps as if nothing had been.
  */
 export function createKafkaSource(config: KafkaSourceConfig, options: KafkaSourceOptions): Source {
-  const { clock } = options;
   const client = createClient(config, options.log);
+  const { clock } = options;
+  const parts: KafkaSourceParts = {
+    client,
+    join: (events) => joinGroup(client, config, processName(config.process_name), clock, events),
+    fetch: (events) => createFetcher(client, config, clock, events),
+  };
+  return sourceOver(parts, config, options);
+}
+
+/** What the source is made of: a cluster's client, the way into the group, and the records. */
+export interface KafkaSourceParts {
+  readonly client: KafkaClient;
+  /** Enters the group, see group-member.ts. */
+  readonly join: (events: GroupEvents) => GroupMember;
+  readonly fetch: (events: FetcherEvents) => Fetcher;
+}
+
+export function sourceOver(
+  { client, join, fetch }: KafkaSourceParts,
+  config: KafkaSourceConfig,
+  options: KafkaSourceOptions,
+): Source {
+  const { clock } = options;
   const gained = createGained();
   const closing = new AbortController();
   const owned = new Map<number, OwnedPartition>();
@@ -44,7 +66,7 @@ export function createKafkaSource(config: KafkaSourceConfig, options: KafkaSourc
   let liveness: Liveness | undefined;
   let running: Promise<void> | undefined;
   let breakMembership = (_fault: unknown) => {};
-  const fetcher: Fetcher = createFetcher(client, config, clock, {
+  const fetcher = fetch({
     asking: (node) => liveness?.asking(node),
     answered: (node) => liveness?.answered(node),
     failed: (error) => breakMembership(error),
@@ -89,7 +111,7 @@ export function createKafkaSource(config: KafkaSourceConfig, options: KafkaSourc
     const broken = new Promise<unknown>((resolve) => {
       breakMembership = resolve;
     });
-    const member: GroupMember = joinGroup(client, config, processName(config.process_name), clock, {
+    const member = join({
       assigned(assignment) {
         watch.heard();
         onJoined();
@@ -137,6 +159,7 @@ export function createKafkaSource(config: KafkaSourceConfig, options: KafkaSourc
       maxEvents: options.maxEvents,
       limits: { records: config.prefetch_records, bytes: config.prefetch_bytes },
       brokers: config.brokers,
+      clock,
       fetcher,
       confirmed: confirmation.next,
       commit: member.commit,
@@ -147,7 +170,7 @@ export function createKafkaSource(config: KafkaSourceConfig, options: KafkaSourc
         ),
       range: () => rangeOf(partition),
       checkpointed: async () =>
-        withAdmin((connected) => committedOffset(connected, config.group, config.topic, partition)),
+        withAdmin((connected) => committedOffset(connected, options.clock, config.group, config.topic, partition)),
     });
     owned.set(partition, ownership);
     gained.push(ownership.ownership);
