@@ -1,5 +1,6 @@
 import type { Clock } from '../runtime/clock.ts';
 import { decodeSubState } from './codec.ts';
+import type { Frontiers } from './frontiers.ts';
 import type { EntityPlan } from './plan.ts';
 import { DamagedStateError, type LoadRequest, type StateStore, type StoredSubState } from './store.ts';
 import { emptySubState, type SubState } from './sub-state.ts';
@@ -14,6 +15,8 @@ export interface Entity {
   version: number;
   /** When the other partitions' copies were last brought up to date, monotonic milliseconds. */
   refreshedAt: number;
+  /** What others had stored by then (see frontiers.ts). */
+  sight: number;
   /** Batches that hold the entity between load and apply; a pinned entity is never evicted. */
   pins: number;
   /** Changes of own sub-states that the store does not have yet; such an entity is never evicted. */
@@ -27,6 +30,7 @@ export interface Entity {
 export interface EntityCacheOptions {
   readonly store: StateStore;
   readonly clock: Clock;
+  readonly frontiers: Pick<Frontiers, 'sight' | 'missesFrom'>;
   /** Entities kept per entity type. */
   readonly capacity: number;
   /** Copies of other partitions' sub-states older than this are loaded again before use. Milliseconds. */
@@ -42,8 +46,15 @@ export interface EntityCache {
    * only when partitions were gained or lost meanwhile.
    * @param plans entity plans; ids[k] belong to plans[k], '' for none.
    * @param count rows of each ids[k]
+   * @param needs by plan: copies of other partitions' sub-states that miss what was stored of this event time, or an earlier one, are
+   *   loaded again as well. Milliseconds since the epoch.
    */
-  load(plans: readonly EntityPlan[], ids: readonly (readonly string[])[], count: number): Promise<Loaded>;
+  load(
+    plans: readonly EntityPlan[],
+    ids: readonly (readonly string[])[],
+    count: number,
+    needs: readonly number[],
+  ): Promise<Loaded>;
   /** From now on the partition is written here. */
   own(partition: string): void;
   /** From now on the partition is written elsewhere, or its memory is not to be trusted: what is held of it is forgotten. */
@@ -81,7 +92,7 @@ interface Shelf {
 }
 
 export function createEntityCache(options: EntityCacheOptions): EntityCache {
-  const { store, clock, capacity, refreshMs } = options;
+  const { store, clock, capacity, refreshMs, frontiers } = options;
   const owned = new Set<string>();
   /** Goes up whenever a partition is gained or lost: what was asked of the store before is not the whole answer any more. */
   let epoch = 0;
@@ -129,6 +140,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
       subStates: [],
       version: neverLoaded,
       refreshedAt: 0,
+      sight: 0,
       pins: 0,
       dirty: 0,
       loading: undefined,
@@ -149,12 +161,14 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
     shelf.young = kept;
   }
 
-  function needsLoad(entity: Entity, shared: boolean, now: number): boolean {
-    return entity.version === neverLoaded || (shared && now - entity.refreshedAt > refreshMs);
+  function needsLoad(entity: Entity, shared: boolean, now: number, need: number): boolean {
+    if (entity.version === neverLoaded) return true;
+    return shared && (now - entity.refreshedAt > refreshMs || need >= frontiers.missesFrom(entity.sight));
   }
 
   async function fetch(wanted: readonly Entity[], plans: readonly EntityPlan[], now: number): Promise<void> {
     const asked = epoch;
+    const sight = frontiers.sight();
     const requests: LoadRequest[] = wanted.map((entity, k) => ({
       type: plans[k].type,
       id: entity.id,
@@ -166,6 +180,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
       adopt(wanted[k], plans[k], answers[k].subStates, damaged);
       wanted[k].version = asked === epoch ? answers[k].version : neverLoaded;
       wanted[k].refreshedAt = now;
+      wanted[k].sight = sight;
     }
     for (const found of damaged) await discard(found);
   }
@@ -197,7 +212,12 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
   }
 
   /** Begins the load of those that need one; loads that others began are to be waited for as well. */
-  function bringUpToDate(entities: Loaded['entities'], plans: readonly EntityPlan[], now: number): Begun {
+  function bringUpToDate(
+    entities: Loaded['entities'],
+    plans: readonly EntityPlan[],
+    now: number,
+    needs: readonly number[],
+  ): Begun {
     const pending = new Set<Promise<void>>();
     const wanted: Entity[] = [];
     const wantedPlans: EntityPlan[] = [];
@@ -207,7 +227,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
       for (const entity of entities[k]) {
         if (!entity) continue;
         if (entity.loading) pending.add(entity.loading);
-        else if (needsLoad(entity, shared, now)) {
+        else if (needsLoad(entity, shared, now, needs[k])) {
           entity.loading = placeholder;
           wanted.push(entity);
           wantedPlans.push(plans[k]);
@@ -239,17 +259,18 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
   }
 
   return {
-    async load(plans, ids, count) {
+    async load(plans, ids, count, needs) {
       const now = clock.monotonic();
       const entities = plans.map((plan, k) => pin(plan.type, ids[k], count));
       const release = () => {
         for (const column of entities) for (const entity of column) if (entity) entity.pins--;
       };
       try {
-        let begun = bringUpToDate(entities, plans, now);
+        let begun = bringUpToDate(entities, plans, now, needs);
         options.onLookups(begun.hits, begun.misses);
         // Whoever gained or lost a partition meanwhile has set entities back to never loaded.
-        for (; begun.pending.size > 0; begun = bringUpToDate(entities, plans, now)) await Promise.all(begun.pending);
+        for (; begun.pending.size > 0; begun = bringUpToDate(entities, plans, now, needs))
+          await Promise.all(begun.pending);
       } catch (error) {
         release();
         throw error;

@@ -29,7 +29,8 @@ export interface RedisCommand {
 }
 
 /**
- * The state in one Redis server. A load or a flush is one script call per slot group, all sent in one write.
+ * The state in one Redis server. A load or a flush is one script call per slot group, all sent in one write, but for
+ * that of a flush's last change, which comes after.
  * @throws WeirError STORE when the server cannot be reached, refuses, is too old or may evict. Later the methods reject with STORE;
  *   what they were to do may be repeated as it is.
  */

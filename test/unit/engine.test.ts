@@ -4,8 +4,9 @@ import { compileFeatures } from '../../features/definition.ts';
 import { createFeatureEngine } from '../../features/engine.ts';
 import { historyChange } from '../../features/history.ts';
 import { featureStates, newRows } from '../../features/rows.ts';
-import type { LoadedEntity, LoadRequest, StateStore, SubStateChange } from '../../features/store.ts';
+import type { StateStore } from '../../features/store.ts';
 import { clockAt } from '../support/clock.ts';
+import { heldStore } from '../support/held-store.ts';
 
 const layout: EventLayout = {
   fields: [{ name: 'amount', type: 'money', scale: 2, optional: false }],
@@ -40,52 +41,6 @@ function batchOf(offsets: readonly number[], card = 'c', terminal = ''): Transac
   };
 }
 
-/** A store in memory. Loads see it as it is when they are asked, and answer when the test lets them. */
-function heldStore() {
-  const entities = new Map<
-    string,
-    { version: number; subStates: Map<string, { offset: number; bytes: Uint8Array }> }
-  >();
-  const held: { answer: () => void; fail: (error: Error) => void; requests: readonly LoadRequest[] }[] = [];
-  let isHolding = false;
-  const look = ({ type, id, version }: LoadRequest, owned: ReadonlySet<string>): LoadedEntity => {
-    const found = entities.get(`${type} ${id}`);
-    if (!found || found.version === version) return { version: found?.version ?? 0, subStates: [] };
-    const subStates = [...found.subStates]
-      .filter(([partition]) => version === 0 || !owned.has(partition))
-      .map(([partition, state]) => ({ partition, ...state }));
-    return { version: found.version, subStates };
-  };
-  const keep = (partition: string, { type, id, offset, bytes }: SubStateChange) => {
-    const entity = entities.get(`${type} ${id}`) ?? { version: 0, subStates: new Map() };
-    entities.set(`${type} ${id}`, entity);
-    if ((entity.subStates.get(partition)?.offset ?? 0) >= offset) return;
-    entity.subStates.set(partition, { offset, bytes: Uint8Array.from(bytes) });
-    entity.version++;
-  };
-  const store: StateStore = {
-    async load(requests, owned) {
-      const answers = requests.map((request) => look(request, owned));
-      if (!isHolding) return answers;
-      return new Promise((resolve, reject) => {
-        held.push({ answer: () => resolve(answers), fail: reject, requests });
-      });
-    },
-    flush: async (partition, changes) => {
-      for (const change of changes) keep(partition, change);
-    },
-    fence: async () => undefined,
-    discard: async (partition, { type, id }) => {
-      entities.get(`${type} ${id}`)!.subStates.delete(partition);
-    },
-    close: async () => {},
-  };
-  const damage = (entity: string, partition: string) => {
-    entities.get(entity)!.subStates.get(partition)!.bytes[3] ^= 255;
-  };
-  return { store, held, damage, hold: (on: boolean) => (isHolding = on) };
-}
-
 function createProcess(store: StateStore, cacheEntities = 100, keyEntity?: string) {
   let now = 0;
   const lookups = { hits: 0, misses: 0 };
@@ -98,6 +53,7 @@ function createProcess(store: StateStore, cacheEntities = 100, keyEntity?: strin
     clock: clockAt(() => now),
     cacheEntities,
     refreshMs: 100,
+    toleranceMs: 60_000,
     keyEntity,
     onDamaged: (error) => damages.push(error.message),
     onLookups(hits, misses) {
@@ -216,6 +172,41 @@ describe('the feature engine', () => {
     expect(await apply('t:0', batch(1), 'card.count.1h')).toEqual([2]);
     engine.recovering('t:1', false);
     expect(await apply('t:0', batch(2), 'terminal.count.1h')).toEqual([3]);
+  });
+
+  it('reads again what others have stored since, also within the refresh time, as soon as an event asks for it', async () => {
+    const { store } = heldStore();
+    const [ahead, slow] = [createProcess(store, 100, 'card'), createProcess(store, 100, 'card')];
+    ahead.engine.gain('t:0', 2);
+    slow.engine.gain('t:1', 2);
+    await slow.apply('t:1', batchOf([0], 'd', 'x'), 'terminal.count.1h');
+    slow.engine.frontiers.say('t:1', 1 * minute, 'reading');
+    await slow.flush('t:1');
+    await ahead.engine.learnOthers();
+    expect(await ahead.apply('t:0', batchOf([1], 'c', 'x'), 'terminal.count.1h')).toEqual([2]);
+    await slow.apply('t:1', batchOf([1], 'd', 'x'), 'terminal.count.1h');
+    slow.engine.frontiers.say('t:1', 2 * minute, 'reading');
+    await slow.flush('t:1');
+    // What is stored is not known to be, and then it is known.
+    expect(await ahead.apply('t:0', batchOf([2], 'c', 'x'), 'terminal.count.1h')).toEqual([3]);
+    await ahead.engine.frontiers.learn();
+    expect(await ahead.apply('t:0', batchOf([3], 'c', 'x'), 'terminal.count.1h')).toEqual([5]);
+    expect(ahead.lookups).toEqual({ hits: 3, misses: 3 });
+  });
+
+  it('marks what reads beyond what others have stored as stale', async () => {
+    const { store } = heldStore();
+    const { engine } = createProcess(store, 100, 'card');
+    engine.gain('t:0', 2);
+    const rows = newRows(set!.names.length);
+    const batch = batchOf([0, 1, 2, 3], 'c', 'x');
+    engine.apply(batch, await engine.load(batch), 't:0', rows, 1 * minute);
+    const states = (feature: string) =>
+      batch.ids.map((_, row) => featureStates[rows.states[row * rows.width + set!.names.indexOf(feature)]]);
+    // Within the tolerance of a minute it is not.
+    expect(states('terminal.count.1h')).toEqual(['fresh', 'fresh', 'stale', 'stale']);
+    expect(states('card.count.1h')).toEqual(['fresh', 'fresh', 'fresh', 'fresh']);
+    expect(engine.asksOfOthers()).toEqual({ undelayed: true, delayMs: Number.POSITIVE_INFINITY });
   });
 
   it('asks the store once for what two partitions want at the same time', async () => {
@@ -382,7 +373,7 @@ describe('the feature engine', () => {
     it('marks windows that reach behind its beginning, until they have filled', async () => {
       const { engine, apply } = createProcess(heldStore().store);
       engine.gain('t:0', 1);
-      await engine.learnHistory();
+      await engine.learnOthers();
       engine.truncated('t:0', begins);
       expect(await apply('t:0', batchOf([begins, begins + 59, begins + 60]), 'card.count.1h')).toEqual([
         '1 incomplete',
@@ -400,13 +391,13 @@ describe('the feature engine', () => {
       one.engine.replay(first, await one.engine.load(first), 't:0');
       await one.flush('t:0');
       two.engine.gain('t:1', 2);
-      await two.engine.learnHistory();
+      await two.engine.learnOthers();
       expect(await two.apply('t:1', batchOf([begins + 10], 'd', 'x'), 'terminal.count.1h')).toEqual(['1 incomplete']);
       expect(await two.apply('t:1', batchOf([begins + 11], 'e', 'x'), 'card.count.1h')).toEqual([1]);
       // As its owner, after a restart.
       const heir = createProcess(store, 100, 'card');
       heir.engine.gain('t:0', 2);
-      await heir.engine.learnHistory();
+      await heir.engine.learnOthers();
       expect(await heir.apply('t:0', batchOf([begins + 12]), 'card.count.1h')).toEqual(['2 incomplete']);
     });
 
@@ -420,7 +411,7 @@ describe('the feature engine', () => {
       await store.flush('history.jsonl:0', [known], 1);
       const { engine, apply } = createProcess(store);
       engine.gain('t:0', 1);
-      await engine.learnHistory();
+      await engine.learnOthers();
       engine.truncated('t:0', begins);
       await apply('t:0', batchOf([begins], 'd'), 'card.count.1h');
       expect(await apply('t:0', batchOf([begins + 20]), 'card.count.1h')).toEqual([wanted]);
