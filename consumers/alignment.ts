@@ -72,8 +72,8 @@ export function createAlignment(parts: AlignmentParts): Alignment {
   const { config, ownership, engine, flusher, clock, observer, leaving } = parts;
   const { frontiers } = engine;
   const name = partitionName(ownership);
+  if (config === false) return unaligned;
   const others = otherPartitions(ownership);
-  if (config === false || others.length === 0) return unaligned;
   const withinMs = toleranceMs(config);
   const patienceMs = config.patience_ms;
   const idleGraceMs = 3 * Math.max(renewMs, parts.flushIntervalMs);
@@ -82,7 +82,7 @@ export function createAlignment(parts: AlignmentParts): Alignment {
   let timeBefore = Number.POSITIVE_INFINITY;
   let isLive = false;
 
-  const isAlone = () => others.every((other) => frontiers.owns(other));
+  const isAlone = () => others().every((other) => frontiers.owns(other));
 
   function lookAt(other: string): Other {
     const unmovedMs = clock.monotonic() - frontiers.movedAt(other);
@@ -109,7 +109,7 @@ export function createAlignment(parts: AlignmentParts): Alignment {
     const stored = frontiers.taken(name);
     if (stored?.time === time && stored.state !== 'at-end') return false;
     const soon = (stored?.time ?? Number.NEGATIVE_INFINITY) + Math.min(withinMs, aheadMs) / 2;
-    return others.some((other) => {
+    return others().some((other) => {
       const frontier = frontiers.of(other);
       return frontier !== undefined && !frontiers.owns(other) && frontier.state !== 'at-end' && frontier.time >= soon;
     });
@@ -150,14 +150,14 @@ export function createAlignment(parts: AlignmentParts): Alignment {
       reach(batch);
       const limits = limitsOf(engine.asksOfOthers(), withinMs, parts.allowedLatenessMs);
       const asksNothing = Math.min(limits.withinMs, limits.aheadMs) === Number.POSITIVE_INFINITY;
-      if (asksNothing || batch.count === 0) return unaligned.turn(batch, raw);
+      if (asksNothing || batch.count === 0 || others().length === 0) return unaligned.turn(batch, raw);
       isLive = Math.abs(clock.now() - time) <= withinMs;
       await keepInformed();
       if (isAwaited(limits) || (wasAtEnd && !isLive && !isAlone())) flusher.tell(true);
       const recordedAt = newestOf(raw.timestamps) ?? clock.now();
       let slowestBefore = Number.NaN;
       for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
-        const { slowest, seenBefore } = weigh(others.map(lookAt), { recordedAt, idleGraceMs, patienceMs });
+        const { slowest, seenBefore } = weigh(others().map(lookAt), { recordedAt, idleGraceMs, patienceMs });
         if (slowest !== Number.NEGATIVE_INFINITY) observer.skewed(Math.max(0, time - slowest) / 1000);
         const begins = Math.min(time, timeBefore);
         const rows = isLive ? batch.count : rowsInTurn(batch.times, batch.count, begins, slowest, limits);
@@ -180,9 +180,19 @@ export function createAlignment(parts: AlignmentParts): Alignment {
 
 const unknown = { time: Number.NEGATIVE_INFINITY, state: 'reading', saidAt: 0 } as const;
 
-function otherPartitions({ stream, partition, partitions }: Ownership): string[] {
-  const all = Array.from({ length: partitions }, (_, index) => index);
-  return all.filter((index) => index !== partition).map((index) => partitionName({ stream, partition: index }));
+/** Names of the stream's other partitions, of which there may be more by and by. */
+function otherPartitions(ownership: Ownership): () => readonly string[] {
+  const { stream, partition } = ownership;
+  let counted = 0;
+  let names: string[] = [];
+  return () => {
+    if (counted !== ownership.partitions) {
+      counted = ownership.partitions;
+      const all = Array.from({ length: counted }, (_, index) => index);
+      names = all.filter((index) => index !== partition).map((index) => partitionName({ stream, partition: index }));
+    }
+    return names;
+  };
 }
 
 /** undefined where the source has no times. */

@@ -84,7 +84,8 @@ async function beginning(
 
 /** The records in as many batches as it takes to keep in step with the other partitions: one, unless they reach far ahead of them. */
 async function processInTurn(parts: PartitionParts, raw: RawBatch): Promise<void> {
-  const { ownership, decoder, alignment, flusher, observer } = parts;
+  const { ownership, decoder, engine, alignment, flusher, observer } = parts;
+  engine.counted(ownership.partitions);
   let rest: ReadBatch | undefined = {
     raw,
     decoded: observer.stage('decode', () => decoder.decode(raw, ownership)),
@@ -102,12 +103,11 @@ async function processInTurn(parts: PartitionParts, raw: RawBatch): Promise<void
 
 async function processBatch(parts: PartitionParts, { raw, decoded }: ReadBatch, seenBefore: number): Promise<void> {
   const { ownership, output, engine, scorer, flusher, observer } = parts;
+  const name = partitionName(ownership);
   const rows = newRows(scorer.width);
-  const loaded = await observer.stage('load', () => engine.load(decoded.batch));
+  const loaded = await observer.stage('load', () => engine.load(decoded.batch, name));
   flusher.applying();
-  const applied = observer.stage('apply', () =>
-    engine.apply(decoded.batch, loaded, partitionName(ownership), rows, seenBefore),
-  );
+  const applied = observer.stage('apply', () => engine.apply(decoded.batch, loaded, name, rows, seenBefore));
   const published = publishedRows(decoded, rows, applied);
   const { batch, keys, deadLetters } = published.decoded;
   const scored = await observer.stage('score', () => scorer.decide(batch, published.rows, ownership));

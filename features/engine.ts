@@ -47,8 +47,10 @@ export interface FeatureEngine {
   learnOthers(): Promise<void>;
   /** The log of an owned partition begins behind what is stored of it, at the offset: windows that reach further back will be incomplete. */
   truncated(partition: string, offset: number): void;
-  /** Brings the batch's entities into memory. The answer goes to apply() or replay(), once. */
-  load(batch: TransactionBatch): Promise<Loaded>;
+  /** The stream has so many partitions by now. More than before: keys have moved to the new ones. */
+  counted(partitions: number): void;
+  /** Brings the entities of the partition's batch into memory. The answer goes to apply() or replay(), once. */
+  load(batch: TransactionBatch, partition: string): Promise<Loaded>;
   /**
    * Applies event by event, each before its own features are evaluated, and writes the features to `out`.
    * @param seenBefore what other partitions have before this event time was visible when the batch was loaded; what reads beyond is stale.
@@ -128,7 +130,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   let partitionCount = 0;
   /** What the names of the stream's partitions begin with. */
   let ofStream = '';
-  /** State of the key entity was met that belongs to a partition of somebody else: the topic has grown, and keys have moved. */
+  /** The topic has grown, or state of the key entity was met that belongs to a partition of somebody else: keys have moved. */
   let haveKeysMoved = false;
 
   /** The ids of a source key are nobody else's business; nor is the entity that the source is keyed by, while no key has moved. */
@@ -137,7 +139,8 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   }
 
   function share(): void {
-    for (const plan of plans) cache.setShared(plan.type, changed.size < partitionCount && spans(plan));
+    const reach = changed.size < partitionCount ? 'fleet' : 'process';
+    for (const plan of plans) cache.setReach(plan.type, spans(plan) ? reach : 'partition');
   }
 
   const asked = plans.map(askedBy);
@@ -149,8 +152,15 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     return asked.map(({ undelayed, delayMs }) => newest - Math.min(undelayed ? toleranceMs : delayMs, delayMs));
   }
 
-  function noticeMovedKeys({ entities }: Loaded): void {
-    if (haveKeysMoved || changed.size >= partitionCount) return;
+  function count(partitions: number): void {
+    haveKeysMoved ||= partitionCount > 0 && partitions > partitionCount;
+    partitionCount = partitions;
+    share();
+  }
+
+  /** @param partition that was loaded for; one that was lost meanwhile is no sign, its state is foreign for that alone. */
+  function noticeMovedKeys({ entities }: Loaded, partition: string): void {
+    if (haveKeysMoved || changed.size >= partitionCount || !changed.has(partition)) return;
     // What was added from a file is nobody's, and stays as it is.
     const isForeign = ({ partition }: SubState) => !changed.has(partition) && partition.startsWith(ofStream);
     for (let k = 0; k < featurePlans; k++) {
@@ -224,9 +234,10 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       cache.own(partition);
       frontiers.own(partition);
       changed.set(partition, []);
-      partitionCount = partitions;
-      ofStream = partition.slice(0, partition.lastIndexOf(':') + 1);
-      share();
+      const stream = partition.slice(0, partition.lastIndexOf(':') + 1);
+      if (stream !== ofStream) partitionCount = 0;
+      ofStream = stream;
+      count(partitions);
     },
     lose(partition) {
       for (const { entity } of changed.get(partition) ?? []) entity.dirty--;
@@ -234,7 +245,6 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       cache.disown(partition);
       frontiers.disown(partition);
       history.forget(partition);
-      partitionCount = Number.POSITIVE_INFINITY;
       share();
     },
     recovering(partition, isRecovering) {
@@ -253,15 +263,19 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       await Promise.all([history.learn(), frontiers.learn()]);
     },
     truncated: (partition, offset) => history.truncated(partition, offset),
-    async load(batch) {
+    counted(partitions) {
+      if (partitions !== partitionCount) count(partitions);
+    },
+    async load(batch, partition) {
       if (changed.size < partitionCount && history.isDue()) await history.learn();
       const loaded = await cache.load(
         plans,
         plans.map((plan) => (plan === repeats ? batch.sources : batch.entityIds[plan.entity])),
         batch.count,
+        partition,
         needsOf(batch),
       );
-      noticeMovedKeys(loaded);
+      noticeMovedKeys(loaded, partition);
       return loaded;
     },
     apply(batch, loaded, partition, out, seenBefore = Number.POSITIVE_INFINITY) {

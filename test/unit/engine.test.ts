@@ -1,85 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import type { EventLayout, TransactionBatch } from '../../features/columns.ts';
-import { compileFeatures } from '../../features/definition.ts';
-import { createFeatureEngine } from '../../features/engine.ts';
 import { historyChange } from '../../features/history.ts';
-import { featureStates, newRows } from '../../features/rows.ts';
-import type { StateStore } from '../../features/store.ts';
-import { clockAt } from '../support/clock.ts';
-import { heldStore } from '../support/held-store.ts';
-
-const layout: EventLayout = {
-  fields: [{ name: 'amount', type: 'money', scale: 2, optional: false }],
-  entities: [{ name: 'card' }, { name: 'terminal' }],
-};
-const { set } = compileFeatures(
-  [
-    { entity: 'card', windows: ['1h'], aggregates: ['count', 'sum(amount)'], current: 'include' },
-    { entity: 'terminal', windows: ['1h'], aggregates: ['count'], current: 'include' },
-  ],
-  {},
-  layout,
-  0,
-);
-const minute = 60_000;
-
-/** Events of one card and terminal each: offset n at minute n, of n major units. */
-function batchOf(offsets: readonly number[], card = 'c', terminal = ''): TransactionBatch {
-  return {
-    count: offsets.length,
-    ids: offsets.map(String),
-    times: Float64Array.from(offsets, (offset) => offset * minute),
-    kinds: offsets.map(() => 'authorization'),
-    unscored: new Uint8Array(offsets.length),
-    refersTo: offsets.map(() => ''),
-    offsets: Float64Array.from(offsets),
-    rawIndexes: Int32Array.from(offsets, (_, row) => row),
-    numbers: [Float64Array.from(offsets, (offset) => offset * 100)],
-    texts: [[]],
-    entityIds: [offsets.map(() => card), offsets.map(() => terminal)],
-    sources: [],
-  };
-}
-
-function createProcess(store: StateStore, cacheEntities = 100, keyEntity?: string) {
-  let now = 0;
-  const lookups = { hits: 0, misses: 0 };
-  /** Too late, per batch. */
-  const lates: number[] = [];
-  const damages: string[] = [];
-  const engine = createFeatureEngine({
-    set: set!,
-    store,
-    clock: clockAt(() => now),
-    cacheEntities,
-    refreshMs: 100,
-    toleranceMs: 60_000,
-    keyEntity,
-    onDamaged: (error) => damages.push(error.message),
-    onLookups(hits, misses) {
-      lookups.hits += hits;
-      lookups.misses += misses;
-    },
-  });
-  /** Applies and answers the named feature of every event, with its state unless that is fresh. */
-  async function apply(partition: string, batch: TransactionBatch, feature: string) {
-    const rows = newRows(set!.names.length);
-    lates.push(engine.apply(batch, await engine.load(batch), partition, rows).late);
-    const column = set!.names.indexOf(feature);
-    return Array.from({ length: batch.count }, (_, row) => {
-      const at = row * rows.width + column;
-      const state = featureStates[rows.states[at]];
-      return state === 'fresh' ? rows.values[at] : `${rows.values[at]} ${state}`;
-    });
-  }
-  async function flush(partition: string): Promise<number> {
-    const { changes, settle } = engine.takeChanges(partition);
-    await store.flush(partition, changes, 0);
-    settle();
-    return changes.length;
-  }
-  return { engine, apply, flush, lookups, lates, damages, tick: (ms: number) => (now += ms) };
-}
+import { batchOf, createProcess, heldStore, minute } from '../support/feature-process.ts';
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -116,7 +37,7 @@ describe('the feature engine', () => {
     await expect(two.apply('t:1', batchOf([5]), 'card.count.1h')).rejects.toThrow('its checksum does not match');
     // As the partition does when it begins again from the log.
     const again = batchOf([4]);
-    two.engine.replay(again, await two.engine.load(again), 't:1');
+    two.engine.replay(again, await two.engine.load(again, 't:1'), 't:1');
     expect(await two.apply('t:1', batchOf([5]), 'card.count.1h')).toEqual(['2 stale']);
   });
 
@@ -196,16 +117,16 @@ describe('the feature engine', () => {
 
   it('marks what reads beyond what others have stored as stale', async () => {
     const { store } = heldStore();
-    const { engine } = createProcess(store, 100, 'card');
+    const { engine, apply } = createProcess(store, 100, 'card');
     engine.gain('t:0', 2);
-    const rows = newRows(set!.names.length);
-    const batch = batchOf([0, 1, 2, 3], 'c', 'x');
-    engine.apply(batch, await engine.load(batch), 't:0', rows, 1 * minute);
-    const states = (feature: string) =>
-      batch.ids.map((_, row) => featureStates[rows.states[row * rows.width + set!.names.indexOf(feature)]]);
     // Within the tolerance of a minute it is not.
-    expect(states('terminal.count.1h')).toEqual(['fresh', 'fresh', 'stale', 'stale']);
-    expect(states('card.count.1h')).toEqual(['fresh', 'fresh', 'fresh', 'fresh']);
+    const seenBefore = 1 * minute;
+    expect(await apply('t:0', batchOf([0, 1, 2], 'c', 'x'), 'terminal.count.1h', seenBefore)).toEqual([
+      1,
+      2,
+      '3 stale',
+    ]);
+    expect(await apply('t:0', batchOf([3], 'c', 'x'), 'card.count.1h', seenBefore)).toEqual([4]);
     expect(engine.asksOfOthers()).toEqual({ undelayed: true, delayMs: Number.POSITIVE_INFINITY });
   });
 
@@ -296,7 +217,7 @@ describe('the feature engine', () => {
     engine.gain('t:0', 1);
     for (let time = 0; time < 2; time++) {
       const again = batchOf([1, 2, 3]);
-      engine.replay(again, await engine.load(again), 't:0');
+      engine.replay(again, await engine.load(again, 't:0'), 't:0');
     }
     expect(await flush('t:0')).toBe(1);
     expect(await apply('t:0', batchOf([4]), 'card.sum.amount.1h')).toEqual([1 + 2 + 3 + 4]);
@@ -388,7 +309,7 @@ describe('the feature engine', () => {
       one.engine.gain('t:0', 2);
       one.engine.truncated('t:0', begins);
       const first = batchOf([begins]);
-      one.engine.replay(first, await one.engine.load(first), 't:0');
+      one.engine.replay(first, await one.engine.load(first, 't:0'), 't:0');
       await one.flush('t:0');
       two.engine.gain('t:1', 2);
       await two.engine.learnOthers();

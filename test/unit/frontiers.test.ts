@@ -3,7 +3,7 @@ import { decodeFrontier, frontierChange } from '../../features/frontier.ts';
 import { createFrontiers, type Frontiers } from '../../features/frontiers.ts';
 import type { StateStore } from '../../features/store.ts';
 import { clockAt } from '../support/clock.ts';
-import { heldStore } from '../support/held-store.ts';
+import { heldStore } from '../support/feature-process.ts';
 
 function createFleet(processes: number) {
   let now = 0;
