@@ -1,5 +1,6 @@
 import type { Clock } from '../runtime/clock.ts';
 import { decodeSubState } from './codec.ts';
+import type { Frontiers } from './frontiers.ts';
 import type { EntityPlan } from './plan.ts';
 import { DamagedStateError, type LoadRequest, type StateStore, type StoredSubState } from './store.ts';
 import { emptySubState, type SubState } from './sub-state.ts';
@@ -15,6 +16,8 @@ export interface Entity {
   version: number;
   /** When the other partitions' copies were last brought up to date, monotonic milliseconds. */
   refreshedAt: number;
+  /** What others had stored by then (see frontiers.ts). */
+  sight: number;
   /** The epoch (see tenures.ts) of the last load. */
   epoch: number;
   /** Batches that hold the entity between load and apply; a pinned entity is never evicted. */
@@ -32,6 +35,7 @@ export interface Entity {
 export interface EntityCacheOptions {
   readonly store: StateStore;
   readonly clock: Clock;
+  readonly frontiers: Pick<Frontiers, 'sight' | 'missesFrom'>;
   /** Entities kept per entity type. */
   readonly capacity: number;
   /** Copies of other partitions' sub-states older than this are loaded again before use. Milliseconds. */
@@ -48,12 +52,15 @@ export interface EntityCache {
    * @param plans entity plans; ids[k] belong to plans[k], '' for none.
    * @param count rows of each ids[k]
    * @param partition that the ids are from.
+   * @param needs by plan: copies of other partitions' sub-states that miss what was stored of this event time, or an earlier one, are
+   *   loaded again as well. Milliseconds since the epoch.
    */
   load(
     plans: readonly EntityPlan[],
     ids: readonly (readonly string[])[],
     count: number,
     partition: string,
+    needs: readonly number[],
   ): Promise<Loaded>;
   /** From now on the partition is written here. */
   own(partition: string): void;
@@ -100,7 +107,7 @@ interface Shelf {
 }
 
 export function createEntityCache(options: EntityCacheOptions): EntityCache {
-  const { store, clock, capacity, refreshMs } = options;
+  const { store, clock, capacity, refreshMs, frontiers } = options;
   const tenures = createTenures();
   let watched: readonly string[] = [];
   const shelves = new Map<string, Shelf>();
@@ -147,6 +154,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
       subStates: [],
       version: neverLoaded,
       refreshedAt: 0,
+      sight: 0,
       epoch: 0,
       pins: 0,
       dirty: 0,
@@ -179,15 +187,17 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
     }
   }
 
-  function needsLoad(entity: Entity, reach: Reach, partition: string, now: number): boolean {
+  function needsLoad(entity: Entity, reach: Reach, partition: string, now: number, need: number): boolean {
     if (entity.version !== neverLoaded && entity.epoch < tenures.epoch) dropEnded(entity);
     if (entity.version === neverLoaded) return true;
     if (tenures.hasBegunSince(entity.epoch, reach === 'partition' ? partition : undefined)) return true;
-    return reach === 'fleet' && now - entity.refreshedAt > refreshMs;
+    if (reach !== 'fleet') return false;
+    return now - entity.refreshedAt > refreshMs || need >= frontiers.missesFrom(entity.sight);
   }
 
   async function fetch(wanted: readonly Entity[], plans: readonly EntityPlan[], now: number): Promise<void> {
     const asked = tenures.epoch;
+    const sight = frontiers.sight();
     let since = asked;
     const requests: LoadRequest[] = wanted.map((entity, k) => {
       if (entity.version !== neverLoaded) since = Math.min(since, entity.epoch);
@@ -201,6 +211,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
       wanted[k].epoch = asked;
       wanted[k].refreshedAt = now;
       wanted[k].lost = answers[k].lost;
+      wanted[k].sight = sight;
     }
     for (const found of damaged) await discard(found);
   }
@@ -237,6 +248,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
     plans: readonly EntityPlan[],
     partition: string,
     now: number,
+    needs: readonly number[],
   ): Begun {
     const pending = new Set<Promise<void>>();
     const wanted: Entity[] = [];
@@ -247,7 +259,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
       for (const entity of entities[k]) {
         if (!entity) continue;
         if (entity.loading) pending.add(entity.loading);
-        else if (needsLoad(entity, reach, partition, now)) {
+        else if (needsLoad(entity, reach, partition, now, needs[k])) {
           entity.loading = placeholder;
           wanted.push(entity);
           wantedPlans.push(plans[k]);
@@ -266,17 +278,17 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
   }
 
   return {
-    async load(plans, ids, count, partition) {
+    async load(plans, ids, count, partition, needs) {
       const now = clock.monotonic();
       const entities = plans.map((plan, k) => pin(plan.type, ids[k], count));
       const release = () => {
         for (const column of entities) for (const entity of column) if (entity) entity.pins--;
       };
       try {
-        let begun = bringUpToDate(entities, plans, partition, now);
+        let begun = bringUpToDate(entities, plans, partition, now, needs);
         options.onLookups(begun.hits, begun.misses);
         // Once more: partitions may have been gained or lost meanwhile.
-        for (; begun.pending.size > 0; begun = bringUpToDate(entities, plans, partition, now))
+        for (; begun.pending.size > 0; begun = bringUpToDate(entities, plans, partition, now, needs))
           await Promise.all(begun.pending);
       } catch (error) {
         release();

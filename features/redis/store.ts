@@ -31,7 +31,8 @@ export interface RedisCommand {
 }
 
 /**
- * The state in a Redis server or a Redis Cluster. A load or a flush is one script call per slot group, all sent in one write per server.
+ * The state in a Redis server or a Redis Cluster. A load or a flush is one script call per slot group, all sent in one write per server,
+ * but for that of a flush's last change, which comes after.
  * @throws WeirError STORE when the server cannot be reached, refuses, is too old or may evict. Later the methods reject with STORE;
  *   what they were to do may be repeated as it is.
  */
