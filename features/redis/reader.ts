@@ -3,6 +3,7 @@ import { byPartition, type InspectedSubState, type StoreReader } from '../store-
 import { subStateHeader } from './call.ts';
 import type { RedisStoreConfig } from './config.ts';
 import { connectRedis } from './connection.ts';
+import { lowestFence } from './fences.ts';
 import { redisKeys } from './keys.ts';
 
 export interface RedisReaderOptions {
@@ -45,6 +46,10 @@ export async function createRedisReader(
         throw fault(error, `reading the ${type} ${id}`);
       }
     },
+    fences: (partitions) =>
+      Promise.all(partitions.map((partition) => lowestFence(redis, keys, config.groups, partition))).catch((error) => {
+        throw fault(error, 'reading fences');
+      }),
     async close() {
       close();
     },
