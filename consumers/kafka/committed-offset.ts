@@ -1,5 +1,5 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Admin } from 'kafkajs';
+import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { protocolType } from './faults.ts';
 import { askForCarriedOut, unstableOffset } from './stable-offsets.ts';
@@ -23,6 +23,7 @@ const shortPatienceMs = 2_000;
  */
 export async function committedOffset(
   admin: Admin,
+  clock: Clock,
   group: string,
   topic: string,
   partition: number,
@@ -37,7 +38,7 @@ export async function committedOffset(
       if (typeof carriedOut === 'number' && carriedOut < acknowledged) return acknowledged;
       if (waited >= patienceMs) throw unsettled(group, topic, partition);
     }
-    await delay(waitMs);
+    await clock.sleep(waitMs);
   }
 }
 
@@ -45,8 +46,13 @@ export async function committedOffset(
  * The group's committed offset of each partition that has one, as far as transactions are carried out by now: each may be committed
  * further, never less far.
  */
-export async function carriedOutOffsets(admin: Admin, group: string, topic: string): Promise<Map<number, number>> {
-  const [{ partitions }] = await whenLoaded(() =>
+export async function carriedOutOffsets(
+  admin: Admin,
+  clock: Clock,
+  group: string,
+  topic: string,
+): Promise<Map<number, number>> {
+  const [{ partitions }] = await whenLoaded(clock, () =>
     askForCarriedOut(() => admin.fetchOffsets({ groupId: group, topics: [topic] })),
   );
   const offsets = partitions.map(({ partition, offset }) => [partition, Number(offset)] as const);
@@ -54,14 +60,14 @@ export async function carriedOutOffsets(admin: Admin, group: string, topic: stri
 }
 
 /** Asks again while a group's coordinator is being elected or still reads its log. */
-export async function whenLoaded<T>(ask: () => Promise<T>): Promise<T> {
+export async function whenLoaded<T>(clock: Clock, ask: () => Promise<T>): Promise<T> {
   for (let waited = 0, waitMs = firstWaitMs; ; waited += waitMs, waitMs = Math.min(waitMs * 2, longestWaitMs)) {
     try {
       return await ask();
     } catch (error) {
       if (waited >= patienceMs || !passing.has(protocolType(error) ?? '')) throw error;
     }
-    await delay(waitMs);
+    await clock.sleep(waitMs);
   }
 }
 

@@ -49,10 +49,10 @@ export async function viewGroup(
   }
 
   return {
-    members: (of) => ask(`asking who is in group ${of}`, () => membersOf(admin, of, topic)),
+    members: (of) => ask(`asking who is in group ${of}`, () => membersOf(admin, clock, of, topic)),
     offsets: () =>
       ask(`asking for the offsets of group ${group} in topic ${topic}`, async () => {
-        const committed = await carriedOutOffsets(admin, group, topic);
+        const committed = await carriedOutOffsets(admin, clock, group, topic);
         const found = await admin.fetchTopicOffsets(topic);
         return found
           .map(({ partition, low, high }) => ({
@@ -72,8 +72,8 @@ export async function viewGroup(
   };
 }
 
-async function membersOf(admin: Admin, group: string, topic: string): Promise<SeenMember[]> {
-  const { groups } = await whenLoaded(() => admin.describeGroups([group]));
+async function membersOf(admin: Admin, clock: Clock, group: string, topic: string): Promise<SeenMember[]> {
+  const { groups } = await whenLoaded(clock, () => admin.describeGroups([group]));
   return groups[0].members.map(({ clientId, clientHost, memberAssignment }) => {
     // Empty while the group rebalances.
     const assigned =

@@ -1,3 +1,4 @@
+import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { type Ownership, partitionName, type RecordFormat } from '../ports.ts';
 import { brokerFault } from './faults.ts';
@@ -12,6 +13,7 @@ export interface OwnedPartitionParts {
   readonly maxEvents: number;
   readonly limits: PrefetchLimits;
   readonly brokers: readonly string[];
+  readonly clock: Clock;
   readonly member: Pick<GroupMember, 'seek' | 'pause' | 'resume' | 'commit'>;
   range(): Promise<{ readonly earliest: number; readonly end: number }>;
   checkpointed(): Promise<number | undefined>;
@@ -69,9 +71,9 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
 
   function arrival(): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(done, readWaitMs);
+      const cancelTimer = parts.clock.after(readWaitMs, done);
       function done() {
-        clearTimeout(timer);
+        cancelTimer();
         wake = () => {};
         resolve();
       }

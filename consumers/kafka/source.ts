@@ -1,13 +1,12 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Admin } from 'kafkajs';
 import type { Clock } from '../../runtime/clock.ts';
 import { describeError, WeirError } from '../../runtime/errors.ts';
 import type { Ownership, RecordFormat, Source } from '../ports.ts';
-import { connectAdmin, countPartitions, createClient, type KafkaLog } from './client.ts';
+import { connectAdmin, countPartitions, createClient, type KafkaClient, type KafkaLog } from './client.ts';
 import { committedOffset } from './committed-offset.ts';
 import type { KafkaSourceConfig } from './config.ts';
 import { brokerFault, isRefusal } from './faults.ts';
-import { type GroupMember, joinGroup } from './group-member.ts';
+import { type GroupEvents, type GroupMember, joinGroup } from './group-member.ts';
 import { createOwnedPartition, type OwnedPartition } from './owned-partition.ts';
 
 export interface KafkaSourceOptions {
@@ -30,6 +29,19 @@ const longestWaitMs = 5_000;
  */
 export function createKafkaSource(config: KafkaSourceConfig, options: KafkaSourceOptions): Source {
   const client = createClient(config, options.log);
+  const join: GroupJoin = (...membership) => joinGroup(client, config, ...membership);
+  return sourceOver({ client, join }, config, options);
+}
+
+/** Enters the group, see group-member.ts. */
+export type GroupJoin = (partitions: number, clock: Clock, events: GroupEvents) => GroupMember;
+
+/** The source over a cluster's client and its way into the group. */
+export function sourceOver(
+  { client, join }: { readonly client: KafkaClient; readonly join: GroupJoin },
+  config: KafkaSourceConfig,
+  options: KafkaSourceOptions,
+): Source {
   const gained = createGained();
   const closing = new AbortController();
   const owned = new Map<number, OwnedPartition>();
@@ -59,14 +71,14 @@ export function createKafkaSource(config: KafkaSourceConfig, options: KafkaSourc
       if (isRefusal(fault)) throw error;
       options.onTrouble?.(error);
       options.log?.warn({ error: describeError(error), retry_in_ms: waitMs }, 'the brokers are lost; trying again');
-      await delay(waitMs, undefined, { signal: closing.signal }).catch(() => undefined);
+      await options.clock.sleep(waitMs, closing.signal);
       waitMs = Math.min(waitMs * 2, longestWaitMs);
     }
   }
 
   /** One membership from joining to its end; gives the fault that ended it, undefined after a close. */
   async function memberUntilBroken(onJoined: () => void): Promise<unknown> {
-    const member: GroupMember = joinGroup(client, config, partitions, options.clock, {
+    const member: GroupMember = join(partitions, options.clock, {
       revoked: revokeAll,
       assigned: (assignment) => {
         revokeAll();
@@ -108,6 +120,7 @@ export function createKafkaSource(config: KafkaSourceConfig, options: KafkaSourc
       maxEvents: options.maxEvents,
       limits: { records: config.prefetch_records, bytes: config.prefetch_bytes },
       brokers: config.brokers,
+      clock: options.clock,
       member,
       lost: (from, to) =>
         options.log?.warn(
@@ -116,7 +129,7 @@ export function createKafkaSource(config: KafkaSourceConfig, options: KafkaSourc
         ),
       range: () => rangeOf(partition),
       checkpointed: async () =>
-        withAdmin((connected) => committedOffset(connected, config.group, config.topic, partition)),
+        withAdmin((connected) => committedOffset(connected, options.clock, config.group, config.topic, partition)),
     });
     owned.set(partition, ownership);
     gained.push(ownership.ownership);

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { Command, type Redis } from 'ioredis';
 
 /** A Lua script beside this file, and the digest that Redis knows it by. */
 export interface Script {
@@ -118,28 +117,20 @@ export function createCallWriter(): CallWriter {
   };
 }
 
-export function encodeGet(key: string): Buffer {
-  return Buffer.from(`*2\r\n$3\r\nGET\r\n$${Buffer.byteLength(key)}\r\n${key}\r\n`);
+/** A plain command in Redis's protocol. */
+export function encodeCommand(...words: readonly string[]): Buffer {
+  const parts = words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`);
+  return Buffer.from(`*${words.length}\r\n${parts.join('')}`);
+}
+
+/** A call in Redis's protocol, and the slot group that all of its keys belong to. */
+export interface GroupCall {
+  readonly group: number;
+  readonly bytes: Buffer;
 }
 
 /** An answer: nested arrays of buffers and numbers, or the error that Redis gave instead. */
 export type Reply = Error | Buffer | number | null | readonly Reply[];
-
-/**
- * Sends the calls in one write and waits for all answers: one round trip. Errors come as values, one per call. There has to be a
- * connection.
- */
-export function exchange(redis: Redis, calls: readonly Buffer[]): Promise<Reply[]> {
-  const { stream } = redis;
-  stream.cork();
-  const answers = calls.map((bytes) => {
-    const command = new Command('evalsha');
-    command.toWritable = () => bytes;
-    return (redis.sendCommand(command) as Promise<Reply>).catch((error: Error) => error);
-  });
-  stream.uncork();
-  return Promise.all(answers);
-}
 
 /** Payload bytes of an answer. */
 export function replyBytes(reply: Reply): number {

@@ -1,15 +1,18 @@
-import type { Redis } from 'ioredis';
+import { encodeCommand, type GroupCall, type Reply } from './call.ts';
 import type { RedisKeys } from './keys.ts';
 
-/** The lowest fence of a partition over all slot groups; undefined where one of them has none. */
-export async function lowestFence(
-  redis: Redis,
-  keys: RedisKeys,
-  groups: number,
-  partition: string,
-): Promise<number | undefined> {
-  const names = Array.from({ length: groups }, (_, group) => keys.fence(group, partition));
-  const texts = await Promise.all(names.map((name) => redis.get(name)));
-  const lowest = Math.min(...texts.map((text) => Number(text ?? -1)));
+/** Asks for a partition's fence in each slot group. */
+export function fenceCalls(keys: RedisKeys, partition: string): GroupCall[] {
+  return keys.slots.map((_, group) => ({ group, bytes: encodeCommand('GET', keys.fence(group, partition)) }));
+}
+
+/** The answers, by group; -1: none. */
+export function readFences(replies: readonly Reply[]): Float64Array {
+  return Float64Array.from(replies, (reply) => (reply === null ? -1 : Number(String(reply))));
+}
+
+/** The lowest, which is what is stored of the partition as a whole; undefined where a group has none. */
+export function lowestFence(fences: Float64Array): number | undefined {
+  const lowest = fences.reduce((least, fence) => Math.min(least, fence));
   return lowest < 0 ? undefined : lowest;
 }

@@ -1,9 +1,10 @@
 import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { type LoadedEntity, LostStateError, type StateStore } from '../store.ts';
-import { type CallWriter, createCallWriter, encodeGet, exchange, type Reply, replyBytes } from './call.ts';
+import { type CallWriter, createCallWriter, encodeCommand, type GroupCall, type Reply, replyBytes } from './call.ts';
 import type { RedisStoreConfig } from './config.ts';
-import { connectRedis, type RedisConnection } from './connection.ts';
+import { connectRedis, type RedisLink } from './connection.ts';
+import { fenceCalls, lowestFence, readFences } from './fences.ts';
 import { flushScript, planFlush, writeFlush } from './flush-calls.ts';
 import { redisKeys } from './keys.ts';
 import { loadScript, planLoad, readLoaded, writeLoad } from './load-calls.ts';
@@ -17,6 +18,8 @@ export interface RedisStoreOptions {
   readonly onCommand: (command: RedisCommand) => void;
   /** The connection is lost; undefined: it is back. */
   readonly onTrouble?: (error: WeirError | undefined) => void;
+  /** No fault, but a person should know. */
+  readonly onWarning?: (sentence: string) => void;
 }
 
 /** One round trip: commands sent in one write, and the wait for the last answer. */
@@ -29,15 +32,31 @@ export interface RedisCommand {
 }
 
 /**
- * The state in one Redis server. A load or a flush is one script call per slot group, all sent in one write.
+ * The state in a Redis server or a Redis Cluster. A load or a flush is one script call per slot group, all sent in one write per server.
  * @throws WeirError STORE when the server cannot be reached, refuses, is too old or may evict. Later the methods reject with STORE;
  *   what they were to do may be repeated as it is.
  */
 export async function createRedisStore(config: RedisStoreConfig, options: RedisStoreOptions): Promise<StateStore> {
+  const { job, clock, onTrouble, onWarning } = options;
+  const { slots } = redisKeys({ ...options, prefix: config.key_prefix, groups: config.groups });
+  const connection = await connectRedis(config, { name: `weir-${job}`, slots, clock, onTrouble, onWarning });
+  try {
+    await loadScripts(connection, 'loading the scripts');
+  } catch (error) {
+    connection.close();
+    throw error;
+  }
+  return storeOver(connection, config, options);
+}
+
+/** The store over a connection that knows the scripts; it is closed with the store. */
+export function storeOver(
+  connection: RedisLink,
+  { groups, key_prefix }: Pick<RedisStoreConfig, 'groups' | 'key_prefix'>,
+  options: RedisStoreOptions,
+): StateStore {
   const { job, recipe, clock, retentionMs } = options;
-  const { groups } = config;
-  const keys = redisKeys({ prefix: config.key_prefix, job, recipe, groups });
-  const connection = await connectRedis(config, `weir-${job}`, (error) => options.onTrouble?.(error));
+  const keys = redisKeys({ prefix: key_prefix, job, recipe, groups });
   /** By partition, by group: the fence that the store has confirmed; -1: none. Less than that later on means lost data. */
   const confirmed = new Map<string, Float64Array>();
 
@@ -54,12 +73,16 @@ export async function createRedisStore(config: RedisStoreConfig, options: RedisS
   const writers: CallWriter[] = [];
 
   /** Writes calls, sends them, and answers once all have succeeded. */
-  async function call(operation: 'load' | 'flush', write: (writer: CallWriter) => void): Promise<Reply[]> {
+  async function call(
+    operation: 'load' | 'flush',
+    slotGroups: readonly number[],
+    write: (writer: CallWriter) => void,
+  ): Promise<Reply[]> {
     const doing = operation === 'load' ? 'loading state' : 'storing state';
     connection.demand(doing);
     const writer = writers.pop() ?? createCallWriter();
     write(writer);
-    const calls = writer.calls();
+    const calls = writer.calls().map((bytes, index) => ({ group: slotGroups[index], bytes }));
     let replies = await roundTrip(operation, calls);
     if (replies.some(isScriptMissing)) {
       await loadScripts(connection, doing);
@@ -74,25 +97,21 @@ export async function createRedisStore(config: RedisStoreConfig, options: RedisS
     return replies;
   }
 
-  async function roundTrip(operation: RedisCommand['operation'], calls: readonly Buffer[]): Promise<Reply[]> {
-    const replies = await exchange(connection.redis, calls);
+  async function roundTrip(operation: RedisCommand['operation'], calls: readonly GroupCall[]): Promise<Reply[]> {
+    const replies = await connection.exchange(calls);
     let bytesOut = 0;
-    for (const bytes of calls) bytesOut += bytes.length;
+    for (const { bytes } of calls) bytesOut += bytes.length;
     options.onCommand({ operation, commands: calls.length, bytesOut, bytesIn: replyBytes(replies) });
     return replies;
   }
-
-  await loadScripts(connection, 'loading the scripts').catch((error: unknown) => {
-    connection.close();
-    throw error;
-  });
 
   return {
     async load(requests, owned) {
       const answers: LoadedEntity[] = new Array(requests.length);
       const nowMs = clock.now();
       for (const chunks of planLoad(requests, keys)) {
-        const replies = await call('load', (writer) => {
+        const slotGroups = chunks.map((chunk) => keys.groupOf(requests[chunk[0]].id));
+        const replies = await call('load', slotGroups, (writer) => {
           for (const chunk of chunks) writeLoad(writer, chunk, requests, owned, keys, nowMs);
         });
         for (let k = 0; k < chunks.length; k++) readLoaded(replies[k], chunks[k], answers);
@@ -104,7 +123,8 @@ export async function createRedisStore(config: RedisStoreConfig, options: RedisS
       const fences = confirmedOf(partition);
       const facts = { partition, fence, confirmed: fences, nowMs: clock.now(), retentionMs };
       for (const chunks of planFlush(changes, keys, groups)) {
-        const replies = await call('flush', (writer) => {
+        const slotGroups = chunks.map(({ group }) => group);
+        const replies = await call('flush', slotGroups, (writer) => {
           for (const chunk of chunks) writeFlush(writer, chunk, changes, facts, keys);
         });
         if (replies.includes(0)) throw lostState(connection.address, partition);
@@ -115,27 +135,25 @@ export async function createRedisStore(config: RedisStoreConfig, options: RedisS
     async fence(partition) {
       const doing = `reading the fence of partition ${partition}`;
       connection.demand(doing);
-      const names = Array.from({ length: groups }, (_, group) => keys.fence(group, partition));
-      const replies = await roundTrip('fence', names.map(encodeGet));
+      const replies = await roundTrip('fence', fenceCalls(keys, partition));
       const error = replies.find((reply) => reply instanceof Error);
       if (error !== undefined) throw connection.fault(error, doing);
-      const fences = Float64Array.from(replies, (reply) => (reply === null ? -1 : Number(String(reply))));
+      const fences = readFences(replies);
       confirmed.set(partition, fences);
-      const lowest = fences.reduce((least, fence) => Math.min(least, fence));
-      return lowest < 0 ? undefined : lowest;
+      return lowestFence(fences);
     },
 
     async discard(partition, { type, id }) {
       const doing = `discarding a damaged state of partition ${partition}`;
       connection.demand(doing);
       const group = keys.groupOf(id);
-      try {
-        // The fence first: what is interrupted here is found damaged again.
-        await connection.redis.set(keys.fence(group, partition), '-1');
-        await connection.redis.hdel(`${keys.entityPrefixes(type)[group]}${id}`, partition);
-      } catch (error) {
-        throw connection.fault(error, doing);
-      }
+      // The fence first: what is interrupted here is found damaged again.
+      const replies = await connection.exchange([
+        { group, bytes: encodeCommand('SET', keys.fence(group, partition), '-1') },
+        { group, bytes: encodeCommand('HDEL', `${keys.entityPrefixes(type)[group]}${id}`, partition) },
+      ]);
+      const error = replies.find((reply) => reply instanceof Error);
+      if (error !== undefined) throw connection.fault(error, doing);
     },
 
     async close() {
@@ -144,12 +162,10 @@ export async function createRedisStore(config: RedisStoreConfig, options: RedisS
   };
 }
 
-async function loadScripts({ redis, fault }: RedisConnection, doing: string): Promise<void> {
-  for (const { text } of [loadScript, flushScript]) {
-    await redis.script('LOAD', text).catch((error: unknown) => {
-      throw fault(error, doing);
-    });
-  }
+async function loadScripts(connection: RedisLink, doing: string): Promise<void> {
+  await connection.loadScripts([loadScript, flushScript]).catch((error: unknown) => {
+    throw connection.fault(error, doing);
+  });
 }
 
 function isScriptMissing(reply: Reply): boolean {

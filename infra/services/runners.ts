@@ -1,8 +1,25 @@
 import { randomUUID } from 'node:crypto';
-import { rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { run, succeeds } from './machine.ts';
 import type { Runner } from './service.ts';
 import { shellWord, spawnTied, type TiedProcess } from './tied-process.ts';
+
+/** Where a service keeps its data and what it says. */
+export interface Files {
+  folder: string;
+  log: string;
+  /** The folder again when it is to be removed with the service. */
+  ownFolder?: string;
+}
+
+/** The given folder, or a new one for this service alone. */
+export function makeFolder(name: string, dir?: string): Files {
+  if (dir) mkdirSync(dir, { recursive: true });
+  const folder = dir ?? mkdtempSync(join(tmpdir(), `weir-${name}-`));
+  return { folder, log: join(folder, `${name}.log`), ownFolder: dir ? undefined : folder };
+}
 
 /** A program on this machine. `ownFolder` is removed with the service. */
 export function programRunner(

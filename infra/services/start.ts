@@ -1,12 +1,10 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { rmSync } from 'node:fs';
 import { WeirError } from '../../runtime/errors.ts';
 import { plainKafka } from '../../runtime/kafka-client.ts';
 import { haveKafkaJars, KAFKA_VERSION, kafkaClasspath } from './kafka-jars.ts';
 import { containerEnv, jvmOptions, type KafkaPorts, nodeSettings, prepareNode } from './kafka-node.ts';
 import { chooseWay, freePorts, javaVersion, type Needs, run, succeeds } from './machine.ts';
-import { dockerRunner, fetchImage, programRunner } from './runners.ts';
+import { dockerRunner, type Files, fetchImage, makeFolder, programRunner } from './runners.ts';
 import { givenService, type Runner, type Service, startService } from './service.ts';
 
 /**
@@ -144,13 +142,6 @@ interface KafkaParts {
   tool: KafkaService['tool'];
 }
 
-interface Files {
-  folder: string;
-  log: string;
-  /** The folder again when it is to be removed with the service. */
-  ownFolder?: string;
-}
-
 async function localKafka(ports: KafkaPorts, options: KafkaOptions, files: Files): Promise<KafkaParts> {
   const classpath = await kafkaClasspath();
   const settings = { ...nodeSettings(ports, '127.0.0.1'), ...options.settings };
@@ -211,10 +202,4 @@ async function brokerAnswers(brokers: string[]): Promise<boolean> {
   } finally {
     await admin.disconnect();
   }
-}
-
-function makeFolder(name: string, dir: string | undefined): Files {
-  if (dir) mkdirSync(dir, { recursive: true });
-  const folder = dir ?? mkdtempSync(join(tmpdir(), `weir-${name}-`));
-  return { folder, log: join(folder, `${name}.log`), ownFolder: dir ? undefined : folder };
 }

@@ -11,17 +11,18 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { Redis } from 'ioredis';
 import type { Kafka } from 'kafkajs';
 import { parse } from 'yaml';
+import { startDynamo, startKinesis } from '../../infra/services/aws.ts';
 import { type KafkaService, type RedisService, startKafka, startRedis } from '../../infra/services/start.ts';
 import { plainKafka } from '../../runtime/kafka-client.ts';
 
 const CLI = fileURLToPath(new URL('../../infra/services/cli.ts', import.meta.url));
 // A service that the environment names cannot be killed or restarted: these tests are about our own.
-const { WEIR_TEST_REDIS_URL: _redis, WEIR_TEST_KAFKA_BROKERS: _kafka, ...ENV } = process.env;
-
-beforeAll(() => {
-  delete process.env.WEIR_TEST_REDIS_URL;
-  delete process.env.WEIR_TEST_KAFKA_BROKERS;
-});
+const given = ['WEIR_TEST_REDIS_URL', 'WEIR_TEST_KAFKA_BROKERS', 'WEIR_TEST_KINESIS_URL', 'WEIR_TEST_DYNAMODB_URL'];
+const forgetGiven = () => {
+  for (const name of given) delete process.env[name];
+};
+forgetGiven();
+const ENV = { ...process.env };
 
 describe('startRedis', () => {
   let service: RedisService;
@@ -126,11 +127,27 @@ describe('startKafka', () => {
   });
 });
 
-describe('an address in the environment', () => {
-  afterEach(() => {
-    delete process.env.WEIR_TEST_REDIS_URL;
-    delete process.env.WEIR_TEST_KAFKA_BROKERS;
+describe('startKinesis and startDynamo', () => {
+  it('give emulators that answer on the loopback interface alone, and come back on their ports', async () => {
+    const services = [await startKinesis(), await startDynamo()];
+    try {
+      for (const service of services) {
+        // All of 127/8 is this machine's, but only a listener on every interface answers on another of its addresses.
+        await expect(fetch(service.url.replace('127.0.0.1', '127.0.0.2'))).rejects.toThrow('fetch failed');
+        const before = service.pid;
+        await service.kill();
+        await expectGone([before]);
+        await service.restart();
+        expect((await fetch(service.url)).status).toBeGreaterThan(0);
+      }
+    } finally {
+      for (const service of services) await service.stop();
+    }
   });
+});
+
+describe('an address in the environment', () => {
+  afterEach(forgetGiven);
 
   it('is taken as it is, and its owner keeps it', async () => {
     process.env.WEIR_TEST_REDIS_URL = 'redis://cache.test:6390/2';
@@ -143,6 +160,13 @@ describe('an address in the environment', () => {
     await kafka.stop();
     await expect(redis.restart()).rejects.toThrow(/WEIR_TEST_REDIS_URL/);
     await expect(kafka.restart()).rejects.toThrow(/WEIR_TEST_KAFKA_BROKERS/);
+    process.env.WEIR_TEST_KINESIS_URL = 'http://kinesis.test:4568';
+    process.env.WEIR_TEST_DYNAMODB_URL = 'http://dynamo.test:8000';
+    const emulators = [await startKinesis(), await startDynamo()];
+    expect(emulators.map(({ url, pid }) => ({ url, pid }))).toEqual([
+      { url: 'http://kinesis.test:4568', pid: -1 },
+      { url: 'http://dynamo.test:8000', pid: -1 },
+    ]);
   });
 });
 
@@ -215,8 +239,26 @@ describe('the services command', () => {
     await until(() => readdirSync(folder).length === 0);
   });
 
+  it("prints the AWS SDKs' own variables for Kinesis and DynamoDB, and ends both when it is killed", async () => {
+    const [line] = await services(['kinesis', '--json'], 1);
+    expect(JSON.parse(line)).toEqual({
+      AWS_ENDPOINT_URL_KINESIS: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/),
+      AWS_ENDPOINT_URL_DYNAMODB: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/),
+      AWS_REGION: 'us-east-1',
+      AWS_ACCESS_KEY_ID: 'local',
+      AWS_SECRET_ACCESS_KEY: 'local',
+    });
+    const children = childrenOf(command!.pid!);
+    expect(children).toHaveLength(2);
+    command!.kill('SIGKILL');
+    await expectGone(children);
+    await until(() => readdirSync(folder).length === 0);
+  });
+
   it('refuses a service that it does not know', async () => {
-    await expect(services(['postgres'], 1)).rejects.toThrow(/Allowed choices are redis, kafka/);
+    await expect(services(['postgres'], 1)).rejects.toThrow(
+      /Allowed choices are redis, redis-replica, redis-cluster, kafka, kinesis/,
+    );
     expect(command!.exitCode).toBe(1);
   });
 });

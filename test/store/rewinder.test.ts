@@ -6,6 +6,7 @@ import { Redis } from 'ioredis';
 import { createEmbeddedRewinder } from '../../features/embedded/rewinder.ts';
 import { createEmbeddedStore } from '../../features/embedded/store.ts';
 import { redisStoreConfig } from '../../features/redis/config.ts';
+import { redisKeys } from '../../features/redis/keys.ts';
 import { createRedisRewinder } from '../../features/redis/rewinder.ts';
 import { type RedisService, startRedis } from '../../infra/services/start.ts';
 import { systemClock } from '../../runtime/clock.ts';
@@ -46,7 +47,7 @@ describe('the Redis rewinder', () => {
       9,
     );
     const rewinder = await createRedisRewinder(redisStoreConfig.parse(settings), state);
-    const fence = `taken:{test:0123456789ab:16:0}:FENCE:t:0`;
+    const fence = redisKeys({ prefix: 'taken', job: 'test', recipe: '0123456789ab', groups: 16 }).fence(0, 't:0');
     let demands = 0;
     const erasing = rewinder.eraseBeyond(new Map([['t:0', 0]]), () => {
       if (demands++ === 0) return;
