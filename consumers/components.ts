@@ -1,11 +1,14 @@
 import { createEmbeddedReader } from '../features/embedded/reader.ts';
+import { createEmbeddedRewinder } from '../features/embedded/rewinder.ts';
 import { createEmbeddedStore } from '../features/embedded/store.ts';
 import { createFeatureEngine, type FeatureEngine } from '../features/engine.ts';
 import { frontierType } from '../features/frontier.ts';
 import { historyType } from '../features/history.ts';
 import type { EntityPlan, FeatureSet } from '../features/plan.ts';
 import { createRedisReader } from '../features/redis/reader.ts';
+import { createRedisRewinder } from '../features/redis/rewinder.ts';
 import { createRedisStore } from '../features/redis/store.ts';
+import type { Rewinder } from '../features/rewinder.ts';
 import type { StateStore } from '../features/store.ts';
 import type { StoreReader } from '../features/store-reader.ts';
 import type { Clock } from '../runtime/clock.ts';
@@ -73,6 +76,16 @@ export function openStoreReader({ config, set }: CompiledJob, { clock }: Surroun
   const { job, state } = config;
   const options = { job, recipe: set.recipe, clock };
   return state.embedded ? createEmbeddedReader(state.embedded, options) : createRedisReader(state.redis!, options);
+}
+
+/**
+ * Takes back what openStore() keeps, while nobody else has it.
+ * @throws WeirError STORE when the store cannot be reached, or a process has it.
+ */
+export function openRewinder({ config, set }: CompiledJob, { clock }: Surroundings): Promise<Rewinder> {
+  const { job, state } = config;
+  const options = { job, recipe: set.recipe, clock };
+  return state.embedded ? createEmbeddedRewinder(state.embedded, options) : createRedisRewinder(state.redis!, options);
 }
 
 /** The engine of one process over its store. */

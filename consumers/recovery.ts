@@ -36,18 +36,21 @@ export async function recover(
 ): Promise<number> {
   const name = partitionName(parts.ownership);
   const fence = (await parts.fence()) ?? 0;
-  if (fence > position) {
-    throw new WeirError(
-      'CONFIG',
-      `the state of ${name} reaches offset ${fence}, but its output only ${position}: the output was lost or set back, and state cannot go back with it. Empty the state, or give the job another name`,
-    );
-  }
+  if (fence > position) throw stateAhead(parts.ownership, fence, position);
   const from = Math.max(fence, range.earliest);
   await parts.engine.learnOthers();
   if (from > fence) parts.engine.truncated(name, from);
   if (from >= position) return position;
   parts.observer.recovering(from, position, from > fence);
   return replayThrough(parts, from, position, isLeft);
+}
+
+function stateAhead(of: Ownership, fence: number, position: number): WeirError {
+  return new WeirError(
+    'CONFIG',
+    `the state of ${partitionName(of)} reaches offset ${fence}, but its output only ${position}: the output was lost or set back, and the state does not follow by itself. ` +
+      `Positions of a consumer group: stop all processes and run weir offsets reset --to-offset ${position} --partition ${of.partition}. Files: empty the state, or give the job another name`,
+  );
 }
 
 /**
