@@ -1,54 +1,75 @@
-import type { Claimant } from '../../consumers/kafka/sticky-assignment.ts';
 import type { VirtualTime } from '../clock.ts';
 import { ProtocolError } from './protocol-error.ts';
 
-/** A member's part in one generation of the group. */
-export interface Membership {
-  readonly memberId: string;
-  readonly generation: number;
-  readonly partitions: readonly number[];
+/** What a member says of itself, in each protocol of sharing partitions out that it speaks. */
+export interface MemberProtocol {
+  readonly name: string;
+  readonly metadata: Buffer;
 }
 
-/** A consumer group in the classic protocol: everybody joins anew at each rebalance. */
+/** The answer to a join. */
+export interface Joined {
+  readonly generationId: number;
+  readonly groupProtocol: string;
+  readonly leaderId: string;
+  readonly memberId: string;
+  /** All for the leader, none for others. */
+  readonly members: { memberId: string; memberMetadata: Buffer }[];
+}
+
+/** A consumer group in the classic protocol: everybody joins anew at each rebalance, the leader shares the partitions out. */
 export interface Group {
   /**
-   * Resolves when all members have joined, or those that did not are thrown out.
-   * @param memberId as given by the last join; undefined for a newcomer. @throws ProtocolError UNKNOWN_MEMBER_ID.
+   * Resolves when all members have joined, or those that did not are left out.
+   * @param memberId as given by an earlier join; empty for a newcomer. @throws ProtocolError UNKNOWN_MEMBER_ID.
    */
-  join(memberId: string | undefined, processName: string): Promise<Membership>;
+  join(memberId: string, protocols: readonly MemberProtocol[]): Promise<Joined>;
+  /** Resolves when the leader has said who gets what. */
+  sync(memberId: string, generation: number, shares: readonly MemberShare[]): Promise<Buffer>;
   /** @throws ProtocolError when the member is unknown, of another generation, or is to join anew. */
   heartbeat(memberId: string, generation: number): void;
   /** @throws ProtocolError when the member may not commit. */
   assertMember(memberId: string, generation: number): void;
   leave(memberId: string): void;
   rebalance(): void;
-  /** Partitions by member id, as they were given out last. */
-  owners(): ReadonlyMap<string, readonly number[]>;
   readonly size: number;
+}
+
+export interface MemberShare {
+  readonly memberId: string;
+  readonly memberAssignment: Buffer;
 }
 
 export interface GroupOptions {
   readonly time: VirtualTime;
   readonly sessionMs: number;
   readonly rebalanceMs: number;
-  /** Who gets what, by member id. */
-  readonly assign: (members: readonly Claimant[]) => ReadonlyMap<string, readonly number[]>;
-  readonly onGeneration: (generation: number, owners: ReadonlyMap<string, readonly number[]>) => void;
+  /** Which of the protocols that all speak is taken. */
+  readonly protocol: string;
+  /** Told of each generation's shares. */
+  readonly onShared: (generation: number, shares: readonly MemberShare[]) => void;
+}
+
+interface Waiting<T> {
+  resolve(answer: T): void;
+  reject(error: Error): void;
 }
 
 interface Member {
   readonly id: string;
-  partitions: readonly number[];
-  generation: number;
-  joining: { resolve(membership: Membership): void; reject(error: Error): void } | undefined;
+  protocols: readonly MemberProtocol[];
+  joining: Waiting<Joined> | undefined;
+  syncing: Waiting<Buffer> | undefined;
+  share: Buffer;
   cancelSession: () => void;
 }
 
-export function createGroup({ time, sessionMs, rebalanceMs, assign, onGeneration }: GroupOptions): Group {
+export function createGroup({ time, sessionMs, rebalanceMs, protocol, onShared }: GroupOptions): Group {
   const members = new Map<string, Member>();
+  let state: 'stable' | 'joining' | 'sharing' = 'stable';
   let generation = 0;
+  let leaderId = '';
   let born = 0;
-  let isStable = true;
   let cancelDeadline = () => {};
 
   function alive(member: Member): void {
@@ -62,20 +83,27 @@ export function createGroup({ time, sessionMs, rebalanceMs, assign, onGeneration
 
   function remove(member: Member): void {
     member.cancelSession();
-    member.joining?.reject(new ProtocolError('UNKNOWN_MEMBER_ID'));
+    const unknown = new ProtocolError('UNKNOWN_MEMBER_ID');
+    member.joining?.reject(unknown);
+    member.syncing?.reject(unknown);
     if (!members.delete(member.id)) return;
-    if (isStable) prepare();
+    prepare();
     completeIfAll();
   }
 
+  /** From now on all are to join anew. */
   function prepare(): void {
-    if (!isStable) return;
-    isStable = false;
+    if (state === 'joining') return;
+    state = 'joining';
+    for (const member of members.values()) {
+      member.syncing?.reject(new ProtocolError('REBALANCE_IN_PROGRESS'));
+      member.syncing = undefined;
+    }
     cancelDeadline = time.after(rebalanceMs, complete);
   }
 
   function completeIfAll(): void {
-    if (!isStable && [...members.values()].every(({ joining }) => joining)) complete();
+    if (state === 'joining' && [...members.values()].every(({ joining }) => joining)) complete();
   }
 
   function complete(): void {
@@ -86,21 +114,27 @@ export function createGroup({ time, sessionMs, rebalanceMs, assign, onGeneration
       members.delete(member.id);
     }
     generation++;
-    isStable = true;
-    const all = [...members.values()];
-    const shares = assign(all.map((member) => ({ ...member, owned: member.partitions })));
-    for (const member of all) Object.assign(member, { partitions: shares.get(member.id)!, generation });
-    onGeneration(generation, owners());
-    for (const member of all) {
-      const { id, partitions, joining } = member;
-      member.joining = undefined;
+    if (!members.has(leaderId)) leaderId = [...members.keys()][0] ?? '';
+    state = members.size === 0 ? 'stable' : 'sharing';
+    for (const member of members.values()) {
       alive(member);
-      joining!.resolve({ memberId: id, generation, partitions });
+      member.joining?.resolve(joinedAs(member));
+      member.joining = undefined;
     }
   }
 
-  function owners(): ReadonlyMap<string, readonly number[]> {
-    return new Map([...members.values()].map(({ id, partitions }) => [id, partitions]));
+  function joinedAs({ id }: Member): Joined {
+    const metadataOf = ({ protocols }: Member) => protocols.find(({ name }) => name === protocol)!.metadata;
+    return {
+      generationId: generation,
+      groupProtocol: protocol,
+      leaderId,
+      memberId: id,
+      members:
+        id === leaderId
+          ? [...members.values()].map((member) => ({ memberId: member.id, memberMetadata: metadataOf(member) }))
+          : [],
+    };
   }
 
   function assertMember(memberId: string, of: number): Member {
@@ -110,38 +144,79 @@ export function createGroup({ time, sessionMs, rebalanceMs, assign, onGeneration
     return member;
   }
 
+  function newMember(): Member {
+    const member: Member = {
+      id: `member-${born++}`,
+      protocols: [],
+      joining: undefined,
+      syncing: undefined,
+      share: Buffer.alloc(0),
+      cancelSession: () => {},
+    };
+    members.set(member.id, member);
+    return member;
+  }
+
   return {
-    async join(memberId, processName) {
-      let member = memberId === undefined ? undefined : members.get(memberId);
-      if (memberId !== undefined && member === undefined) throw new ProtocolError('UNKNOWN_MEMBER_ID');
-      if (member === undefined) {
-        const id = `${processName}-${born++}`;
-        member = { id, partitions: [], generation: -1, joining: undefined, cancelSession: () => {} };
-        members.set(id, member);
-      }
-      const joined = new Promise<Membership>((resolve, reject) => {
+    async join(memberId, protocols) {
+      const known = members.get(memberId);
+      if (memberId !== '' && known === undefined) throw new ProtocolError('UNKNOWN_MEMBER_ID');
+      const member = known ?? newMember();
+      const saysNothingNew =
+        known !== undefined &&
+        protocols.every(({ metadata }, index) => known.protocols[index]?.metadata.equals(metadata));
+      member.protocols = protocols;
+      alive(member);
+      // Who has lost the answer gets it again; the leader joins to have the partitions shared out anew.
+      if (saysNothingNew && (state === 'sharing' || (state === 'stable' && memberId !== leaderId)))
+        return joinedAs(member);
+      const joined = new Promise<Joined>((resolve, reject) => {
         member.joining?.reject(new ProtocolError('UNKNOWN_MEMBER_ID'));
         member.joining = { resolve, reject };
       });
-      alive(member);
       prepare();
       completeIfAll();
       return joined;
     },
+    async sync(memberId, of, shares) {
+      const member = assertMember(memberId, of);
+      if (state === 'joining') throw new ProtocolError('REBALANCE_IN_PROGRESS');
+      alive(member);
+      if (state === 'stable') return member.share;
+      const synced = new Promise<Buffer>((resolve, reject) => {
+        member.syncing = { resolve, reject };
+      });
+      if (memberId === leaderId) share(shares);
+      return synced;
+    },
     heartbeat(memberId, of) {
       const member = assertMember(memberId, of);
       alive(member);
-      if (!isStable) throw new ProtocolError('REBALANCE_IN_PROGRESS');
+      if (state === 'joining') throw new ProtocolError('REBALANCE_IN_PROGRESS');
     },
-    assertMember: (memberId, of) => void assertMember(memberId, of),
+    assertMember(memberId, of) {
+      assertMember(memberId, of);
+      if (state === 'sharing') throw new ProtocolError('REBALANCE_IN_PROGRESS');
+    },
     leave(memberId) {
       const member = members.get(memberId);
       if (member) remove(member);
     },
-    rebalance: prepare,
-    owners,
+    rebalance() {
+      if (members.size > 0) prepare();
+    },
     get size() {
       return members.size;
     },
   };
+
+  function share(shares: readonly MemberShare[]): void {
+    state = 'stable';
+    onShared(generation, shares);
+    for (const member of members.values()) {
+      member.share = shares.find(({ memberId }) => memberId === member.id)?.memberAssignment ?? Buffer.alloc(0);
+      member.syncing?.resolve(member.share);
+      member.syncing = undefined;
+    }
+  }
 }
