@@ -2,7 +2,9 @@ import { parseArgs } from 'node:util';
 import { benchDecode } from './decode.ts';
 import { benchFeatures } from './features.ts';
 import { benchFile } from './file.ts';
+import { benchHandOver } from './hand-over.ts';
 import { benchKafka } from './kafka.ts';
+import { benchKinesis } from './kinesis.ts';
 import { benchPublish } from './publish.ts';
 import { benchScoring } from './scoring.ts';
 import { benchState } from './state.ts';
@@ -20,5 +22,15 @@ if (!Number.isInteger(runs) || runs < 1) throw new Error(`--runs wants a whole n
 const only = (name: string) =>
   positionals.length === 0 || positionals.some((word) => name.includes(word) || word.startsWith(`${name}.`));
 
-for (const bench of [benchDecode, benchFeatures, benchState, benchScoring, benchPublish, benchFile, benchKafka])
+for (const bench of [
+  benchDecode,
+  benchFeatures,
+  benchState,
+  benchScoring,
+  benchPublish,
+  benchFile,
+  benchKafka,
+  benchHandOver,
+  benchKinesis,
+])
   await bench(runs, only);

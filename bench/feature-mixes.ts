@@ -97,7 +97,7 @@ async function benchStored(runs: number): Promise<void> {
   const { set, batches } = await decodedBatches(400_000);
   const engine = createEngine(set);
   const rows = newRows(set.names.length);
-  for (const batch of batches) engine.apply(batch, await engine.load(batch), partition, rows);
+  for (const batch of batches) engine.apply(batch, await engine.load(batch, partition), partition, rows);
   const changes = engine
     .takeChanges(partition)
     .changes.filter(({ type }) => set.entities.some((plan) => plan.type === type));

@@ -53,7 +53,7 @@ export async function applyAll(
   batches: readonly TransactionBatch[],
   rows: FeatureRows,
 ): Promise<void> {
-  for (const batch of batches) engine.apply(batch, await engine.load(batch), partition, rows);
+  for (const batch of batches) engine.apply(batch, await engine.load(batch, partition), partition, rows);
   engine.takeChanges(partition).settle();
 }
 

@@ -50,7 +50,7 @@ export async function openScorer({ config, set, policy }: CompiledJob, { clock }
 /** @throws WeirError STORE when the store cannot be reached or is set up unsafely. */
 export function openStore(
   { config, set }: CompiledJob,
-  { clock, metrics, readiness }: Surroundings,
+  { clock, log, metrics, readiness }: Surroundings,
 ): Promise<StateStore> {
   const { job, state } = config;
   const options = { job, recipe: set.recipe, clock, retentionMs: retentionOf(set) };
@@ -58,6 +58,7 @@ export function openStore(
   return createRedisStore(state.redis!, {
     ...options,
     onTrouble: (error) => readiness.setReady('redis', error === undefined, error ? describeError(error) : ''),
+    onWarning: (sentence) => log.warn({}, sentence),
     onCommand: ({ operation, bytesOut, bytesIn, commands }) => metrics.redis(operation, bytesOut, bytesIn, commands),
   });
 }

@@ -81,11 +81,13 @@ async function beginning(
 
 async function processBatch(parts: PartitionParts, raw: RawBatch): Promise<void> {
   const { ownership, output, decoder, engine, scorer, flusher, observer } = parts;
+  const name = partitionName(ownership);
   const rows = newRows(scorer.width);
+  engine.counted(ownership.partitions);
   const decoded = observer.stage('decode', () => decoder.decode(raw, ownership));
-  const loaded = await observer.stage('load', () => engine.load(decoded.batch));
+  const loaded = await observer.stage('load', () => engine.load(decoded.batch, name));
   flusher.applying();
-  const applied = observer.stage('apply', () => engine.apply(decoded.batch, loaded, partitionName(ownership), rows));
+  const applied = observer.stage('apply', () => engine.apply(decoded.batch, loaded, name, rows));
   const published = publishedRows(decoded, rows, applied);
   const { batch, keys, deadLetters } = published.decoded;
   const scored = await observer.stage('score', () => scorer.decide(batch, published.rows, ownership));

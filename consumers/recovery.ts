@@ -79,7 +79,8 @@ export async function replayThrough(
 export async function replayBatch(parts: RecoveryParts, raw: RawBatch): Promise<void> {
   const { ownership, decoder, engine, flusher, observer } = parts;
   const { batch } = decoder.decode(raw, ownership);
-  engine.replay(batch, await engine.load(batch), partitionName(ownership));
+  const name = partitionName(ownership);
+  engine.replay(batch, await engine.load(batch, name), name);
   observer.recovered(batch.count);
   await flusher.published(raw.next);
 }

@@ -91,8 +91,21 @@ export async function keepServed(
       );
     }
     await clock.sleep(waitMs, AbortSignal.any([signal, ownership.revoked]));
+    // A group that rebalances may be giving the partition to somebody else right now.
+    await confirmedOrStopped(ownership, signal);
     if (signal.aborted) return 'stopped';
   }
+}
+
+async function confirmedOrStopped({ confirmed }: Ownership, signal: AbortSignal): Promise<void> {
+  if (confirmed === undefined || signal.aborted) return;
+  let stop = () => {};
+  const stopped = new Promise<void>((resolve) => {
+    stop = resolve;
+  });
+  signal.addEventListener('abort', stop, { once: true });
+  await Promise.race([confirmed(), stopped]);
+  signal.removeEventListener('abort', stop);
 }
 
 const passing: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['BROKER', 'STORE', 'INPUT', 'FENCED']);

@@ -3,6 +3,7 @@ import { decodeSubState } from './codec.ts';
 import type { EntityPlan } from './plan.ts';
 import { DamagedStateError, type LoadRequest, type StateStore, type StoredSubState } from './store.ts';
 import { emptySubState, type SubState } from './sub-state.ts';
+import { createTenures } from './tenures.ts';
 
 export const neverLoaded = -1;
 
@@ -14,6 +15,8 @@ export interface Entity {
   version: number;
   /** When the other partitions' copies were last brought up to date, monotonic milliseconds. */
   refreshedAt: number;
+  /** The epoch (see tenures.ts) of the last load. */
+  epoch: number;
   /** Batches that hold the entity between load and apply; a pinned entity is never evicted. */
   pins: number;
   /** Changes of own sub-states that the store does not have yet; such an entity is never evicted. */
@@ -42,17 +45,29 @@ export interface EntityCache {
    * only when partitions were gained or lost meanwhile.
    * @param plans entity plans; ids[k] belong to plans[k], '' for none.
    * @param count rows of each ids[k]
+   * @param partition that the ids are from.
    */
-  load(plans: readonly EntityPlan[], ids: readonly (readonly string[])[], count: number): Promise<Loaded>;
+  load(
+    plans: readonly EntityPlan[],
+    ids: readonly (readonly string[])[],
+    count: number,
+    partition: string,
+  ): Promise<Loaded>;
   /** From now on the partition is written here. */
   own(partition: string): void;
-  /** From now on the partition is written elsewhere, or its memory is not to be trusted: what is held of it is forgotten. */
+  /** From now on the partition is written elsewhere, or its memory is not to be trusted: what is held of it is not used again. */
   disown(partition: string): void;
-  /** Whether some other process may write sub-states of the entity type; false spares the refresh. */
-  setShared(type: string, shared: boolean): void;
+  /** Who writes sub-states of the type's entities; the narrower, the less is asked of the store. */
+  setReach(type: string, reach: Reach): void;
   ownSubState(entity: Entity, plan: EntityPlan, partition: string): SubState;
   size(): number;
 }
+
+/**
+ * Where the sub-states of an entity come from: the one partition that its events come from, partitions of this process alone, or those of
+ * any process.
+ */
+export type Reach = 'partition' | 'process' | 'fleet';
 
 /** entities[k][row] for plan k; undefined where the event has none. */
 export interface Loaded {
@@ -77,20 +92,18 @@ interface Damaged {
 interface Shelf {
   young: Map<string, Entity>;
   old: Map<string, Entity>;
-  shared: boolean;
+  reach: Reach;
 }
 
 export function createEntityCache(options: EntityCacheOptions): EntityCache {
   const { store, clock, capacity, refreshMs } = options;
-  const owned = new Set<string>();
-  /** Goes up whenever a partition is gained or lost: what was asked of the store before is not the whole answer any more. */
-  let epoch = 0;
+  const tenures = createTenures();
   const shelves = new Map<string, Shelf>();
 
   const shelfOf = (type: string): Shelf => {
     let shelf = shelves.get(type);
     if (!shelf) {
-      shelf = { young: new Map(), old: new Map(), shared: true };
+      shelf = { young: new Map(), old: new Map(), reach: 'fleet' };
       shelves.set(type, shelf);
     }
     return shelf;
@@ -129,6 +142,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
       subStates: [],
       version: neverLoaded,
       refreshedAt: 0,
+      epoch: 0,
       pins: 0,
       dirty: 0,
       loading: undefined,
@@ -149,22 +163,36 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
     shelf.young = kept;
   }
 
-  function needsLoad(entity: Entity, shared: boolean, now: number): boolean {
-    return entity.version === neverLoaded || (shared && now - entity.refreshedAt > refreshMs);
+  /** What was written in a tenure that has ended may never have been published. */
+  function dropEnded(entity: Entity): void {
+    const { subStates, epoch } = entity;
+    for (let k = subStates.length - 1; k >= 0; k--) {
+      if (!tenures.hasEndedSince(epoch, subStates[k].partition)) continue;
+      subStates.splice(k, 1);
+      entity.version = neverLoaded;
+    }
+  }
+
+  function needsLoad(entity: Entity, reach: Reach, partition: string, now: number): boolean {
+    if (entity.version !== neverLoaded && entity.epoch < tenures.epoch) dropEnded(entity);
+    if (entity.version === neverLoaded) return true;
+    if (tenures.hasBegunSince(entity.epoch, reach === 'partition' ? partition : undefined)) return true;
+    return reach === 'fleet' && now - entity.refreshedAt > refreshMs;
   }
 
   async function fetch(wanted: readonly Entity[], plans: readonly EntityPlan[], now: number): Promise<void> {
-    const asked = epoch;
-    const requests: LoadRequest[] = wanted.map((entity, k) => ({
-      type: plans[k].type,
-      id: entity.id,
-      version: Math.max(0, entity.version),
-    }));
-    const answers = await store.load(requests, new Set(owned));
+    const asked = tenures.epoch;
+    let since = asked;
+    const requests: LoadRequest[] = wanted.map((entity, k) => {
+      if (entity.version !== neverLoaded) since = Math.min(since, entity.epoch);
+      return { type: plans[k].type, id: entity.id, version: Math.max(0, entity.version) };
+    });
+    const answers = await store.load(requests, tenures.heldSince(since));
     const damaged: Damaged[] = [];
     for (let k = 0; k < wanted.length; k++) {
       adopt(wanted[k], plans[k], answers[k].subStates, damaged);
-      wanted[k].version = asked === epoch ? answers[k].version : neverLoaded;
+      wanted[k].version = answers[k].version;
+      wanted[k].epoch = asked;
       wanted[k].refreshedAt = now;
     }
     for (const found of damaged) await discard(found);
@@ -193,21 +221,26 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
   async function discard({ partition, error, ...entity }: Damaged): Promise<void> {
     await store.discard(partition, entity);
     options.onDamaged(error);
-    if (owned.has(partition)) throw error;
+    if (tenures.owns(partition)) throw error;
   }
 
   /** Begins the load of those that need one; loads that others began are to be waited for as well. */
-  function bringUpToDate(entities: Loaded['entities'], plans: readonly EntityPlan[], now: number): Begun {
+  function bringUpToDate(
+    entities: Loaded['entities'],
+    plans: readonly EntityPlan[],
+    partition: string,
+    now: number,
+  ): Begun {
     const pending = new Set<Promise<void>>();
     const wanted: Entity[] = [];
     const wantedPlans: EntityPlan[] = [];
     let hits = 0;
     for (let k = 0; k < plans.length; k++) {
-      const { shared } = shelfOf(plans[k].type);
+      const { reach } = shelfOf(plans[k].type);
       for (const entity of entities[k]) {
         if (!entity) continue;
         if (entity.loading) pending.add(entity.loading);
-        else if (needsLoad(entity, shared, now)) {
+        else if (needsLoad(entity, reach, partition, now)) {
           entity.loading = placeholder;
           wanted.push(entity);
           wantedPlans.push(plans[k]);
@@ -225,47 +258,29 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
     return { pending, hits, misses: wanted.length };
   }
 
-  function forget(partition: string): void {
-    epoch++;
-    for (const shelf of shelves.values()) {
-      for (const generation of [shelf.young, shelf.old]) {
-        for (const entity of generation.values()) {
-          const held = entity.subStates.findIndex((state) => state.partition === partition);
-          if (held >= 0) entity.subStates.splice(held, 1);
-          entity.version = neverLoaded;
-        }
-      }
-    }
-  }
-
   return {
-    async load(plans, ids, count) {
+    async load(plans, ids, count, partition) {
       const now = clock.monotonic();
       const entities = plans.map((plan, k) => pin(plan.type, ids[k], count));
       const release = () => {
         for (const column of entities) for (const entity of column) if (entity) entity.pins--;
       };
       try {
-        let begun = bringUpToDate(entities, plans, now);
+        let begun = bringUpToDate(entities, plans, partition, now);
         options.onLookups(begun.hits, begun.misses);
-        // Whoever gained or lost a partition meanwhile has set entities back to never loaded.
-        for (; begun.pending.size > 0; begun = bringUpToDate(entities, plans, now)) await Promise.all(begun.pending);
+        // Once more: partitions may have been gained or lost meanwhile.
+        for (; begun.pending.size > 0; begun = bringUpToDate(entities, plans, partition, now))
+          await Promise.all(begun.pending);
       } catch (error) {
         release();
         throw error;
       }
       return { entities, release };
     },
-    own(partition) {
-      forget(partition);
-      owned.add(partition);
-    },
-    disown(partition) {
-      forget(partition);
-      owned.delete(partition);
-    },
-    setShared(type, shared) {
-      shelfOf(type).shared = shared;
+    own: tenures.begin,
+    disown: tenures.end,
+    setReach(type, reach) {
+      shelfOf(type).reach = reach;
     },
     ownSubState(entity, plan, partition) {
       const { subStates } = entity;

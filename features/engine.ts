@@ -40,8 +40,10 @@ export interface FeatureEngine {
   learnHistory(): Promise<void>;
   /** The log of an owned partition begins behind what is stored of it, at the offset: windows that reach further back will be incomplete. */
   truncated(partition: string, offset: number): void;
-  /** Brings the batch's entities into memory. The answer goes to apply() or replay(), once. */
-  load(batch: TransactionBatch): Promise<Loaded>;
+  /** The stream has so many partitions by now. More than before: keys have moved to the new ones. */
+  counted(partitions: number): void;
+  /** Brings the entities of the partition's batch into memory. The answer goes to apply() or replay(), once. */
+  load(batch: TransactionBatch, partition: string): Promise<Loaded>;
   /** Applies event by event, each before its own features are evaluated, and writes the features to `out`. */
   apply(batch: TransactionBatch, loaded: Loaded, partition: string, out: FeatureRows): Applied;
   /** Applies without evaluating, for recovery; sub-states that reach beyond an event leave it out. */
@@ -107,7 +109,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   let partitionCount = 0;
   /** What the names of the stream's partitions begin with. */
   let ofStream = '';
-  /** State of the key entity was met that belongs to a partition of somebody else: the topic has grown, and keys have moved. */
+  /** The topic has grown, or state of the key entity was met that belongs to a partition of somebody else: keys have moved. */
   let haveKeysMoved = false;
 
   /** The ids of a source key are nobody else's business; nor is the entity that the source is keyed by, while no key has moved. */
@@ -116,11 +118,19 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   }
 
   function share(): void {
-    for (const plan of plans) cache.setShared(plan.type, changed.size < partitionCount && spans(plan));
+    const reach = changed.size < partitionCount ? 'fleet' : 'process';
+    for (const plan of plans) cache.setReach(plan.type, spans(plan) ? reach : 'partition');
   }
 
-  function noticeMovedKeys({ entities }: Loaded): void {
-    if (haveKeysMoved || changed.size >= partitionCount) return;
+  function count(partitions: number): void {
+    haveKeysMoved ||= partitionCount > 0 && partitions > partitionCount;
+    partitionCount = partitions;
+    share();
+  }
+
+  /** @param partition that was loaded for; one that was lost meanwhile is no sign, its state is foreign for that alone. */
+  function noticeMovedKeys({ entities }: Loaded, partition: string): void {
+    if (haveKeysMoved || changed.size >= partitionCount || !changed.has(partition)) return;
     // What was added from a file is nobody's, and stays as it is.
     const isForeign = ({ partition }: SubState) => !changed.has(partition) && partition.startsWith(ofStream);
     for (let k = 0; k < featurePlans; k++) {
@@ -193,16 +203,16 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     gain(partition, partitions) {
       cache.own(partition);
       changed.set(partition, []);
-      partitionCount = partitions;
-      ofStream = partition.slice(0, partition.lastIndexOf(':') + 1);
-      share();
+      const stream = partition.slice(0, partition.lastIndexOf(':') + 1);
+      if (stream !== ofStream) partitionCount = 0;
+      ofStream = stream;
+      count(partitions);
     },
     lose(partition) {
       for (const { entity } of changed.get(partition) ?? []) entity.dirty--;
       changed.delete(partition);
       cache.disown(partition);
       history.forget(partition);
-      partitionCount = Number.POSITIVE_INFINITY;
       share();
     },
     recovering(partition, isRecovering) {
@@ -211,14 +221,18 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     },
     learnHistory: () => history.learn(),
     truncated: (partition, offset) => history.truncated(partition, offset),
-    async load(batch) {
+    counted(partitions) {
+      if (partitions !== partitionCount) count(partitions);
+    },
+    async load(batch, partition) {
       if (changed.size < partitionCount && history.isDue()) await history.learn();
       const loaded = await cache.load(
         plans,
         plans.map((plan) => (plan === repeats ? batch.sources : batch.entityIds[plan.entity])),
         batch.count,
+        partition,
       );
-      noticeMovedKeys(loaded);
+      noticeMovedKeys(loaded, partition);
       return loaded;
     },
     apply(batch, loaded, partition, out) {

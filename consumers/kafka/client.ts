@@ -1,5 +1,4 @@
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
 import { connect as connectTls } from 'node:tls';
 import { type Admin, type ISocketFactoryArgs, Kafka, logLevel, type SASLOptions } from 'kafkajs';
 import type { Clock } from '../../runtime/clock.ts';
@@ -13,6 +12,9 @@ import { brokerFault, isRefusal, missingTopic, protocolType } from './faults.ts'
 import { encodeInPlace } from './in-place.ts';
 import { repairClient } from './repairs.ts';
 import { installStableOffsets } from './stable-offsets.ts';
+
+/** What the adapters need of the client; groups are joined by group-member.ts. */
+export type KafkaClient = Pick<Kafka, 'admin' | 'producer'>;
 
 /** The part of a logger that the adapters use. */
 export interface KafkaLog {
@@ -73,7 +75,7 @@ export type PartitionCounts = ReadonlyMap<string, number>;
  * @throws WeirError BROKER when the cluster does not answer in time or refuses; `missing` when a topic does not exist.
  */
 export async function connectAdmin(
-  client: Kafka,
+  client: KafkaClient,
   connection: KafkaConnection,
   topics: readonly string[],
   missing: ErrorCode,
@@ -93,7 +95,7 @@ export async function connectAdmin(
       if (isRefusal(error)) throw brokerFault(error, 'connecting', brokers);
       const left = deadline - clock.monotonic();
       if (left <= 0 || signal?.aborted) throw unreachable(error, connection);
-      await delay(Math.min(waitMs, left), undefined, { signal }).catch(() => undefined);
+      await clock.sleep(Math.min(waitMs, left), signal);
     }
   }
 }

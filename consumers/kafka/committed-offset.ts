@@ -1,5 +1,5 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Admin } from 'kafkajs';
+import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { protocolType } from './faults.ts';
 import { askForCarriedOut, unstableOffset } from './stable-offsets.ts';
@@ -23,6 +23,7 @@ const shortPatienceMs = 2_000;
  */
 export async function committedOffset(
   admin: Admin,
+  clock: Clock,
   group: string,
   topic: string,
   partition: number,
@@ -37,7 +38,7 @@ export async function committedOffset(
       if (typeof carriedOut === 'number' && carriedOut < acknowledged) return acknowledged;
       if (waited >= patienceMs) throw unsettled(group, topic, partition);
     }
-    await delay(waitMs);
+    await clock.sleep(waitMs);
   }
 }
 
@@ -45,7 +46,12 @@ export async function committedOffset(
  * The group's committed offset of each partition that has one, as far as transactions are carried out by now: each may be committed
  * further, never less far.
  */
-export async function carriedOutOffsets(admin: Admin, group: string, topic: string): Promise<Map<number, number>> {
+export async function carriedOutOffsets(
+  admin: Admin,
+  clock: Clock,
+  group: string,
+  topic: string,
+): Promise<Map<number, number>> {
   for (let waited = 0, waitMs = firstWaitMs; ; waited += waitMs, waitMs = Math.min(waitMs * 2, longestWaitMs)) {
     try {
       const [{ partitions }] = await askForCarriedOut(() => admin.fetchOffsets({ groupId: group, topics: [topic] }));
@@ -54,7 +60,7 @@ export async function carriedOutOffsets(admin: Admin, group: string, topic: stri
     } catch (error) {
       if (waited >= patienceMs || !passing.has(protocolType(error) ?? '')) throw error;
     }
-    await delay(waitMs);
+    await clock.sleep(waitMs);
   }
 }
 

@@ -33,7 +33,7 @@ export function watchGroup(
     admin ??= (await connectAdmin(client, config, [topic], 'INPUT', clock)).admin;
     try {
       const count = (await countPartitions(admin, [topic], brokers, 'INPUT')).get(topic)!;
-      const offsets = await carriedOutOffsets(admin, group, topic);
+      const offsets = await carriedOutOffsets(admin, clock, group, topic);
       return new Map(Array.from({ length: count }, (_, partition) => [partition, offsets.get(partition)]));
     } catch (error) {
       await disconnect();

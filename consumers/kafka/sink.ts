@@ -1,11 +1,17 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Admin, Producer } from 'kafkajs';
 import kafkajs from 'kafkajs';
 import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { eventSource, eventType } from '../../scoring/cloud-event.ts';
 import { type Output, type Ownership, partitionName, type Sink } from '../ports.ts';
-import { connectAdmin, createClient, type KafkaLog, type PartitionCounts, retrySettings } from './client.ts';
+import {
+  connectAdmin,
+  createClient,
+  type KafkaClient,
+  type KafkaLog,
+  type PartitionCounts,
+  retrySettings,
+} from './client.ts';
 import type { KafkaConnection, KafkaSinkConfig } from './config.ts';
 import { brokerFault, isRefusal } from './faults.ts';
 import { openPlainOutput } from './plain-output.ts';
@@ -38,8 +44,12 @@ export interface KafkaSink extends Sink {
 }
 
 export function createKafkaSink(config: KafkaSinkConfig, options: KafkaSinkOptions): KafkaSink {
+  return sinkOver(createClient(options.connection, options.log), config, options);
+}
+
+/** The sink over a client of the cluster. */
+export function sinkOver(client: KafkaClient, config: KafkaSinkConfig, options: KafkaSinkOptions): KafkaSink {
   const { connection, clock, group } = options;
-  const client = createClient(connection, options.log);
   const outputs = new Set<Output>();
   const acknowledged = new Map<string, number>();
   const layout = eventLayout(eventSource(options.job), eventType);
@@ -137,7 +147,7 @@ export function createKafkaSink(config: KafkaSinkConfig, options: KafkaSinkOptio
           if (error instanceof WeirError || isRefusal(error) || clock.monotonic() > deadline) {
             throw brokerFault(error, `opening the output of ${partitionName(ownership)}`, connection.brokers);
           }
-          await delay(retryMs);
+          await clock.sleep(retryMs);
         }
       }
     },

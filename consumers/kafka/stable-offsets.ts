@@ -26,6 +26,11 @@ export function askForCarriedOut<T>(ask: () => Promise<T>): Promise<T> {
   return carriedOut.run(true, ask);
 }
 
+/** Whether the question that is being asked is one of those. */
+export function isAskingForCarriedOut(): boolean {
+  return carriedOut.getStore() === true;
+}
+
 const unstableOffsetCommit = 88;
 const apiKey = 9;
 
@@ -40,9 +45,7 @@ export function installStableOffsets(): void {
   const { protocol } = definition;
   definition.versions = [...definition.versions, '7'];
   definition.protocol = ({ version }) =>
-    version === 7
-      ? (query) => offsets(query, carriedOut.getStore() !== true)
-      : protocol({ version: Math.min(version, 4) });
+    version === 7 ? (query) => offsets(query, !isAskingForCarriedOut()) : protocol({ version: Math.min(version, 4) });
 }
 
 /** Request and response of version 7. A partition's own error is thrown, but for the instability. */

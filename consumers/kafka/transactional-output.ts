@@ -1,8 +1,8 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import kafkajs, { type Admin, type Kafka, type Producer, type Transaction } from 'kafkajs';
+import kafkajs, { type Admin, type Producer, type Transaction } from 'kafkajs';
 import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import type { Output, OutputBatch } from '../ports.ts';
+import type { KafkaClient } from './client.ts';
 import { committedOffset } from './committed-offset.ts';
 import { brokerFault, isFenced, protocolType } from './faults.ts';
 import { createSender, type Destination, type Sender } from './send.ts';
@@ -28,7 +28,7 @@ export interface TransactionalParts {
  * markers of that commit are written, the other one need not wait.
  */
 export async function openTransactionalOutput(
-  client: Kafka,
+  client: KafkaClient,
   destination: Destination,
   parts: TransactionalParts,
 ): Promise<Output> {
@@ -71,17 +71,24 @@ const turns = ['a', 'b'];
  * on from there: the next commit of the same id makes up for the markers.
  */
 async function committedPosition(
-  { admin, group, position, transactionalId, acknowledged }: TransactionalParts,
+  { admin, clock, group, position, transactionalId, acknowledged }: TransactionalParts,
   destination: Destination,
 ): Promise<number | undefined> {
   try {
-    return await committedOffset(admin, group, position.topic, position.partition, acknowledged.get(transactionalId));
+    return await committedOffset(
+      admin,
+      clock,
+      group,
+      position.topic,
+      position.partition,
+      acknowledged.get(transactionalId),
+    );
   } catch (error) {
     throw brokerFault(error, `looking up the position of ${transactionalId}`, destination.brokers);
   }
 }
 
-function createProducer(client: Kafka, transactionalId: string, transactionTimeout: number): Producer {
+function createProducer(client: KafkaClient, transactionalId: string, transactionTimeout: number): Producer {
   return client.producer({
     transactionalId,
     transactionTimeout,
@@ -134,7 +141,7 @@ async function sendPosition(transaction: Transaction, position: number, parts: T
     } catch (error) {
       // The client repeats this for records but not for offsets.
       if (protocolType(error) !== 'CONCURRENT_TRANSACTIONS' || attempt === concurrentAttempts) throw error;
-      await delay(concurrentWaitMs);
+      await parts.clock.sleep(concurrentWaitMs);
     }
   }
 }

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { Command, type Redis } from 'ioredis';
 
 /** A Lua script beside this file, and the digest that Redis knows it by. */
 export interface Script {
@@ -132,22 +131,6 @@ export interface GroupCall {
 
 /** An answer: nested arrays of buffers and numbers, or the error that Redis gave instead. */
 export type Reply = Error | Buffer | number | null | readonly Reply[];
-
-/**
- * Sends the calls in one write and waits for all answers: one round trip. Errors come as values, one per call. There has to be a
- * connection.
- */
-export function exchange(redis: Redis, calls: readonly GroupCall[]): Promise<Reply[]> {
-  const { stream } = redis;
-  stream.cork();
-  const answers = calls.map(({ bytes }) => {
-    const command = new Command('evalsha');
-    command.toWritable = () => bytes;
-    return (redis.sendCommand(command) as Promise<Reply>).catch((error: Error) => error);
-  });
-  stream.uncork();
-  return Promise.all(answers);
-}
 
 /** Payload bytes of an answer. */
 export function replyBytes(reply: Reply): number {

@@ -21,9 +21,11 @@ const refusals: readonly (readonly [RegExp, string])[] = [
     'does not let this user do it; docs/state.md lists what its access control list must allow',
   ],
   [
-    /^MOVED|^CLUSTERDOWN|^CROSSSLOT/,
-    'is part of a Redis Cluster, which this version does not speak; name a single server',
+    /CLUSTERDOWN/,
+    'says that its cluster is down: nobody has the slot, or too few nodes are up. The call is repeated until that has ended',
   ],
+  [/^TRYAGAIN/, 'is moving the slot to another node; the call is repeated'],
+  [/^MOVED|^ASK /, 'is part of a Redis Cluster that does not agree where the slot is; the call is repeated'],
 ];
 
 const certificateCodes =

@@ -1,4 +1,5 @@
 import { textHash } from '../hash.ts';
+import { slotOf, spreadTags } from './slots.ts';
 
 export interface RedisKeysOptions {
   readonly prefix: string;
@@ -9,12 +10,15 @@ export interface RedisKeysOptions {
 
 /**
  * Key names in Redis. Everything of a slot group shares one hash tag, so that a Redis Cluster keeps it in one place; the tag names the
- * job, the recipe and the number of groups, so that nothing is ever read under other circumstances than it was written:
- *   weir:{card-risk:9f3a1c2b7d4e:16:3}:card:4111…     an entity
- *   weir:{card-risk:9f3a1c2b7d4e:16:3}:FENCE:transactions:0   a partition's fence; entity types have no capitals
+ * job, the recipe and the number of groups, so that nothing is ever read under other circumstances than it was written, and spreads the groups
+ * over the slots:
+ *   weir:{card-risk:9f3a1c2b7d4e:16:3:97}:card:4111…     an entity
+ *   weir:{card-risk:9f3a1c2b7d4e:16:3:97}:FENCE:transactions:0   a partition's fence; entity types have no capitals
  */
 export interface RedisKeys {
   groupOf(id: string): number;
+  /** By group: the cluster slot of its keys. */
+  readonly slots: readonly number[];
   /** By group: what the keys of a type's entities begin with; the entity's id follows. */
   entityPrefixes(type: string): readonly string[];
   /** At least the bytes of an entity's key. */
@@ -23,7 +27,8 @@ export interface RedisKeys {
 }
 
 export function redisKeys({ prefix, job, recipe, groups }: RedisKeysOptions): RedisKeys {
-  const tags = Array.from({ length: groups }, (_, group) => `${prefix}:{${job}:${recipe}:${groups}:${group}}`);
+  const hashTags = spreadTags(`${job}:${recipe}:${groups}`, groups);
+  const tags = hashTags.map((tag) => `${prefix}:{${tag}}`);
   const byType = new Map<string, string[]>();
 
   function entityPrefixes(type: string): string[] {
@@ -37,6 +42,7 @@ export function redisKeys({ prefix, job, recipe, groups }: RedisKeysOptions): Re
 
   return {
     groupOf: (id) => textHash(id) % groups,
+    slots: hashTags.map(slotOf),
     entityPrefixes,
     // A UTF-16 unit becomes three bytes at most.
     bound: ({ type, id }, group) => entityPrefixes(type)[group].length + 3 * id.length,

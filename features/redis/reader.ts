@@ -1,6 +1,6 @@
 import type { Clock } from '../../runtime/clock.ts';
 import { byPartition, type InspectedSubState, type StoreReader } from '../store-reader.ts';
-import { subStateHeader } from './call.ts';
+import { encodeCommand, type Reply, subStateHeader } from './call.ts';
 import type { RedisStoreConfig } from './config.ts';
 import { connectRedis } from './connection.ts';
 import { redisKeys } from './keys.ts';
@@ -17,36 +17,47 @@ export async function createRedisReader(
   { job, recipe, clock }: RedisReaderOptions,
 ): Promise<StoreReader> {
   const keys = redisKeys({ prefix: config.key_prefix, job, recipe, groups: config.groups });
-  const { redis, fault, close } = await connectRedis(config, `weir-${job}-inspect`, () => {});
+  const link = await connectRedis(config, { name: `weir-${job}-inspect`, slots: keys.slots, clock });
 
-  async function fenceOf(group: number, partition: string): Promise<number | undefined> {
-    const text = await redis.get(keys.fence(group, partition));
-    return text === null ? undefined : Number(text);
+  async function ask(group: number, commands: readonly (readonly string[])[], doing: string): Promise<Reply[]> {
+    link.demand(doing);
+    const replies = await link.exchange(commands.map((words) => ({ group, bytes: encodeCommand(...words) })));
+    const error = replies.find((reply) => reply instanceof Error);
+    if (error !== undefined) throw link.fault(error, doing);
+    return replies;
   }
 
   return {
     async read(type, id) {
       const group = keys.groupOf(id);
+      const doing = `reading the ${type} ${id}`;
       const now = clock.now() / 1000;
-      try {
-        const fields = await redis.hgetallBuffer(keys.entityPrefixes(type)[group] + id);
-        const subStates = Object.entries(fields)
-          .filter(([name, value]) => name !== 'v' && value.readUInt32BE(8) > now)
-          .map(
-            async ([partition, value]): Promise<InspectedSubState> => ({
-              partition,
-              offset: value.readDoubleBE(0),
-              fence: await fenceOf(group, partition),
-              bytes: value.subarray(subStateHeader),
-            }),
-          );
-        return byPartition(await Promise.all(subStates));
-      } catch (error) {
-        throw fault(error, `reading the ${type} ${id}`);
-      }
+      const [answer] = await ask(group, [['HGETALL', keys.entityPrefixes(type)[group] + id]], doing);
+      const stored = fieldsOf(answer).filter(([name, value]) => name !== 'v' && value.readUInt32BE(8) > now);
+      const fences = await ask(
+        group,
+        stored.map(([partition]) => ['GET', keys.fence(group, partition)]),
+        doing,
+      );
+      return byPartition(
+        stored.map(
+          ([partition, value], index): InspectedSubState => ({
+            partition,
+            offset: value.readDoubleBE(0),
+            fence: fences[index] === null ? undefined : Number(String(fences[index])),
+            bytes: value.subarray(subStateHeader),
+          }),
+        ),
+      );
     },
     async close() {
-      close();
+      link.close();
     },
   };
+}
+
+/** Names and values, which a hash is answered as in turn. */
+function fieldsOf(reply: Reply): [string, Buffer][] {
+  const parts = reply as readonly Buffer[];
+  return Array.from({ length: parts.length / 2 }, (_, index) => [String(parts[2 * index]), parts[2 * index + 1]]);
 }

@@ -17,6 +17,8 @@ export interface RedisStoreOptions {
   readonly onCommand: (command: RedisCommand) => void;
   /** The connection is lost; undefined: it is back. */
   readonly onTrouble?: (error: WeirError | undefined) => void;
+  /** No fault, but a person should know. */
+  readonly onWarning?: (sentence: string) => void;
 }
 
 /** One round trip: commands sent in one write, and the wait for the last answer. */
@@ -29,12 +31,14 @@ export interface RedisCommand {
 }
 
 /**
- * The state in one Redis server. A load or a flush is one script call per slot group, all sent in one write.
+ * The state in a Redis server or a Redis Cluster. A load or a flush is one script call per slot group, all sent in one write per server.
  * @throws WeirError STORE when the server cannot be reached, refuses, is too old or may evict. Later the methods reject with STORE;
  *   what they were to do may be repeated as it is.
  */
 export async function createRedisStore(config: RedisStoreConfig, options: RedisStoreOptions): Promise<StateStore> {
-  const connection = await connectRedis(config, `weir-${options.job}`, (error) => options.onTrouble?.(error));
+  const { job, clock, onTrouble, onWarning } = options;
+  const { slots } = redisKeys({ ...options, prefix: config.key_prefix, groups: config.groups });
+  const connection = await connectRedis(config, { name: `weir-${job}`, slots, clock, onTrouble, onWarning });
   try {
     await loadScripts(connection, 'loading the scripts');
   } catch (error) {

@@ -6,7 +6,8 @@ import { describeError, WeirError } from '../../runtime/errors.ts';
 import { plainKafka } from '../../runtime/kafka-client.ts';
 import { stopSignal } from '../../runtime/stop-signal.ts';
 import { emulatorEnv, startDynamo, startKinesis } from './aws.ts';
-import type { Service } from './service.ts';
+import { startRedisCluster } from './redis-cluster.ts';
+import { startRedisReplica } from './redis-replica.ts';
 import { startKafka, startRedis } from './start.ts';
 
 /** What examples/kafka and examples/handbook/kafka.yaml read and write, as docker-compose.yml makes them. */
@@ -14,7 +15,14 @@ const exampleTopics = ['transactions', 'risk.scored', 'risk.dead-letters'];
 
 /** `npm run services`: real services for as long as the command runs. */
 
-type Kind = 'redis' | 'kafka' | 'kinesis';
+const kinds = ['redis', 'redis-replica', 'redis-cluster', 'kafka', 'kinesis'] as const;
+type Kind = (typeof kinds)[number];
+
+/** What is up, and the environment to use it by. */
+interface Started {
+  stop(): Promise<void>;
+  readonly env: Record<string, string>;
+}
 
 const EXAMPLES = `
 Each service gets a free port and a data folder of its own; both go when the command ends (Ctrl-C or SIGTERM).
@@ -28,44 +36,50 @@ Examples:
   npm run services                    Redis and Kafka
   npm run services -- redis           Redis alone
   npm run services -- kafka --json    Kafka alone; one JSON line instead of export lines
+  npm run services -- redis-replica   a primary and a replica; REDIS_URL leads to the primary
+  npm run services -- redis-cluster   a cluster of three, for state.redis.cluster
   npm run services -- redis kinesis   Redis, Kinesis and DynamoDB`;
 
 async function main(): Promise<void> {
   const command = new Command('services')
     .description('Starts Redis, Kafka or Kinesis without Docker and prints the environment to use.')
-    .addArgument(
-      new Argument('[services...]', 'what to start; redis and kafka when nothing is named').choices([
-        'redis',
-        'kafka',
-        'kinesis',
-      ]),
-    )
+    .addArgument(new Argument('[services...]', 'what to start; redis and kafka when nothing is named').choices(kinds))
     .option('--json', 'print one JSON line')
     .addHelpText('after', EXAMPLES)
     .parse();
-  const kinds = command.args.length > 0 ? (command.args as Kind[]) : (['redis', 'kafka'] as const);
-  const started = await Promise.all([...new Set(kinds)].map(start));
+  const named = command.args.length > 0 ? (command.args as Kind[]) : (['redis', 'kafka'] as const);
+  const started = await Promise.all([...new Set(named)].map((kind) => starters[kind]()));
   const env = Object.assign({}, ...started.map(({ env }) => env)) as Record<string, string>;
   // From here a signal ends the services in order; before, it ends this process and they go with it.
   const told = signalled();
   print(env, command.opts<{ json?: boolean }>().json === true);
   await told;
-  await Promise.all(started.map(({ service }) => service.stop()));
+  await Promise.all(started.map(({ stop }) => stop()));
 }
 
-async function start(kind: Kind): Promise<{ service: Service; env: Record<string, string> }> {
-  if (kind === 'redis') {
-    const redis = await startRedis();
-    return { service: redis, env: { REDIS_URL: redis.url } };
-  }
-  if (kind === 'kinesis') return startAws();
-  const kafka = await startKafka();
-  // A broker that somebody else runs is left as it is.
-  if (kafka.pid > 0) await createTopics(kafka.brokers);
-  return { service: kafka, env: { KAFKA_BROKERS: kafka.brokers.join(',') } };
-}
+const starters: Record<Kind, () => Promise<Started>> = {
+  async redis() {
+    const { url, stop } = await startRedis();
+    return { stop, env: { REDIS_URL: url } };
+  },
+  async 'redis-replica'() {
+    const { url, primary, replica, stop } = await startRedisReplica();
+    return { stop, env: { REDIS_URL: url, REDIS_PRIMARY_URL: primary.url, REDIS_REPLICA_URL: replica.url } };
+  },
+  async 'redis-cluster'() {
+    const { addresses, stop } = await startRedisCluster();
+    return { stop, env: { REDIS_CLUSTER: addresses.join(',') } };
+  },
+  async kafka() {
+    const { brokers, pid, stop } = await startKafka();
+    // A broker that somebody else runs is left as it is.
+    if (pid > 0) await createTopics(brokers);
+    return { stop, env: { KAFKA_BROKERS: brokers.join(',') } };
+  },
+  kinesis: startAws,
+};
 
-async function startAws(): Promise<{ service: Service; env: Record<string, string> }> {
+async function startAws(): Promise<Started> {
   const emulators = await Promise.all([startKinesis(), startDynamo()]);
   const [kinesis, dynamo] = emulators;
   if (kinesis.pid > 0) await createStream(kinesis.url);
@@ -73,7 +87,7 @@ async function startAws(): Promise<{ service: Service; env: Record<string, strin
   const stop = async () => {
     await Promise.all(emulators.map((emulator) => emulator.stop()));
   };
-  return { service: { ...kinesis, stop }, env };
+  return { stop, env };
 }
 
 async function createStream(endpoint: string): Promise<void> {

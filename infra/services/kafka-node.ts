@@ -65,11 +65,15 @@ export function jvmOptions(): string[] {
   ];
 }
 
-/** Writes the settings, formats the data folder if it is new, and gives the arguments of `java` that run the node. */
+/**
+ * Writes the settings, formats the data folder if it is new, and gives the arguments of `java` that run the node.
+ * @param id the cluster's; the nodes of one cluster have the same.
+ */
 export async function prepareNode(
   folder: string,
   classpath: string,
   settings: Record<string, string>,
+  id = clusterId(),
 ): Promise<string[]> {
   const file = join(folder, 'server.properties');
   const all = { ...settings, 'log.dirs': join(folder, 'data') };
@@ -77,7 +81,7 @@ export async function prepareNode(
   const lines = Object.entries(all).map(([key, value]) => `${key}=${escaped(value)}`);
   writeFileSync(file, `${lines.join('\n')}\n`);
   const java = [...jvmOptions(), '-cp', classpath];
-  const format = ['kafka.tools.StorageTool', 'format', '--ignore-formatted', `--cluster-id=${clusterId()}`, '-c', file];
+  const format = ['kafka.tools.StorageTool', 'format', '--ignore-formatted', `--cluster-id=${id}`, '-c', file];
   await run('java', ['-XX:TieredStopAtLevel=1', ...java, ...format]);
   return [...java, 'kafka.Kafka', file];
 }
@@ -92,6 +96,7 @@ export function containerEnv(settings: Record<string, string>): Record<string, s
   return env;
 }
 
-function clusterId(): string {
+/** A new cluster's id. */
+export function clusterId(): string {
   return randomBytes(16).toString('base64url');
 }

@@ -256,7 +256,9 @@ describe('the services command', () => {
   });
 
   it('refuses a service that it does not know', async () => {
-    await expect(services(['postgres'], 1)).rejects.toThrow(/Allowed choices are redis, kafka, kinesis/);
+    await expect(services(['postgres'], 1)).rejects.toThrow(
+      /Allowed choices are redis, redis-replica, redis-cluster, kafka, kinesis/,
+    );
     expect(command!.exitCode).toBe(1);
   });
 });

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { loadJob } from '../../consumers/load-config.ts';
+import { redisKeys } from '../../features/redis/keys.ts';
 import { type KafkaService, type RedisService, startKafka, startRedis } from '../../infra/services/start.ts';
 import { bruteForceFeatures, differences, type HandbookRow, readHandbook } from '../support/handbook.ts';
 import { createHandbookJob, type HandbookJob, type PublishedRecord, partitions } from '../support/handbook-job.ts';
@@ -80,10 +81,11 @@ function recipeOf(config: string): string {
 /** How far the state of a recipe is stored in the partition that is furthest. */
 async function furthestFence(job: string, recipe: string): Promise<number> {
   const redis = new Redis(services.redis.url);
+  const keys = redisKeys({ prefix: 'weir', job, recipe, groups: 16 });
   const names = Array.from({ length: partitions }, (_, partition) => `${job}.in:${partition}`);
   const fences = names.map(async (name) => {
-    const keys = Array.from({ length: 16 }, (_, group) => `weir:{${job}:${recipe}:16:${group}}:FENCE:${name}`);
-    return Math.min(...(await redis.mget(keys)).map(Number));
+    const fences = Array.from({ length: 16 }, (_, group) => keys.fence(group, name));
+    return Math.min(...(await redis.mget(fences)).map(Number));
   });
   const furthest = Math.max(...(await Promise.all(fences)));
   redis.disconnect();

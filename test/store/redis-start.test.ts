@@ -8,6 +8,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { redisStoreConfig } from '../../features/redis/config.ts';
 import { freePorts, succeeds } from '../../infra/services/machine.ts';
+import { ask } from '../../infra/services/redis-commands.ts';
 import { type RedisService, startRedis } from '../../infra/services/start.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { change, contents, nobody, request } from '../contract/state-store.ts';
@@ -87,7 +88,7 @@ describe('the Redis store at its start', () => {
   it('refuses a server that is too old, and says which it found', async () => {
     const info = '# Server\r\nredis_version:5.0.14\r\nmaxmemory_policy:noeviction\r\n';
     const url = await pretend((text, socket) => {
-      for (const _ of text.match(/info/g) ?? []) socket.write(`$${info.length}\r\n${info}\r\n`);
+      for (const _ of text.match(/info/gi) ?? []) socket.write(`$${info.length}\r\n${info}\r\n`);
       for (const _ of text.match(/setname/g) ?? []) socket.write('+OK\r\n');
     });
     expect(await refusal({ url })).toMatchObject({
@@ -96,9 +97,31 @@ describe('the Redis store at its start', () => {
     });
   });
 
-  it('refuses a server in cluster mode', async () => {
-    const { url } = await start('--cluster-enabled', 'yes');
-    expect(await refusal({ url })).toMatchObject({ code: 'STORE', message: expect.stringMatching(/Redis Cluster/) });
+  it('refuses a node of a cluster as a single server, a single server as a cluster, and a replica', async () => {
+    const [node, single, replica] = [await start('--cluster-enabled', 'yes'), await start(), await start()];
+    await ask(replica, 'REPLICAOF', single.host, String(single.port));
+    for (const [settings, sentence] of [
+      [{ url: node.url }, /is part of a Redis Cluster: name its nodes in state.redis.cluster/],
+      [{ cluster: [`${single.host}:${single.port}`] }, /is not part of a Redis Cluster: name it in state.redis.url/],
+      [{ url: replica.url }, /is a replica, which takes no writes: name the primary/],
+    ] as const) {
+      expect(await refusal(settings)).toMatchObject({ code: 'STORE', message: expect.stringMatching(sentence) });
+    }
+  });
+
+  it('says that the way to a server is long, and goes on', async () => {
+    const info = '# Server\r\nredis_version:7.0.0\r\nmaxmemory_policy:noeviction\r\n';
+    let now = 0;
+    const url = await pretend((text, socket) => {
+      for (const _ of text.match(/info/gi) ?? []) socket.write(`$${info.length}\r\n${info}\r\n`);
+      for (const _ of text.match(/setname|ping|script/gi) ?? []) socket.write('+OK\r\n');
+      if (/ping/i.test(text)) now += 12;
+    });
+    const warnings: string[] = [];
+    const clock = { ...systemClock, monotonic: () => now };
+    const store = await openRedisStore({ url }, { clock, onWarning: (sentence) => warnings.push(sentence) });
+    await store.close();
+    expect(warnings).toEqual([expect.stringMatching(/takes 12.0 ms to answer a PING/)]);
   });
 
   it('gives up on what cannot be reached, and waits for what comes up in time', async () => {
@@ -170,7 +193,7 @@ describe('the Redis store at its start', () => {
     const settings = { url: `redis://weir:p@127.0.0.1:${port}`, connect_timeout_ms: 60_000 };
     await usesAll(settings);
     expect(await admin.call('ACL', 'LOG')).toEqual([]);
-    const withoutName = rules.filter((rule) => rule.startsWith('+') && rule !== '+client|setname');
+    const withoutName = rules.filter((rule) => rule.startsWith('+') && !/client|ping/.test(rule));
     for (const rule of withoutName) {
       await admin.call('ACL', 'SETUSER', 'weir', rule.replace('+', '-').replace(/\|.*/, ''));
       const error = await usesAll(settings).catch((reason: unknown) => reason);

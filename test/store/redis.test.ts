@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
+import { redisKeys } from '../../features/redis/keys.ts';
 import type { RedisCommand, RedisStoreOptions } from '../../features/redis/store.ts';
 import { LostStateError, type StateStore } from '../../features/store.ts';
 import { type RedisService, startRedis } from '../../infra/services/start.ts';
@@ -50,7 +51,8 @@ describe('the Redis store', () => {
     return store;
   }
 
-  const fenceKey = (group: number) => `${key_prefix}:{test:0123456789ab:4:${group}}:FENCE:t:0`;
+  const keysOf = (groups: number) => redisKeys({ prefix: key_prefix, job: 'test', recipe: '0123456789ab', groups });
+  const fenceKey = (group: number) => keysOf(4).fence(group, 't:0');
   const many = (count: number, offset = 1) => Array.from({ length: count }, (_, k) => change(`id-${k}`, offset));
 
   it('lets other processes see at once what one has stored', async () => {
@@ -106,11 +108,11 @@ describe('the Redis store', () => {
 
   it('moves the fence only when every call of its group has succeeded', async () => {
     const store = await open({ groups: 1 });
-    const key = `${key_prefix}:{test:0123456789ab:1:0}`;
-    await client.set(`${key}:card:id-0`, 'not a hash');
+    const key = `${keysOf(1).entityPrefixes('card')[0]}id-0`;
+    await client.set(key, 'not a hash');
     await expect(store.flush('t:0', many(700), 9)).rejects.toMatchObject({ code: 'STORE' });
     expect(await store.fence('t:0')).toBeUndefined();
-    await client.del(`${key}:card:id-0`);
+    await client.del(key);
     await store.flush('t:0', many(700), 9);
     expect(await store.fence('t:0')).toBe(9);
   });
@@ -118,23 +120,26 @@ describe('the Redis store', () => {
   it('gives what it stores an end: the entity after retention and reserve, the fence after less than the reserve', async () => {
     const store = await open({ groups: 1 }, { retentionMs: (type) => (type === 'card' ? 30 : 7) * day });
     await store.flush('t:0', [change('a', 1), change('a', 1, '', 'device')], 1);
-    const key = `${key_prefix}:{test:0123456789ab:1:0}`;
+    const keys = keysOf(1);
+    const fenceName = keys.fence(0, 't:0');
     const [card, device, fence] = await Promise.all(
-      [`${key}:card:a`, `${key}:device:a`, `${key}:FENCE:t:0`].map((name) => client.ttl(name)),
+      [`${keys.entityPrefixes('card')[0]}a`, `${keys.entityPrefixes('device')[0]}a`, fenceName].map((name) =>
+        client.ttl(name),
+      ),
     );
     // Rounded up to the hour.
     expect(Math.abs(card - 34 * 86_400 - 1_800)).toBeLessThanOrEqual(1_800 + 10);
     expect(Math.abs(device - 11 * 86_400 - 1_800)).toBeLessThanOrEqual(1_800 + 10);
     expect(Math.abs(fence - 3 * 86_400)).toBeLessThan(10);
-    await client.expire(`${key}:FENCE:t:0`, 5);
+    await client.expire(fenceName, 5);
     await store.flush('t:0', [], 1);
-    expect(await client.ttl(`${key}:FENCE:t:0`)).toBeGreaterThan(86_400);
+    expect(await client.ttl(fenceName)).toBeGreaterThan(86_400);
   });
 
   it('puts the end of an entity off at least once an hour, however often it is written', async () => {
     let now = systemClock.now();
     const store = await open({ groups: 1 }, { clock: { ...systemClock, now: () => now } });
-    const key = `${key_prefix}:{test:0123456789ab:1:0}:card:a`;
+    const key = `${keysOf(1).entityPrefixes('card')[0]}a`;
     await store.flush('t:0', [change('a', 1)], 1);
     for (let hour = 0; hour < 3; hour++) {
       await client.expire(key, 1_000);
@@ -151,7 +156,7 @@ describe('the Redis store', () => {
     await store.flush('t:0', many(40), 1);
     const keys = await client.keys(`${key_prefix}*`);
     expect(keys).toHaveLength(44);
-    for (const key of keys) expect(key).toMatch(/^own-\d+:\{test:0123456789ab:4:[0-3]\}:(card:id-\d+|FENCE:t:0)$/);
+    for (const key of keys) expect(key).toMatch(/^own-\d+:\{test:0123456789ab:4:[0-3]:\d+\}:(card:id-\d+|FENCE:t:0)$/);
     expect(new Set(keys.map((key) => key.split('}')[0])).size).toBe(4);
   });
 
@@ -187,7 +192,7 @@ describe('the Redis store', () => {
   it('finds out a stored state that is cut short', async () => {
     const store = await open({ groups: 1 });
     await store.flush('t:0', [change('a', 1)], 1);
-    await client.hset(`${key_prefix}:{test:0123456789ab:1:0}:card:a`, 't:0', 'short');
+    await client.hset(`${keysOf(1).entityPrefixes('card')[0]}a`, 't:0', 'short');
     await expect(store.load([request('a')], nobody)).rejects.toMatchObject({ code: 'STORE' });
   });
 

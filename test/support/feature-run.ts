@@ -164,7 +164,7 @@ export function createRun(set: FeatureSet, partitions = 3, store = memoryStore()
     async apply(event: LogEvent): Promise<ReadonlyMap<string, Evaluated> | undefined> {
       const partition = (event.partition ?? 0) % partitions;
       const batch = batchOf([event], offsets[partition]++);
-      const { repeats } = engine.apply(batch, await engine.load(batch), names[partition], rows);
+      const { repeats } = engine.apply(batch, await engine.load(batch, names[partition]), names[partition], rows);
       const features = new Map(
         set.names.map((name, column) => [
           name,

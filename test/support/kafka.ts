@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { EachBatchPayload, KafkaMessage } from 'kafkajs';
 import { plainKafka } from '../../runtime/kafka-client.ts';
 
@@ -7,10 +8,13 @@ export interface TopicRecord {
   readonly key: string | null;
   readonly value: string;
   readonly headers: Record<string, string>;
+  /** When its producer made it, ms since the epoch. */
+  readonly timestamp: number;
 }
 
 export interface TestKafka {
-  createTopic(topic: string, partitions: number): Promise<void>;
+  /** @param replicas 1 unless stated. */
+  createTopic(topic: string, partitions: number, replicas?: number): Promise<void>;
   /** Sends keyed records in order; the default partitioner spreads them by key. */
   produce(topic: string, records: readonly { key: string; value: string }[]): Promise<void>;
   /** Deletes all that the topic has now, as its retention does in time. */
@@ -73,13 +77,25 @@ export function testKafka(brokers: readonly string[]): TestKafka {
     });
   }
 
+  /** Until whichever broker is asked knows a leader of each partition: several times in a row, since each answer is one broker's. */
+  async function untilKnown(topic: string): Promise<void> {
+    for (let inRow = 0; inRow < 5; ) {
+      const found = await admin.fetchTopicMetadata({ topics: [topic] }).catch(() => undefined);
+      const isKnown = found?.topics[0].partitions.every(({ leader }) => leader >= 0) ?? false;
+      inRow = isKnown ? inRow + 1 : 0;
+      if (!isKnown) await delay(50);
+    }
+  }
+
   return {
-    async createTopic(topic, partitions) {
+    async createTopic(topic, partitions, replicas = 1) {
       await connected;
       await admin.createTopics({
-        topics: [{ topic, numPartitions: partitions, replicationFactor: 1 }],
-        waitForLeaders: true,
+        topics: [{ topic, numPartitions: partitions, replicationFactor: replicas }],
+        // The client would take a broker that has not heard of the topic yet for one that never will.
+        waitForLeaders: false,
       });
+      await untilKnown(topic);
     },
     async produce(topic, records) {
       // Idempotent: a record sent again after a broker's restart must not stand in the topic twice.
@@ -100,13 +116,14 @@ export function testKafka(brokers: readonly string[]): TestKafka {
     },
     async readCommitted(topic) {
       const records: TopicRecord[] = [];
-      await scanCommitted(topic, (partition, { key, value, offset, headers }) => {
+      await scanCommitted(topic, (partition, { key, value, offset, headers, timestamp }) => {
         records.push({
           partition,
           offset: Number(offset),
           key: key === null ? null : key.toString(),
           value: value === null ? '' : value.toString(),
           headers: Object.fromEntries(Object.entries(headers ?? {}).map(([name, text]) => [name, String(text)])),
+          timestamp: Number(timestamp),
         });
       });
       return records.sort((a, b) => a.partition - b.partition || a.offset - b.offset);

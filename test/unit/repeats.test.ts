@@ -70,15 +70,15 @@ describe('repeated transactions', () => {
           const replayed = batchOf(log.slice(fence, crash), fence);
           // The events before the fence were stored by an earlier flush, but for those of this test's half: apply them first.
           const before = batchOf(log.slice(0, fence), 0);
-          again.engine.replay(before, await again.engine.load(before), 'log:0');
-          again.engine.replay(replayed, await again.engine.load(replayed), 'log:0');
+          again.engine.replay(before, await again.engine.load(before, 'log:0'), 'log:0');
+          again.engine.replay(replayed, await again.engine.load(replayed, 'log:0'), 'log:0');
           const undisturbed = createRun(set, 1);
           for (const event of log.slice(0, crash)) await undisturbed.apply({ ...event, reload: false });
           for (const card of ['x', 'y']) {
             const probe = batchOf([{ id: 'probe', card, time: log[log.length - 1].time + hour }], crash);
             const [one, other] = [newRows(2), newRows(2)];
-            again.engine.apply(probe, await again.engine.load(probe), 'log:0', one);
-            undisturbed.engine.apply(probe, await undisturbed.engine.load(probe), 'log:0', other);
+            again.engine.apply(probe, await again.engine.load(probe, 'log:0'), 'log:0', one);
+            undisturbed.engine.apply(probe, await undisturbed.engine.load(probe, 'log:0'), 'log:0', other);
             expect([...one.values]).toEqual([...other.values]);
           }
         },

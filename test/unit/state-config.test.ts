@@ -17,7 +17,6 @@ describe('stateConfig', () => {
   it('fills the defaults in', () => {
     expect(stateConfig.parse({ redis: {} })).toEqual({
       redis: {
-        url: 'redis://localhost:6379',
         groups: 16,
         key_prefix: 'weir',
         connect_timeout_ms: 10_000,
@@ -34,6 +33,9 @@ describe('stateConfig', () => {
     [{ redis: { groups: 257 } }, /^redis.groups: /],
     [{ redis: { key_prefix: 'a{b}' } }, /^redis.key_prefix: letters/],
     [{ redis: { url: 'localhost' } }, /^redis.url: expected redis:/],
+    [{ redis: { cluster: [] } }, /^redis.cluster: /],
+    [{ redis: { cluster: ['one'] } }, /^redis.cluster.0: a node is host:port/],
+    [{ redis: { url: 'redis://one', cluster: ['one:1'] } }, /^redis: redis takes a url or a cluster, not both/],
     [{ redis: { uri: 'redis://localhost' } }, /^redis: Unrecognized key/],
     [{ embedded: {} }, /^embedded.path: /],
   ])('refuses %j', (value, fault) => {

@@ -1,0 +1,67 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Trial } from './trial.ts';
+import { until } from './until.ts';
+
+const stallMs = 30_000;
+const cuts = 5;
+
+const allPartitions = async (trial: Trial) => [...(await trial.positions()).keys()];
+
+/** A broker dies and comes back. */
+export async function killBroker(trial: Trial): Promise<readonly number[]> {
+  const { nodes } = trial.ground.cluster;
+  const node = nodes[trial.random.below(nodes.length)];
+  const led = await partitionsLedBy(trial, node.id);
+  await node.kill();
+  if (nodes.length > 1) await trial.progress(1 + trial.random.below(1000));
+  await node.restart();
+  await untilInSync(trial);
+  return led;
+}
+
+/** Brokers are restarted in order, one after the other, each when the one before has caught up. */
+export async function rollBrokers(trial: Trial): Promise<readonly number[]> {
+  const nodes = [...trial.ground.cluster.nodes];
+  while (nodes.length > 0) {
+    const [node] = nodes.splice(trial.random.below(nodes.length), 1);
+    await node.restart();
+    await untilInSync(trial);
+    await trial.progress(trial.random.below(400));
+  }
+  return allPartitions(trial);
+}
+
+/** Nothing comes from the brokers any more, nor gets there; then it does again. */
+export async function stallBrokers(trial: Trial): Promise<readonly number[]> {
+  const { brokerProxies } = trial.ground;
+  for (const proxy of brokerProxies) proxy.stall();
+  await delay(stallMs);
+  for (const proxy of brokerProxies) proxy.heal();
+  return allPartitions(trial);
+}
+
+/** All connections break, again and again. */
+export async function cutConnections(trial: Trial): Promise<readonly number[]> {
+  const { brokerProxies, redisProxy } = trial.ground;
+  for (let cut = 0; cut < cuts; cut++) {
+    for (const proxy of [...brokerProxies, redisProxy]) proxy.cut();
+    await trial.progress(1 + trial.random.below(400));
+  }
+  return allPartitions(trial);
+}
+
+/** Input partitions that the broker leads, or the output of. */
+async function partitionsLedBy({ admin, topics }: Trial, id: number): Promise<number[]> {
+  const { topics: found } = await admin.fetchTopicMetadata({ topics: [topics.input, topics.scored] });
+  const led = found.flatMap(({ partitions }) => partitions.filter(({ leader }) => leader === id));
+  return [...new Set(led.map(({ partitionId }) => partitionId))];
+}
+
+/** Until every replica of the trial's topics has caught up. */
+async function untilInSync({ admin, topics }: Trial): Promise<void> {
+  await until('all replicas are in sync', async () => {
+    const found = await admin.fetchTopicMetadata({ topics: Object.values(topics) }).catch(() => undefined);
+    const partitions = found?.topics.flatMap(({ partitions }) => partitions);
+    return partitions?.every(({ isr, replicas, leader }) => leader >= 0 && isr.length === replicas.length);
+  });
+}

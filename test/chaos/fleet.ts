@@ -1,0 +1,83 @@
+import { startWeir, type WeirProcess } from '../support/weir-process.ts';
+import { until } from './until.ts';
+
+/** One process of the job. */
+export interface Member {
+  readonly weir: WeirProcess;
+  /** Partitions of the input topic that it says it owns, now. */
+  owned(): Promise<number[]>;
+  /** The sum of a metric over its labels; 0 where there is none. */
+  metric(name: string): Promise<number>;
+}
+
+/** The processes of the job, which come and go. */
+export interface Fleet {
+  members(): readonly Member[];
+  start(): Promise<Member>;
+  /** Ends it as a crash would. */
+  kill(member: Member): Promise<void>;
+  /** Ends it in order. */
+  drain(member: Member): Promise<void>;
+  /** Drains all. */
+  stop(): Promise<void>;
+  /** Ends what is left, without a word. */
+  abandon(): Promise<void>;
+}
+
+/** @param topic the input's. */
+export function createFleet(args: readonly string[], topic: string): Fleet {
+  const members: Member[] = [];
+  const forget = (member: Member) => void members.splice(members.indexOf(member), 1);
+
+  async function drain(member: Member): Promise<void> {
+    forget(member);
+    member.weir.kill('SIGTERM');
+    const code = await member.weir.ended();
+    if (code !== 0) throw new Error(`a process that was told to stop ended with ${code}: ${tail(member.weir)}`);
+  }
+
+  return {
+    members: () => members,
+    async start() {
+      const member = await startMember(args, topic);
+      members.push(member);
+      return member;
+    },
+    async kill(member) {
+      forget(member);
+      member.weir.kill('SIGKILL');
+      await member.weir.ended();
+    },
+    drain,
+    async stop() {
+      await Promise.all([...members].map(drain));
+    },
+    async abandon() {
+      for (const { weir } of members) weir.kill('SIGKILL');
+      await Promise.all(members.map(({ weir }) => weir.ended()));
+    },
+  };
+}
+
+async function startMember(args: readonly string[], topic: string): Promise<Member> {
+  const weir = startWeir(args);
+  const port = await until('a process says where its metrics are', async () => {
+    if (weir.child.exitCode !== null) throw new Error(`weir ended with ${weir.child.exitCode}: ${tail(weir)}`);
+    return /"metrics_port":(\d+)/.exec(weir.stderr())?.[1];
+  });
+  const text = async () => (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  const own = new RegExp(`^weir_lag_records\\{stream="${topic}",partition="(\\d+)"\\}`, 'gm');
+  return {
+    weir,
+    owned: async () => [...(await text()).matchAll(own)].map(([, partition]) => Number(partition)),
+    async metric(name) {
+      const found = (await text()).matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)$`, 'gm'));
+      return [...found].reduce((sum, [, value]) => sum + Number(value), 0);
+    },
+  };
+}
+
+/** The last of what it said. */
+export function tail(weir: WeirProcess): string {
+  return weir.stderr().split('\n').slice(-30).join('\n');
+}

@@ -1,0 +1,35 @@
+import { openRedisStore } from '../support/redis.ts';
+import { rollOut } from './process-faults.ts';
+import type { Trial } from './trial.ts';
+import { until } from './until.ts';
+
+const grown = 8;
+
+/**
+ * The topic grows. The order of two records of a key in two partitions is nobody's to know: so keys that move wait until the state holds all
+ * that was sent of them, while the others go on.
+ */
+export async function grow(trial: Trial): Promise<readonly number[]> {
+  const { admin, topics, load } = trial;
+  await admin.createPartitions({ topicPartitions: [{ topic: topics.input, count: grown }] });
+  await load.grow(grown);
+  await untilStored(trial);
+  load.release();
+  await rollOut(trial);
+  return [...(await trial.positions()).keys()];
+}
+
+/** Until the state of all that is in the topic now is stored. */
+async function untilStored({ admin, topics, ground, fleet }: Trial): Promise<void> {
+  const recipe = /"recipe":"(\w+)"/.exec(fleet.members()[0].weir.stderr())![1];
+  const settings = { url: ground.redis.url, groups: 4 };
+  const store = await openRedisStore(settings, { job: topics.input, recipe });
+  try {
+    for (const { partition, high } of await admin.fetchTopicOffsets(topics.input)) {
+      const isStored = async () => ((await store.fence(`${topics.input}:${partition}`)) ?? 0) >= Number(high);
+      await until(`the state of partition ${partition} is stored`, isStored);
+    }
+  } finally {
+    await store.close();
+  }
+}

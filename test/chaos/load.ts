@@ -1,0 +1,142 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import kafkajs, { type Message, type PartitionMetadata, type Producer } from 'kafkajs';
+import { plainKafka } from '../../runtime/kafka-client.ts';
+import type { InputRecord } from './input.ts';
+
+/** Sends records at a steady rate, whatever happens to the brokers, until it is stopped. */
+export interface Load {
+  /** How many records the brokers have. */
+  readonly sent: () => number;
+  /**
+   * The topic has grown. Records of keys that go to another partition now are held from here on until `release`; the others go on. Resolves
+   * once nothing that is held is under way.
+   */
+  grow(partitions: number): Promise<void>;
+  release(): void;
+  /** Resolves when everything is in the topic. */
+  stop(): Promise<void>;
+  /** Ends, whatever is in the topic by now. */
+  abandon(): Promise<void>;
+}
+
+const tickMs = 20;
+const longestRequest = 500;
+
+export function startLoad(
+  brokers: readonly string[],
+  topic: string,
+  records: Iterator<InputRecord>,
+  { perSecond, partitions }: { readonly perSecond: number; readonly partitions: number },
+): Load {
+  const place = kafkajs.Partitioners.DefaultPartitioner();
+  const partitionOf = (key: string, count: number) => {
+    const partitionMetadata = Array.from({ length: count }, (_, partitionId) => ({ partitionId, leader: 0 }));
+    return place({ topic, partitionMetadata: partitionMetadata as PartitionMetadata[], message: { key, value: null } });
+  };
+  const sender = createSender(brokers, topic);
+  let before = partitions;
+  let now = partitions;
+  let held: Message[] = [];
+  let released: Message[] = [];
+  let sent = 0;
+  let isStopped = false;
+  let turn = Promise.resolve();
+
+  function next(): Message {
+    const { value: record } = records.next() as { value: InputRecord };
+    const partition = partitionOf(record.key, now);
+    const headers = record.spoilt === undefined ? undefined : { spoilt: record.spoilt };
+    return { key: record.key, value: record.value, partition, headers };
+  }
+
+  async function sendDue(due: number): Promise<void> {
+    const messages = released;
+    released = [];
+    for (let count = 0; count < due; count++) {
+      const message = next();
+      if (partitionOf(String(message.key), before) === message.partition) messages.push(message);
+      else held.push(message);
+    }
+    if (messages.length > 0) await sender.send(messages);
+    sent += messages.length;
+  }
+
+  async function run(): Promise<void> {
+    const startedAt = performance.now();
+    let taken = 0;
+    while (!isStopped) {
+      const due = Math.min(longestRequest, Math.floor(((performance.now() - startedAt) * perSecond) / 1000) - taken);
+      turn = sendDue(due);
+      await turn;
+      taken += due;
+      await delay(tickMs);
+    }
+    await sendDue(0);
+  }
+  const running = run();
+  // Looked at when it is stopped.
+  running.catch(() => undefined);
+
+  return {
+    sent: () => sent,
+    async grow(count) {
+      now = count;
+      await turn;
+    },
+    release() {
+      before = now;
+      released = held;
+      held = [];
+    },
+    async stop() {
+      isStopped = true;
+      await running.finally(() => sender.close());
+    },
+    async abandon() {
+      isStopped = true;
+      await sender.close();
+    },
+  };
+}
+
+/**
+ * Sends until the brokers have it. What was sent by a producer that failed is sent again by another, so a record may stand in the topic
+ * twice: a repetition, as real producers make them.
+ */
+function createSender(brokers: readonly string[], topic: string) {
+  const kafka = plainKafka({ clientId: 'chaos-load', brokers: [...brokers], requestTimeout: 10_000 });
+  let connected: Promise<Producer> | undefined;
+  let isClosed = false;
+
+  async function connect(): Promise<Producer> {
+    const retry = { initialRetryTime: 50, maxRetryTime: 500, retries: 10 };
+    const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1, allowAutoTopicCreation: false, retry });
+    await producer.connect();
+    return producer;
+  }
+
+  async function forget(): Promise<void> {
+    const last = connected;
+    connected = undefined;
+    await last?.then((producer) => producer.disconnect()).catch(() => undefined);
+  }
+
+  return {
+    async send(messages: Message[]): Promise<void> {
+      while (!isClosed) {
+        try {
+          connected ??= connect();
+          await (await connected).send({ topic, messages, acks: -1 });
+          return;
+        } catch {
+          await forget();
+          await delay(100);
+        }
+      }
+    },
+    async close() {
+      isClosed = true;
+      await forget();
+    },
+  };
+}

@@ -1,0 +1,105 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { TopicRecord } from '../support/kafka.ts';
+import type { Wanted, WantedOutput } from './brute-force.ts';
+import type { Delivery } from './job.ts';
+
+/** A risk event as the topic has it, with what is looked at. */
+export interface Published {
+  readonly partition: number;
+  readonly offset: number;
+  readonly timestamp: number;
+  readonly data: {
+    readonly transaction_id: string;
+    readonly scored_at: string;
+    readonly features: Readonly<Record<string, number>>;
+    readonly feature_state: Readonly<Record<string, string>>;
+  };
+}
+
+/** @param records of the topic of risk events. Gives each by its source position. */
+export function readPublished(records: readonly TopicRecord[]): Published[] {
+  return records.map(({ value, timestamp }) => {
+    const data = JSON.parse(value) as Published['data'] & { source_position: { partition: number; offset: number } };
+    return { ...data.source_position, timestamp, data };
+  });
+}
+
+/** What is wrong with the output, in sentences; empty: nothing. */
+export function faultsOf(
+  wanted: WantedOutput,
+  published: readonly Published[],
+  deadLetters: readonly TopicRecord[],
+  delivery: Delivery,
+): string[] {
+  const mayRepeat = delivery === 'at-least-once';
+  return [...eventFaults(wanted, published, mayRepeat), ...letterFaults(wanted, deadLetters, mayRepeat)];
+}
+
+function* eventFaults(
+  { events }: WantedOutput,
+  published: readonly Published[],
+  mayRepeat: boolean,
+): Generator<string> {
+  const first = new Map<string, Published>();
+  const reached = new Map<number, number>();
+  for (const event of published) {
+    const at = `${event.partition}:${event.offset}`;
+    const wanted = events.get(at);
+    if (wanted === undefined) {
+      yield `there is a risk event for ${at}, which has no transaction, or a repeated one`;
+      continue;
+    }
+    const before = first.get(at);
+    if (before === undefined) {
+      first.set(at, event);
+      if (event.offset < (reached.get(event.partition) ?? 0)) yield `the risk event for ${at} comes too late`;
+      reached.set(event.partition, event.offset);
+    } else if (!mayRepeat) yield `there are two risk events for ${at}`;
+    else if (!isDeepStrictEqual(fixedPart(before, wanted), fixedPart(event, wanted)))
+      yield `the risk events for ${at} differ: ${JSON.stringify(before.data)} and ${JSON.stringify(event.data)}`;
+    yield* valueFaults(at, wanted, event);
+  }
+  for (const [at, { id }] of events) if (!first.has(at)) yield `there is no risk event for ${at}, transaction ${id}`;
+}
+
+/** All of the event that follows from its own partition's log. */
+function fixedPart({ data }: Published, { features }: Wanted): object {
+  const fixed = Object.entries(data.features).filter(([name]) => name in features);
+  return { ...data, features: Object.fromEntries(fixed), feature_state: undefined, scored_at: undefined };
+}
+
+function* valueFaults(at: string, wanted: Wanted, { data }: Published): Generator<string> {
+  if (data.transaction_id !== wanted.id) yield `the risk event for ${at} is of ${data.transaction_id}`;
+  for (const [name, value] of Object.entries(wanted.features)) {
+    if (data.features[name] !== value) yield `${at}: ${name} is ${data.features[name]}, brute force says ${value}`;
+    const state = data.feature_state[name] ?? 'fresh';
+    const isStale = state === 'stale' && !name.startsWith('card.');
+    // That no other partition has any of it is not known of an entity that does not key the topic.
+    if (state !== 'fresh' && state !== 'absent' && !isStale) yield `${at}: ${name} says that it is ${state}`;
+  }
+  for (const [name, [least, most]] of Object.entries(wanted.bounds)) {
+    const value = data.features[name];
+    if (!(value >= least && value <= most)) yield `${at}: ${name} is ${value}, not within ${least} to ${most}`;
+  }
+}
+
+function* letterFaults(
+  { deadLetters }: WantedOutput,
+  letters: readonly TopicRecord[],
+  mayRepeat: boolean,
+): Generator<string> {
+  const seen = new Set<string>();
+  for (const { key, value, headers } of letters) {
+    const at = `${headers['weir-partition']}:${headers['weir-offset']}`;
+    const wanted = deadLetters.get(at);
+    if (seen.has(at) && !mayRepeat) yield `there are two dead letters for ${at}`;
+    seen.add(at);
+    if (wanted === undefined)
+      yield `there is a dead letter for ${at}, which is a transaction: ${headers['weir-message']}`;
+    else if (headers['weir-reason'] !== wanted.reason)
+      yield `the dead letter for ${at} says ${headers['weir-reason']} instead of ${wanted.reason}`;
+    else if (key !== wanted.record.key || value !== wanted.record.value)
+      yield `the dead letter for ${at} has other bytes`;
+  }
+  for (const at of deadLetters.keys()) if (!seen.has(at)) yield `there is no dead letter for ${at}`;
+}

@@ -1,0 +1,207 @@
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { batchOf, createProcess, heldStore } from '../support/feature-process.ts';
+
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+describe('a partition that is gained or lost', () => {
+  it('costs nothing for the entities of a partition that stays', async () => {
+    const { store } = heldStore();
+    const { engine, apply, flush, lookups } = createProcess(store, 100, 'card');
+    engine.gain('t:0', 4);
+    await apply('t:0', batchOf([0]), 'card.count.1h');
+    await flush('t:0');
+    engine.gain('t:1', 4);
+    engine.lose('t:1');
+    engine.gain('t:2', 4);
+    expect(await apply('t:0', batchOf([1]), 'card.count.1h')).toEqual([2]);
+    expect(lookups).toEqual({ hits: 1, misses: 1 });
+  });
+
+  it('has what it shares with others asked for once, by its version', async () => {
+    const { store, held, hold } = heldStore();
+    const { engine, apply, flush, tick } = createProcess(store, 100, 'card');
+    engine.gain('t:0', 4);
+    await apply('t:0', batchOf([0], 'c', 'x'), 'terminal.count.1h');
+    await flush('t:0');
+    tick(101);
+    await apply('t:0', batchOf([1], 'c', 'x'), 'terminal.count.1h');
+    const before = await loaded(apply, held, hold);
+    expect(before).toEqual([]);
+    engine.gain('t:1', 4);
+    expect(await loaded(apply, held, hold)).toEqual([{ type: 'terminal', id: 'x', version: 1 }]);
+    expect(await loaded(apply, held, hold)).toEqual([]);
+  });
+
+  it('is read anew when it comes back: what was applied but never published is gone', async () => {
+    const { store } = heldStore();
+    const { engine, apply, flush } = createProcess(store, 100, 'card');
+    engine.gain('t:0', 2);
+    await apply('t:0', batchOf([0, 1]), 'card.count.1h');
+    await flush('t:0');
+    expect(await apply('t:0', batchOf([2, 3]), 'card.count.1h')).toEqual([3, 4]);
+    engine.lose('t:0');
+    engine.gain('t:0', 2);
+    expect(await apply('t:0', batchOf([2]), 'card.count.1h')).toEqual([3]);
+  });
+
+  it('is no sign of moved keys while its last batch is under way', async () => {
+    const { store, held, hold } = heldStore();
+    const former = createProcess(store, 100, 'card');
+    former.engine.gain('t:1', 4);
+    await former.apply('t:1', batchOf([0], 'd'), 'card.count.1h');
+    await former.flush('t:1');
+    const { engine, apply, lookups, tick } = createProcess(store, 100, 'card');
+    engine.gain('t:0', 4);
+    engine.gain('t:1', 4);
+    await apply('t:0', batchOf([0]), 'card.count.1h');
+    hold(true);
+    const last = engine.load(batchOf([1], 'd'), 't:1');
+    await settled();
+    engine.lose('t:1');
+    hold(false);
+    for (const { answer } of held) answer();
+    (await last).release();
+    const { misses } = lookups;
+    tick(101);
+    await apply('t:0', batchOf([1]), 'card.count.1h');
+    expect(lookups.misses).toBe(misses);
+  });
+
+  it('of a topic that has grown makes a process ask for its key entity, which others may have from now on', async () => {
+    const { store } = heldStore();
+    const [old, grown] = [createProcess(store, 100, 'card'), createProcess(store, 100, 'card')];
+    old.engine.gain('t:0', 1);
+    await old.apply('t:0', batchOf([0]), 'card.count.1h');
+    old.engine.counted(2);
+    grown.engine.gain('t:1', 2);
+    await grown.apply('t:1', batchOf([1]), 'card.count.1h');
+    await grown.flush('t:1');
+    old.tick(101);
+    // Some producer had not noticed yet.
+    expect(await old.apply('t:0', batchOf([2]), 'card.count.1h')).toEqual([3]);
+  });
+
+  it('leaves all values equal to brute force, whatever moves, is lost, comes back or is never published', async () => {
+    const partition = fc.integer({ min: 0, max: 2 });
+    const step = fc.oneof(
+      {
+        weight: 4,
+        arbitrary: fc.record({ kind: fc.constant('feed' as const), partition, count: fc.integer({ min: 1, max: 3 }) }),
+      },
+      fc.record({
+        kind: fc.constantFrom('flush' as const, 'fail' as const, 'move' as const),
+        partition,
+        count: fc.constant(1),
+      }),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), async (steps) => {
+        const fleet = createFleet();
+        for (const { kind, partition, count } of steps) await fleet[kind](partition, count);
+      }),
+      { numRuns: 300, seed: 5 },
+    );
+  });
+});
+
+type Process = ReturnType<typeof createProcess>;
+
+/** What a batch makes the process ask the store for. */
+async function loaded(
+  apply: Process['apply'],
+  held: ReturnType<typeof heldStore>['held'],
+  hold: (on: boolean) => boolean,
+): Promise<object[]> {
+  const before = held.length;
+  hold(true);
+  const applied = apply('t:0', batchOf([10 + before], 'c', 'x'), 'terminal.count.1h');
+  await settled();
+  hold(false);
+  const asked = held.slice(before).flatMap(({ requests }) => requests);
+  for (const { answer } of held.slice(before)) answer();
+  await applied;
+  return [...asked];
+}
+
+interface Logged {
+  readonly card: string;
+  readonly time: number;
+}
+
+/** Two processes that share three partitions of one terminal's events; every value is held against the logs. */
+function createFleet() {
+  const { store } = heldStore();
+  const processes = [0, 1].map(() => createProcess(store, 6, 'card'));
+  const logs = [0, 1, 2].map((partition) => ({
+    name: `t:${partition}`,
+    owner: partition % 2,
+    events: [] as Logged[],
+    stored: 0,
+  }));
+  let time = 0;
+  for (const { name, owner } of logs) processes[owner].engine.gain(name, 3);
+
+  const batchFrom = (events: readonly Logged[], first: number) => {
+    const batch = batchOf(events.map((_, n) => first + n));
+    const cards = events.map(({ card }) => card);
+    return {
+      ...batch,
+      times: Float64Array.from(events, (event) => event.time),
+      entityIds: [cards, events.map(() => 'x')],
+    };
+  };
+  const newEvents = (partition: number, count: number): Logged[] =>
+    Array.from({ length: count }, () => ({ card: `${partition}-${time % 4}`, time: ++time }));
+
+  /** Own events, and those of others as far as they are stored. */
+  function wanted(partition: number, events: readonly Logged[], feature: string): number[] {
+    const log = logs[partition];
+    return events.map((event, n) => {
+      const own = [...log.events, ...events.slice(0, n + 1)];
+      if (feature.startsWith('card')) return own.filter(({ card }) => card === event.card).length;
+      const others = logs.filter((other) => other !== log);
+      const known = others.map(({ owner, events: all, stored }) => (owner === log.owner ? all.length : stored));
+      return own.length + known.reduce((sum, count) => sum + count, 0);
+    });
+  }
+
+  async function take(partition: number, to: number): Promise<void> {
+    const log = logs[partition];
+    processes[log.owner].engine.lose(log.name);
+    log.owner = to;
+    const { engine } = processes[to];
+    engine.gain(log.name, 3);
+    const missing = log.events.slice(log.stored);
+    const batch = batchFrom(missing, log.stored);
+    engine.replay(batch, await engine.load(batch, log.name), log.name);
+  }
+
+  async function applied(partition: number, events: readonly Logged[]): Promise<void> {
+    const log = logs[partition];
+    const { apply, tick } = processes[log.owner];
+    tick(101);
+    const feature = time % 2 === 0 ? 'card.count.1h' : 'terminal.count.1h';
+    const values = await apply(log.name, batchFrom(events, log.events.length), feature);
+    expect(values).toEqual(wanted(partition, events, feature));
+  }
+
+  return {
+    async feed(partition: number, count: number) {
+      const events = newEvents(partition, count);
+      await applied(partition, events);
+      logs[partition].events.push(...events);
+    },
+    async flush(partition: number) {
+      const log = logs[partition];
+      await processes[log.owner].flush(log.name);
+      log.stored = log.events.length;
+    },
+    /** A batch that is applied, but whose publication fails: the partition begins again, here or elsewhere. */
+    async fail(partition: number) {
+      await applied(partition, newEvents(partition, 2));
+      await take(partition, time % 2);
+    },
+    move: (partition: number) => take(partition, 1 - logs[partition].owner),
+  };
+}
