@@ -1,6 +1,7 @@
 import type { AttributeValue } from '@aws-sdk/client-dynamodb';
 import { WeirError } from '../../runtime/errors.ts';
 import { type Checkpoint, isSequence } from './checkpoint.ts';
+import type { HashRange } from './hash-range.ts';
 
 /** One shard's lease, as the Kinesis Client Library 2.x keeps it: an item of the lease table, with the shard's id for a key. */
 export interface Lease {
@@ -14,7 +15,7 @@ export interface Lease {
   /** Known once the shard has ended. */
   readonly children: readonly string[];
   /** The hash keys that go to the shard, decimal, both inclusive. */
-  readonly hashRange?: { readonly start: string; readonly end: string };
+  readonly hashRange?: HashRange;
   /** What goes through the shard, where a worker has measured it. */
   readonly throughputKBps?: number;
   /** The former owner of a lease that 3.x is handing over: until it is gone nobody else may begin. */
@@ -75,7 +76,7 @@ export function newLease(
   key: string,
   checkpoint: Checkpoint,
   parents: readonly string[],
-  hashRange?: Lease['hashRange'],
+  hashRange?: HashRange,
 ): Lease {
   return { key, counter: 0, checkpoint, ownerSwitches: 0, parents, children: [], hashRange };
 }

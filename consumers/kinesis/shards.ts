@@ -1,4 +1,5 @@
 import { type Checkpoint, isInitial, isShardEnd } from './checkpoint.ts';
+import type { HashRange } from './hash-range.ts';
 import { type Lease, newLease } from './lease.ts';
 
 /** A shard as the stream tells of it. */
@@ -6,7 +7,7 @@ export interface Shard {
   readonly id: string;
   /** The shards that it came from: one after a split, two after a merge. They may have left the stream since. */
   readonly parents: readonly string[];
-  readonly hashRange: { readonly start: string; readonly end: string };
+  readonly hashRange: HashRange;
   readonly isOpen: boolean;
 }
 

@@ -5,7 +5,7 @@ import type { LeaseTable } from '../../consumers/kinesis/lease-table.ts';
 import { noFaults } from './faulty-table.ts';
 import { failoverMs, type LeaseSimulation, simulateLeases } from './leases.ts';
 
-const seeds = Array.from({ length: Number(process.env.WEIR_TEST_LEASE_SEEDS || 10) }, (_, index) => index + 1);
+const seeds = Array.from({ length: Number(process.env.WEIR_TEST_LEASE_SEEDS || 8) }, (_, index) => index + 1);
 
 describe('simulated fleets', () => {
   it.each(seeds)('share the shards, seed %i', async (seed) => {
@@ -29,6 +29,14 @@ describe('simulated fleets', () => {
     expect(violations).toEqual([]);
     expect(events.stolen).toBeGreaterThan(0);
     expect(events.lost ?? 0).toBe(events.stolen);
+  });
+
+  it.each(seeds.slice(0, 4))('take the shards of a crashed worker over within failover time and 5 s, seed %i', async (seed) => {
+    const crash = { faults: noFaults, incidents: 0, workers: 4, shards: 8, crashAtMs: 60_000 + 137 * seed };
+    const { violations, longestOrphanedMs } = await simulateLeases({ seed, ...crash });
+    expect(violations).toEqual([]);
+    expect(longestOrphanedMs).toBeGreaterThan(0);
+    expect(longestOrphanedMs).toBeLessThanOrEqual(failoverMs + 5_000);
   });
 
   it('meet every kind of event', async () => {

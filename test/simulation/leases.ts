@@ -29,6 +29,8 @@ export interface LeaseSimulation {
   readonly troubledMs?: number;
   /** How many times something happens to a worker or the stream while things go wrong. */
   readonly incidents?: number;
+  /** When the worker that has most leases crashes, incidents or none. */
+  readonly crashAtMs?: number;
   /** A table that does not keep its promises: what the simulation must find out. */
   readonly mutateTable?: (table: LeaseTable) => LeaseTable;
 }
@@ -59,7 +61,8 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
   const events: Record<string, number> = {};
   const truth = simulation.mutateTable?.(memoryLeaseTable()) ?? memoryLeaseTable();
   let faults = simulation.faults ?? defaultFaults;
-  // The owner falls silent just after it was heard of, and so does the next in line; failing requests take their time limits on top.
+  // The owner falls silent just after it was heard of, and the others wait for one that would have less; failing requests take their
+  // time limits on top.
   const orphanedLimitMs = 2 * failoverMs + (simulation.faults === noFaults ? 0 : 10_000);
   let published = 0;
   let repeated = 0;
@@ -186,6 +189,8 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
     const running = alive();
     const one = running[random.below(running.length)];
     const dice = random.below(8);
+    // Who would have taken a lease next may be the one that is gone.
+    if (dice < 4) untouched.clear();
     if (dice < 2) one?.process.pause(random.below(4 * failoverMs));
     else if (dice === 2 && running.length > 1) one.process.crash();
     else if (dice === 3 && running.length > 1) one.leaving.abort();
@@ -239,6 +244,12 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
   appending();
   world.at(5_000, () => void watchOrphans());
   for (let n = 0; n < incidents; n++) world.at(5_000 + random.below(troubledMs), incident);
+  if (simulation.crashAtMs !== undefined) {
+    await world.run(simulation.crashAtMs);
+    alive()
+      .reduce((a, b) => (b.reading.size > a.reading.size ? b : a))
+      .process.crash();
+  }
   await world.run(troubledMs);
   faults = noFaults;
   await world.run(troubledMs + quietMs);
