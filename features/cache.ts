@@ -25,6 +25,8 @@ export interface Entity {
   loading: Promise<void> | undefined;
   /** Partitions whose sub-states were damaged and have not been made anew yet; most entities have none. */
   missing: Set<string> | undefined;
+  /** Partitions of which the store, at the last load, had lost state where the entity is kept; mostly none. */
+  lost: readonly string[] | undefined;
 }
 
 export interface EntityCacheOptions {
@@ -57,6 +59,8 @@ export interface EntityCache {
   own(partition: string): void;
   /** From now on the partition is written elsewhere, or its memory is not to be trusted: what is held of it is not used again. */
   disown(partition: string): void;
+  /** Partitions whose state is to be in the store when an entity is loaded. */
+  watch(partitions: readonly string[]): void;
   /** Who writes sub-states of the type's entities; the narrower, the less is asked of the store. */
   setReach(type: string, reach: Reach): void;
   ownSubState(entity: Entity, plan: EntityPlan, partition: string): SubState;
@@ -98,6 +102,7 @@ interface Shelf {
 export function createEntityCache(options: EntityCacheOptions): EntityCache {
   const { store, clock, capacity, refreshMs } = options;
   const tenures = createTenures();
+  let watched: readonly string[] = [];
   const shelves = new Map<string, Shelf>();
 
   const shelfOf = (type: string): Shelf => {
@@ -147,6 +152,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
       dirty: 0,
       loading: undefined,
       missing: undefined,
+      lost: undefined,
     };
     shelf.young.set(id, entity);
     return entity;
@@ -187,13 +193,14 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
       if (entity.version !== neverLoaded) since = Math.min(since, entity.epoch);
       return { type: plans[k].type, id: entity.id, version: Math.max(0, entity.version) };
     });
-    const answers = await store.load(requests, tenures.heldSince(since));
+    const answers = await store.load(requests, tenures.heldSince(since), watched);
     const damaged: Damaged[] = [];
     for (let k = 0; k < wanted.length; k++) {
       adopt(wanted[k], plans[k], answers[k].subStates, damaged);
       wanted[k].version = answers[k].version;
       wanted[k].epoch = asked;
       wanted[k].refreshedAt = now;
+      wanted[k].lost = answers[k].lost;
     }
     for (const found of damaged) await discard(found);
   }
@@ -279,6 +286,9 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
     },
     own: tenures.begin,
     disown: tenures.end,
+    watch(partitions) {
+      watched = partitions;
+    },
     setReach(type, reach) {
       shelfOf(type).reach = reach;
     },

@@ -9,7 +9,7 @@ import { createHistory } from './history.ts';
 import { type EntityPlan, type FeatureSet, idField, type NumberFact } from './plan.ts';
 import { forgetOldest, markOf } from './repeats.ts';
 import { type FeatureRows, featureStates } from './rows.ts';
-import type { StateStore, SubStateChange } from './store.ts';
+import { lostState, type StateStore, type SubStateChange } from './store.ts';
 import { applyLabel, type Insertion, insertEvent, type SubState } from './sub-state.ts';
 
 export interface FeatureEngineOptions {
@@ -42,7 +42,10 @@ export interface FeatureEngine {
   truncated(partition: string, offset: number): void;
   /** The stream has so many partitions by now. More than before: keys have moved to the new ones. */
   counted(partitions: number): void;
-  /** Brings the entities of the partition's batch into memory. The answer goes to apply() or replay(), once. */
+  /**
+   * Brings the entities of the partition's batch into memory. The answer goes to apply() or replay(), once.
+   * @throws WeirError STORE, with a LostStateError as its cause when the store has lost state of the partition where one of them is kept.
+   */
   load(batch: TransactionBatch, partition: string): Promise<Loaded>;
   /** Applies event by event, each before its own features are evaluated, and writes the features to `out`. */
   apply(batch: TransactionBatch, loaded: Loaded, partition: string, out: FeatureRows): Applied;
@@ -118,8 +121,26 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   }
 
   function share(): void {
+    cache.watch(watchedPartitions());
     const reach = changed.size < partitionCount ? 'fleet' : 'process';
     for (const plan of plans) cache.setReach(plan.type, spans(plan) ? reach : 'partition');
+  }
+
+  /** The own ones, and while there are others of the stream, those too; unless their number does not say what they are called. */
+  function watchedPartitions(): string[] {
+    const count = changed.size < partitionCount && Number.isFinite(partitionCount) ? partitionCount : 0;
+    return [...new Set([...changed.keys(), ...Array.from({ length: count }, (_, index) => `${ofStream}${index}`)])];
+  }
+
+  /** @throws WeirError STORE when the store has lost state of the partition that the batch is from. */
+  function demandWhole({ entities, release }: Loaded, partition: string): void {
+    for (const column of entities) {
+      for (const entity of column) {
+        if (entity?.lost?.includes(partition) !== true) continue;
+        release();
+        throw lostState(partition);
+      }
+    }
   }
 
   function count(partitions: number): void {
@@ -232,6 +253,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
         batch.count,
         partition,
       );
+      demandWhole(loaded, partition);
       noticeMovedKeys(loaded, partition);
       return loaded;
     },
@@ -268,7 +290,9 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
           moment.own = moment.insertion === 'kept' ? state : undefined;
           moment.knownFrom = spans(plans[k]) ? knownOfAll : knownOfOwn;
           moment.isStale =
-            entity.version === neverLoaded || (entity.missing?.size ?? 0) > 0 || (behind.size > 0 && spans(plans[k]));
+            entity.version === neverLoaded ||
+            (entity.missing?.size ?? 0) > 0 ||
+            ((behind.size > 0 || entity.lost !== undefined) && spans(plans[k]));
           evaluators[k].evaluate(entity.subStates, moment, out, base);
         }
         if (set.derived.length > 0) derivedFeatures(set, out, base);

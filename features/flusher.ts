@@ -43,7 +43,7 @@ export interface Flusher {
 const firstRetryMs = 50;
 const longestRetryMs = 5000;
 /** A fence without news is written again after so long. */
-const renewMs = 60_000;
+const renewMs = 10_000;
 
 export function createFlusher(options: FlusherOptions): Flusher {
   const { engine, store, partition, clock, intervalMs } = options;

@@ -98,6 +98,40 @@ describe('the Redis store', () => {
     expect(await store.fence('t:0')).toBe(80);
   });
 
+  it('says with a load which watched partitions have lost state where the entity is kept', async () => {
+    const [store, other] = [await open(), await open()];
+    const watched = ['t:0', 't:1', 't:2'];
+    const lostOf = async (of: StateStore) => {
+      const answers = await of.load(
+        many(50).map(({ id }) => request(id)),
+        own,
+        watched,
+      );
+      return answers.map(({ lost }) => (lost ?? []).join());
+    };
+    await store.flush('t:0', many(50), 60);
+    await store.flush('t:1', many(50), 70);
+    // Of the third nothing was ever stored, as far as anybody knows.
+    expect(new Set(await lostOf(store))).toEqual(new Set(['t:2']));
+    await store.fence('t:2');
+    await store.flush('t:2', [], 0);
+    expect(new Set(await lostOf(other))).toEqual(new Set(['']));
+    const [gone, back] = [fenceKey(1), fenceKey(2)];
+    await client.del(gone);
+    await client.set(back, 59);
+    for (const each of [store, other]) {
+      const lost = await lostOf(each);
+      expect(new Set(lost)).toEqual(new Set(['', 't:0']));
+      expect(many(50).map(({ id }) => ([1, 2].includes(keysOf(4).groupOf(id)) ? 't:0' : ''))).toEqual(lost);
+    }
+    // Its owner has asked, and knows what is to be made anew; to the others it is lost until it has been.
+    expect(await store.fence('t:0')).toBeUndefined();
+    expect(new Set(await lostOf(store))).toEqual(new Set(['']));
+    expect(new Set(await lostOf(other))).toEqual(new Set(['', 't:0']));
+    await store.flush('t:0', [], 60);
+    expect(new Set(await lostOf(other))).toEqual(new Set(['']));
+  });
+
   it('stores nothing in a group that has lost its fence', async () => {
     const store = await open();
     await store.flush('t:0', [], 60);
