@@ -11,8 +11,8 @@ export const deadTopic = 'dead';
 export const epoch = 1_760_000_000_000;
 export const latenessMs = 5_000;
 
-/** Windows in seconds; the long ones reach over a whole run. */
-export const windows = { short: 7, long: 3_600, delayed: 20, delay: 3 };
+/** Windows in seconds; the long ones reach over all that happens. */
+export const windows = { short: 300, long: 86_400, delayed: 3_600, delay: 600 };
 
 const compiled = new Map<boolean, CompiledJob>();
 
@@ -35,6 +35,8 @@ export function simulatedJob(settings: Settings): CompiledJob {
           prefetch_records: prefetchRecords,
           session_timeout_ms: sessionMs,
           heartbeat_interval_ms: sessionMs / 3,
+          max_wait_ms: 3_000,
+          topic_refresh_ms: 2_000,
         },
       },
       state: {
@@ -81,10 +83,10 @@ function compile({ isDeduplicating }: Settings): CompiledJob {
 
 /** The record as it is appended; undefined: a control record. @param id of the transaction. */
 export function recordOf(planned: PlannedRecord, id: string): InputRecord | undefined {
-  const { atMs, kind, lateMs, amount } = planned;
+  const { atMs, kind, lateMs, ageMs, amount } = planned;
   const [card, shop] = [`card-${planned.card}`, `shop-${planned.shop}`];
   const timestamp = epoch + atMs;
-  const whole = { id, ts: timestamp - lateMs, amount, card, shop };
+  const whole = { id, ts: timestamp - lateMs - ageMs, amount, card, shop };
   const text = {
     valid: JSON.stringify(whole),
     repeat: JSON.stringify(whole),

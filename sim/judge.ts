@@ -170,8 +170,10 @@ function judgeFeature(
   const scoredAt = Date.parse(event.scored_at) - epoch;
   const isProbe = evidence.probes.has(event.transaction_id);
   if (isProbe && state === 'stale') throw new Violation('I2', `${where} is stale although nothing moves`);
-  const surely = isRepeated ? [] : surelySeen(current, event, state, others, evidence);
   const possibly = others.filter((one) => one.appendedAt <= scoredAt);
+  // Windows that end so long ago are waited for.
+  const isAwaited = feature.delayMs > 0 && state !== 'stale';
+  const surely = isRepeated ? [] : isAwaited ? possibly : surelySeen(current, event, state, others, evidence);
   const least = bruteValue(feature, current, [...before, ...surely]);
   const most = bruteValue(feature, current, [...before, ...possibly]);
   if (value < least - 1e-9 || value > most + 1e-9) {

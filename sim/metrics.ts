@@ -7,7 +7,15 @@ export interface SimulatedMetrics extends Metrics {
 
 export function createSimulatedMetrics(): SimulatedMetrics {
   const none = () => {};
-  const partition: PartitionMetrics = { consumed: none, published: none, lag: none, fenceLag: none, lost: none };
+  const partition: PartitionMetrics = {
+    consumed: none,
+    published: none,
+    lag: none,
+    fenceLag: none,
+    skew: none,
+    held: none,
+    lost: none,
+  };
   let count = () => 0;
   return {
     partition: () => partition,

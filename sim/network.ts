@@ -17,6 +17,7 @@ export type Port =
   | 'metadata'
   | 'fetch'
   | 'join'
+  | 'sync'
   | 'heartbeat'
   | 'leave'
   | 'model';
@@ -43,8 +44,10 @@ export interface Connection {
   ask<T>(port: Port, effect: () => T | Promise<T>): Promise<T>;
 }
 
-/** No answer comes: the connection is broken or was silent for too long. */
-export class Lost extends Error {}
+/** No answer comes: the connection is broken or was silent for too long. Named as the Kafka client names it. */
+export class Lost extends Error {
+  override readonly name = 'KafkaJSConnectionClosedError';
+}
 
 export interface Network {
   connect(process: SimulatedProcess): Connection;

@@ -36,8 +36,10 @@ export interface PlannedRecord {
   readonly shop: number;
   /** Minor units. */
   readonly amount: number;
-  /** How much older than its append the event is, milliseconds. */
+  /** How late the event comes against those before it, milliseconds. */
   readonly lateMs: number;
+  /** How long before its append it happened, milliseconds: a backlog reaches back. */
+  readonly ageMs: number;
 }
 
 /** One thing that goes wrong. */
@@ -105,14 +107,18 @@ function planRecords(chance: Chance, lengthMs: number): PlannedRecord[] {
     if (chance.isTrue(0.04)) return 'marker';
     return chance.isTrue(0.06) ? chance.oneOf(damaged) : 'valid';
   };
-  return Array.from({ length: count }, () => ({
+  const records = Array.from({ length: count }, () => ({
     atMs: chance.isTrue(backlog) ? 0 : Math.floor(chance.duration(0, lengthMs)),
     kind: kind(),
     card: chance.between(0, cards - 1),
     shop: chance.between(0, shops - 1),
     amount: chance.between(1, 9_999),
     lateMs: chance.isTrue(0.2) ? chance.between(0, 2_000) : 0,
+    ageMs: 0,
   })).sort((a, b) => a.atMs - b.atMs);
+  const reachMs = chance.oneOf([0, 1_800_000, 10_800_000]);
+  const ages = records.map(() => chance.between(0, reachMs)).sort((a, b) => b - a);
+  return records.map((record, index) => (record.atMs > 0 ? record : { ...record, ageMs: ages[index] }));
 }
 
 /** How often a run asks each, more or less: faults are to strike within. */
@@ -130,6 +136,7 @@ const usual: readonly (readonly [Port, number])[] = [
   ['metadata', 12],
   ['fetch', 100],
   ['join', 6],
+  ['sync', 6],
   ['heartbeat', 60],
   ['leave', 3],
   ['model', 40],

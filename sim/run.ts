@@ -144,14 +144,14 @@ async function probe(
   const instance = world.start('probe');
   const shops = new Set(records.map(({ shop }) => shop));
   // Members that nobody has heard of for a while may still be there.
-  await until(() => world.isAlone(instance.process.name), patienceMs, 'the last process alone in its group');
+  await until(() => world.isAlone(), patienceMs, 'the last process alone in its group');
   const readyAt = world.time.now() + readyMs;
   await until(() => world.time.now() > readyAt, patienceMs, 'the last process has begun');
   for (const card of new Set(records.map((record) => record.card))) {
     const id = `probe-${card}`;
     ids.add(id);
     const shop = [...shops][card % shops.size];
-    world.append({ atMs: 0, kind: 'valid', card, shop, amount: 100, lateMs: 0 }, id);
+    world.append({ atMs: 0, kind: 'valid', card, shop, amount: 100, lateMs: 0, ageMs: 0 }, id);
     await until(world.isDrained, patienceMs, `the probe of card ${card} published and stored`);
   }
   instance.stop.abort();

@@ -1,4 +1,5 @@
 import { partitionName } from '../consumers/ports.ts';
+import { frontierType } from '../features/frontier.ts';
 import { historyType } from '../features/history.ts';
 import { subStateHeader } from '../features/redis/call.ts';
 import { inputTopic } from './job.ts';
@@ -31,7 +32,8 @@ export function watchStore({ decided, isWhole, violated }: StoreWatchOptions): K
       if (at >= 0) assertCommitted(key.slice(at + 7), Number(value), 'the fence', 'I6');
     },
     field(key, partition, value) {
-      if (partition === 'v' || key.includes(historyType)) return;
+      // What is said of a log as a whole has numbers of its own.
+      if (partition === 'v' || key.includes(`:${historyType}:`) || key.includes(`:${frontierType}:`)) return;
       const offset = value.readDoubleBE(0);
       assertCommitted(partition, offset, `the sub-state ${key}`, 'I6');
       const name = `${key} ${partition} ${offset}`;

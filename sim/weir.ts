@@ -2,6 +2,8 @@ import type { CompiledJob } from '../consumers/compile.ts';
 import type { Surroundings } from '../consumers/components.ts';
 import { runParts } from '../consumers/job.ts';
 import { sinkConnection } from '../consumers/kafka/config.ts';
+import { createFetcher } from '../consumers/kafka/fetcher.ts';
+import { joinGroup } from '../consumers/kafka/group-member.ts';
 import { sinkOver } from '../consumers/kafka/sink.ts';
 import { sourceOver } from '../consumers/kafka/source.ts';
 import type { Sink, Source } from '../consumers/ports.ts';
@@ -12,26 +14,17 @@ import type { StateStore } from '../features/store.ts';
 import { WeirError } from '../runtime/errors.ts';
 import { createRulesOnlyModel } from '../scoring/rules-only.ts';
 import { createScorer } from '../scoring/scorer.ts';
-import type { VirtualTime } from './clock.ts';
 import { inputTopic } from './job.ts';
-import type { SimulatedBroker } from './kafka/broker.ts';
 import { simulatedClient } from './kafka/client.ts';
-import { simulatedMember } from './kafka/member.ts';
+import type { ClusterParts } from './kafka/cluster.ts';
 import type { Network } from './network.ts';
 import type { SimulatedProcess } from './process.ts';
-import type { Chance } from './random.ts';
 import { simulatedLink } from './redis/link.ts';
 import type { RedisServer } from './redis/server.ts';
 
 /** What a process finds outside. */
-export interface Outside {
-  readonly time: VirtualTime;
-  readonly chance: Chance;
-  readonly network: Network;
-  readonly broker: SimulatedBroker;
+export interface Outside extends ClusterParts {
   readonly servers: readonly RedisServer[];
-  /** Most records of one fetch. */
-  readonly fetchRecords: number;
 }
 
 /** What is done to the ports of a process: what is observed of them, and mutants. */
@@ -53,9 +46,9 @@ export async function runWeir(
   signal: AbortSignal,
 ): Promise<void> {
   const { config, set, policy } = job;
-  const { broker, network, servers } = outside;
+  const { network, servers } = outside;
   const { clock } = process;
-  const link = simulatedLink(servers, network, process);
+  const link = simulatedLink(servers, config.state.redis!.groups, network, process);
   await link.loadScripts([loadScript, flushScript]).catch((error: unknown) => {
     throw link.fault(error, 'loading the scripts');
   });
@@ -66,7 +59,7 @@ export async function runWeir(
     retentionMs: () => retentionMs,
     onCommand: () => {},
   });
-  const client = simulatedClient(broker, network, process, inputTopic);
+  const client = simulatedClient(outside, process, inputTopic);
   const sink = sinkOver(client, config.sink.kafka!, {
     connection: sinkConnection(config.sink.kafka!, config.source.kafka)!,
     job: config.job,
@@ -76,21 +69,14 @@ export async function runWeir(
     clock,
   });
   await sink.connect();
+  const kafka = config.source.kafka!;
   const source = sourceOver(
     {
       client,
-      join: (_partitions, _clock, events) =>
-        simulatedMember(
-          {
-            ...outside,
-            process,
-            heartbeatMs: config.source.kafka!.heartbeat_interval_ms,
-            maxWaitMs: 3_000,
-          },
-          events,
-        ),
+      join: (events) => joinGroup(client, kafka, process.name, clock, events),
+      fetch: (events) => createFetcher(client, kafka, clock, events),
     },
-    config.source.kafka!,
+    kafka,
     { maxEvents: config.batch.max_events, format: { type: 'json' }, clock },
   );
   const scorer = createScorer({

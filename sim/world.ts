@@ -1,8 +1,10 @@
+import kafkajs from 'kafkajs';
+import { redisKeys } from '../features/redis/keys.ts';
 import { WeirError } from '../runtime/errors.ts';
 import { createReadiness } from '../runtime/http.ts';
 import { createVirtualTime, type VirtualTime } from './clock.ts';
 import { createFenceHistory, type FenceHistory } from './fence-history.ts';
-import { deadTopic, epoch, recordOf, scoredTopic, simulatedJob } from './job.ts';
+import { deadTopic, epoch, inputTopic, recordOf, scoredTopic, simulatedJob } from './job.ts';
 import type { Attempt, Stretch } from './judge.ts';
 import { createBroker, type SimulatedBroker } from './kafka/broker.ts';
 import { append } from './kafka/log.ts';
@@ -42,8 +44,8 @@ export interface World {
   violation: Error | undefined;
   start(name: string): Instance;
   append(record: PlannedRecord, id: string): void;
-  /** Whether a process of that name has everything. */
-  isAlone(name: string): boolean;
+  /** Whether there is one member in the group, and it has everything. */
+  isAlone(): boolean;
   /** Whether all is published, and stored. */
   isDrained(): boolean;
 }
@@ -91,13 +93,20 @@ export function createWorld(plan: Plan, { trace, strike, alter }: WorldOptions):
     partitions: settings.partitions,
     outputs: [scoredTopic, deadTopic],
     outputPartitions,
-    isSticky: settings.isSticky,
+    protocol: settings.isSticky ? 'weir-sticky' : 'RoundRobinAssigner',
     sessionMs: settings.sessionMs,
     rebalanceMs: 60_000,
     onDecided: ({ id, offsets }) =>
       traced(`commit of ${id} is decided: ${[...offsets].map(([partition, { offset }]) => `${partition}:${offset}`)}`),
-    onGeneration: (generation, owners) => traced(`generation ${generation}: ${JSON.stringify([...owners])}`),
+    onShared(generation, all) {
+      shares = all.map(({ memberId, memberAssignment }) => {
+        const decoded = kafkajs.AssignerProtocol.MemberAssignment.decode(memberAssignment);
+        return [memberId, decoded?.assignment[inputTopic] ?? []] as const;
+      });
+      traced(`generation ${generation}: ${JSON.stringify(shares)}`);
+    },
   });
+  let shares: (readonly [memberId: string, partitions: readonly number[]])[] = [];
   const fences = createFenceHistory();
   const watch = watchStore({
     decided: broker.coordinator.decided,
@@ -183,10 +192,8 @@ export function createWorld(plan: Plan, { trace, strike, alter }: WorldOptions):
       const offset = append(broker.input.partitions[partition], made);
       traced(`${nameOf(partition)}:${offset} ${record.kind} ${id} card ${record.card} shop ${record.shop}`);
     },
-    isAlone: (name) =>
-      [...broker.group.owners()].some(
-        ([member, { length }]) => member.startsWith(name) && length === broker.input.partitions.length,
-      ),
+    isAlone: () =>
+      broker.group.size === 1 && shares.some(([, { length }]) => length === broker.input.partitions.length),
     isDrained: () =>
       broker.input.partitions.every(({ entries }, partition) => {
         const committed = broker.coordinator.decided(partition) ?? 0;
@@ -195,11 +202,9 @@ export function createWorld(plan: Plan, { trace, strike, alter }: WorldOptions):
       }),
   };
 
+  const keys = redisKeys({ prefix: 'weir', job: job.config.job, recipe: job.set.recipe, groups: settings.groups });
   const fenceKeys = Array.from({ length: outputPartitions }, (_, partition) =>
-    Array.from(
-      { length: settings.groups },
-      (_, group) => `weir:{sim:${job.set.recipe}:${settings.groups}:${group}}:FENCE:${nameOf(partition)}`,
-    ),
+    Array.from({ length: settings.groups }, (_, group) => keys.fence(group, nameOf(partition))),
   );
 
   /** The lowest over the slot groups. */

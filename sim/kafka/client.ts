@@ -1,29 +1,39 @@
-import type { Admin, Transaction as ClientTransaction, Producer, ProducerBatch } from 'kafkajs';
-import type { KafkaClient } from '../../consumers/kafka/client.ts';
+import type {
+  Admin,
+  Transaction as ClientTransaction,
+  Consumer,
+  Kafka,
+  Producer,
+  ProducerBatch,
+  RecordMetadata,
+} from 'kafkajs';
 import { protocolType } from '../../consumers/kafka/faults.ts';
 import type { EncodedRecords } from '../../consumers/kafka/record-batch.ts';
 import { isAskingForCarriedOut, unstableOffset } from '../../consumers/kafka/stable-offsets.ts';
-import type { Connection, Network } from '../network.ts';
+import type { Connection } from '../network.ts';
 import type { SimulatedProcess } from '../process.ts';
 import type { SimulatedBroker } from './broker.ts';
+import { type ClusterParts, simulatedCluster } from './cluster.ts';
 import { append } from './log.ts';
 import { ProtocolError } from './protocol-error.ts';
 import { type OutputRecord, readRecords } from './records.ts';
 import type { ProducerIdentity, Transaction } from './transactions.ts';
 
 /** What the adapters use of kafkajs, spoken to the simulated brokers by one process. */
-export function simulatedClient(
-  broker: SimulatedBroker,
-  network: Network,
-  process: SimulatedProcess,
-  inputTopic: string,
-): KafkaClient {
+export function simulatedClient(parts: ClusterParts, process: SimulatedProcess, inputTopic: string): Kafka {
+  const { broker, network } = parts;
   const partitionsOf = (topic: string) => {
     const found = topic === inputTopic ? broker.input : broker.outputs.get(topic);
     if (found === undefined) throw new ProtocolError('UNKNOWN_TOPIC_OR_PARTITION');
     return found.partitions;
   };
-  return {
+  const client: Partial<Kafka> = {
+    // Consumers are made for the assigners' sake alone, which are handed the cluster; see consumers/kafka/cluster.ts.
+    consumer({ groupId, partitionAssigners }) {
+      const cluster = simulatedCluster(parts, process);
+      for (const assigner of partitionAssigners ?? []) assigner({ cluster, groupId, logger: undefined as never });
+      return {} as Consumer;
+    },
     admin: () => admin(broker, network.connect(process), partitionsOf) as Admin,
     producer: ({ transactionalId, transactionTimeout } = {}) => {
       const connection = network.connect(process);
@@ -34,6 +44,7 @@ export function simulatedClient(
       return made as Partial<Producer> as Producer;
     },
   };
+  return client as Kafka;
 }
 
 function admin(
@@ -78,8 +89,7 @@ function plainProducer(broker: SimulatedBroker, connection: Connection): Partial
     disconnect: async () => {},
     async sendBatch(batch) {
       const records = recordsOf(batch);
-      await connection.ask('send', () => write(broker, records, undefined));
-      return [];
+      return connection.ask('send', () => write(broker, records, undefined));
     },
   };
 }
@@ -125,8 +135,7 @@ function transactionalProducer(
         async sendBatch(batch) {
           const records = recordsOf(batch);
           isOngoing = true;
-          await patiently(() => connection.ask('send', () => write(broker, records, coordinator.current(producer))));
-          return [];
+          return patiently(() => connection.ask('send', () => write(broker, records, coordinator.current(producer))));
         },
         async sendOffsets({ topics }) {
           const moved = topics.flatMap(({ partitions }) => partitions);
@@ -159,9 +168,14 @@ function recordsOf({ topicMessages }: ProducerBatch): Addressed[] {
   });
 }
 
-function write(broker: SimulatedBroker, sent: readonly Addressed[], transaction: Transaction | undefined): void {
+function write(
+  broker: SimulatedBroker,
+  sent: readonly Addressed[],
+  transaction: Transaction | undefined,
+): RecordMetadata[] {
   for (const { topic, partition, records } of sent) {
     const log = broker.outputs.get(topic)!.partitions[partition];
     for (const record of records) append(log, { ...record, transaction });
   }
+  return sent.map(({ topic: topicName, partition }) => ({ topicName, partition, errorCode: 0 }));
 }

@@ -33,9 +33,10 @@ export function simulatedCluster(parts: ClusterParts, process: SimulatedProcess)
     findGroupCoordinator: async () => coordinator(broker, connection),
     findBroker: async () => ({ fetch: (query: FetchQuery) => fetch(parts, connection, query) }),
   };
-  return cluster as Partial<Cluster> as Cluster;
+  return cluster as unknown as Cluster;
 }
 
+/** Of the broker that coordinates the group. */
 type GroupCalls = Pick<Coordinator, 'joinGroup' | 'syncGroup' | 'heartbeat' | 'leaveGroup' | 'offsetCommit'>;
 
 function coordinator({ group, coordinator: offsets }: SimulatedBroker, connection: Connection): GroupCalls {

@@ -13,7 +13,12 @@ const flushSha = Buffer.from(flushScript.sha);
 const loadSha = Buffer.from(loadScript.sha);
 
 /** A process's connections to the servers; slot groups go to them in turn. */
-export function simulatedLink(servers: readonly RedisServer[], network: Network, process: SimulatedProcess): RedisLink {
+export function simulatedLink(
+  servers: readonly RedisServer[],
+  groups: number,
+  network: Network,
+  process: SimulatedProcess,
+): RedisLink {
   const connections = servers.map(() => network.connect(process));
 
   function reach<T>(at: number, port: Port, work: (server: RedisServer) => T): Promise<T> {
@@ -25,6 +30,7 @@ export function simulatedLink(servers: readonly RedisServer[], network: Network,
 
   return {
     address,
+    places: () => Array.from({ length: groups }, (_, group) => `${address}/${group % servers.length}`),
     exchange: (calls) =>
       Promise.all(
         calls.map(({ group, bytes }: GroupCall) => {

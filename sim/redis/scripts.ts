@@ -34,12 +34,13 @@ export const flushTwin: ScriptTwin = (keyspace, [fenceKey, ...keys], args) => {
 };
 
 /** load.lua. */
-export const loadTwin: ScriptTwin = (keyspace, keys, [now, known, ...owned]) => {
+export const loadTwin: ScriptTwin = (keyspace, keys, [entityCount, now, known, ...owned]) => {
+  const count = Number(entityCount);
   const isOwned = new Set(owned.map((name) => name.toString('utf8')));
   const names: string[] = [];
   const facts: Buffer[] = [];
   const values: Buffer[] = [];
-  for (const [index, key] of keys.entries()) {
+  for (const [index, key] of keys.slice(0, count).entries()) {
     const seen = known.readDoubleBE(index * 8);
     const fields = keyspace.hash(key) ?? new Map<string, Buffer>();
     const version = Number(fields.get('v') ?? 0);
@@ -57,7 +58,12 @@ export const loadTwin: ScriptTwin = (keyspace, keys, [now, known, ...owned]) => 
     }
     facts.push(entityFacts(version, indexes));
   }
-  return [Buffer.concat(facts), names.map((name) => Buffer.from(name)), ...values];
+  const fences = keys.slice(count).map((key) => {
+    const bytes = Buffer.alloc(8);
+    bytes.writeDoubleBE(Number(keyspace.text(key) ?? -1), 0);
+    return bytes;
+  });
+  return [Buffer.concat(facts), names.map((name) => Buffer.from(name)), Buffer.concat(fences), ...values];
 };
 
 /** f64 version, u16 count, and as many u16 indexes; big-endian. */
