@@ -105,7 +105,9 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     facts: new Float64Array(0),
   };
 
+  /** Partitions that may be behind what is committed of them, and those of them that are known to be. */
   const behind = new Set<string>();
+  const replayed = new Set<string>();
   let partitionCount = 0;
   /** What the names of the stream's partitions begin with. */
   let ofStream = '';
@@ -115,6 +117,14 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   /** The ids of a source key are nobody else's business; nor is the entity that the source is keyed by, while no key has moved. */
   function spans(plan: EntityPlan): boolean {
     return plan !== repeats && (plan.type !== options.keyEntity || haveKeysMoved);
+  }
+
+  /**
+   * Whether partitions here that share the plan's entities are behind. Keys that have moved share few of them: there it takes more than a
+   * suspicion, or each partition gained would cast doubt on nearly all.
+   */
+  function isBehind(plan: EntityPlan): boolean {
+    return plan.type === options.keyEntity ? haveKeysMoved && replayed.size > 0 : behind.size > 0 && spans(plan);
   }
 
   function share(): void {
@@ -217,7 +227,10 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     },
     recovering(partition, isRecovering) {
       if (isRecovering) behind.add(partition);
-      else behind.delete(partition);
+      else {
+        behind.delete(partition);
+        replayed.delete(partition);
+      }
     },
     learnHistory: () => history.learn(),
     truncated: (partition, offset) => history.truncated(partition, offset),
@@ -267,8 +280,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
           isLate ||= moment.insertion === 'late';
           moment.own = moment.insertion === 'kept' ? state : undefined;
           moment.knownFrom = spans(plans[k]) ? knownOfAll : knownOfOwn;
-          moment.isStale =
-            entity.version === neverLoaded || (entity.missing?.size ?? 0) > 0 || (behind.size > 0 && spans(plans[k]));
+          moment.isStale = entity.version === neverLoaded || (entity.missing?.size ?? 0) > 0 || isBehind(plans[k]);
           evaluators[k].evaluate(entity.subStates, moment, out, base);
         }
         if (set.derived.length > 0) derivedFeatures(set, out, base);
@@ -278,6 +290,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       return { late, repeats: repeated, isRepeat: isRepeatRow };
     },
     replay(batch, loaded, partition) {
+      if (behind.has(partition)) replayed.add(partition);
       columns.fill(batch);
       history.began(partition, batch.times, batch.offsets, batch.count);
       const changes = changed.get(partition)!;
