@@ -7,7 +7,7 @@ import { connectRedis, type RedisLink } from './connection.ts';
 import { fenceCalls, lowestFence, readFences } from './fences.ts';
 import { flushScript, planFlush, writeFlush } from './flush-calls.ts';
 import { redisKeys } from './keys.ts';
-import { loadScript, planLoad, readFences, readLoaded, writeLoad } from './load-calls.ts';
+import { loadScript, planLoad, readLoaded, readLoadedFences, writeLoad } from './load-calls.ts';
 
 export interface RedisStoreOptions {
   readonly job: string;
@@ -139,7 +139,7 @@ export function storeOver(
           for (const chunk of chunks) writeLoad(writer, chunk, requests, facts, keys);
         });
         for (let k = 0; k < chunks.length; k++) {
-          const lost = lostIn(slotGroups[k], readFences(replies[k]), watched, known);
+          const lost = lostIn(slotGroups[k], readLoadedFences(replies[k]), watched, known);
           readLoaded(replies[k], chunks[k], lost, answers);
         }
       }
