@@ -142,10 +142,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     return plan !== repeats && (plan.type !== options.keyEntity || haveKeysMoved);
   }
 
-  /**
-   * Whether partitions here that share the plan's entities are behind. Keys that have moved share few of them: there it takes more than a
-   * suspicion, or each partition gained would cast doubt on nearly all.
-   */
+  /** Few keys have moved to any one partition: of theirs a suspicion is not enough, or each gain would cast doubt on nearly all. */
   function isBehind(plan: EntityPlan): boolean {
     return plan.type === options.keyEntity ? haveKeysMoved && behind.surely : behind.maybe && spans(plan);
   }
