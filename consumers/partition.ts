@@ -1,3 +1,5 @@
+import type { Loaded } from '../features/cache.ts';
+import type { TransactionBatch } from '../features/columns.ts';
 import type { Applied } from '../features/engine.ts';
 import { newRows } from '../features/rows.ts';
 import { WeirError } from '../runtime/errors.ts';
@@ -22,6 +24,8 @@ export interface PartitionObserver extends RecoveryObserver {
   stage<T>(name: Stage, work: () => T): T;
   published(batch: PublishedBatch): void;
   flushed(fence: number, seconds: number): void;
+  /** The partition goes on without the store, or no longer. */
+  degraded(isDegraded: boolean): void;
 }
 
 export type Stage = 'read' | 'decode' | 'load' | 'apply' | 'score' | 'publish';
@@ -32,6 +36,8 @@ export interface PublishedBatch {
   readonly decoded: DecodedBatch;
   readonly applied: Applied;
   readonly scored: ScoredBatch;
+  /** Scored without the store. */
+  readonly isDegraded: boolean;
 }
 
 /**
@@ -44,9 +50,9 @@ export async function runPartition(parts: PartitionParts, untilEnd: boolean, sig
   const isLeft = () => signal.aborted || ownership.revoked.aborted;
   const range = await ownership.range();
   const position = await beginning(parts, range);
-  const recovered = await recover(parts, range, position, isLeft);
+  const recovered = await recoverOrDegrade(parts, range, position, isLeft);
   if (recovered < position) return;
-  parts.engine.recovering(partitionName(ownership), false);
+  if (!flusher.isDegraded) parts.engine.recovering(partitionName(ownership), false);
   await flusher.published(position);
 
   let at = position;
@@ -60,6 +66,25 @@ export async function runPartition(parts: PartitionParts, untilEnd: boolean, sig
     }
     at = raw.next;
     if (end === Number.POSITIVE_INFINITY) end = raw.end;
+  }
+}
+
+/** Without the store nothing can be recovered: all that the partition's entities have is what comes from now on, and is marked. */
+async function recoverOrDegrade(
+  parts: PartitionParts,
+  range: { readonly earliest: number },
+  position: number,
+  isLeft: () => boolean,
+): Promise<number> {
+  const { engine, flusher, ownership } = parts;
+  const name = partitionName(ownership);
+  try {
+    return await recover(parts, range, position, isLeft);
+  } catch (error) {
+    if (!flusher.degrade(error)) throw error;
+    engine.lose(name);
+    engine.gain(name, ownership.partitions);
+    return position;
   }
 }
 
@@ -85,7 +110,7 @@ async function processBatch(parts: PartitionParts, raw: RawBatch): Promise<void>
   const rows = newRows(scorer.width);
   engine.counted(ownership.partitions);
   const decoded = observer.stage('decode', () => decoder.decode(raw, ownership));
-  const loaded = await observer.stage('load', () => engine.load(decoded.batch, name));
+  const loaded = await observer.stage('load', () => loadOrHeld(parts, decoded.batch));
   flusher.applying();
   const applied = observer.stage('apply', () => engine.apply(decoded.batch, loaded, name, rows));
   const published = publishedRows(decoded, rows, applied);
@@ -97,7 +122,20 @@ async function processBatch(parts: PartitionParts, raw: RawBatch): Promise<void>
   }));
   if (ownership.revoked.aborted) throw revoked(ownership);
   await observer.stage('publish', () => output.publish({ events, deadLetters }, raw.next));
-  observer.published({ raw, decoded: published.decoded, applied, scored });
+  observer.published({ raw, decoded: published.decoded, applied, scored, isDegraded: flusher.isDegraded });
+}
+
+/** Once the store was away, what is in memory has to do until the partition begins again. */
+async function loadOrHeld({ ownership, engine, flusher }: PartitionParts, batch: TransactionBatch): Promise<Loaded> {
+  const name = partitionName(ownership);
+  if (!flusher.isDegraded) {
+    try {
+      return await engine.load(batch, name);
+    } catch (error) {
+      if (!flusher.degrade(error)) throw error;
+    }
+  }
+  return engine.held(batch, name);
 }
 
 function revoked(ownership: Ownership): WeirError {

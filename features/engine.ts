@@ -47,12 +47,16 @@ export interface FeatureEngine {
    * @throws WeirError STORE, with a LostStateError as its cause when the store has lost state of the partition where one of them is kept.
    */
   load(batch: TransactionBatch, partition: string): Promise<Loaded>;
+  /** As load(), without the store: features of entities that are not in memory will be marked incomplete. */
+  held(batch: TransactionBatch, partition: string): Loaded;
   /** Applies event by event, each before its own features are evaluated, and writes the features to `out`. */
   apply(batch: TransactionBatch, loaded: Loaded, partition: string, out: FeatureRows): Applied;
   /** Applies without evaluating, for recovery; sub-states that reach beyond an event leave it out. */
   replay(batch: TransactionBatch, loaded: Loaded, partition: string): void;
   /** The partition's sub-states changed since the last call, encoded; call it only when all that is applied is published. */
   takeChanges(partition: string): TakenChanges;
+  /** The partition's changes since takeChanges() are never to be stored: they need not be kept in memory any more. */
+  dropChanges(partition: string): void;
   /** Entities in memory. */
   entities(): number;
 }
@@ -130,6 +134,10 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   function watchedPartitions(): string[] {
     const count = changed.size < partitionCount && Number.isFinite(partitionCount) ? partitionCount : 0;
     return [...new Set([...changed.keys(), ...Array.from({ length: count }, (_, index) => `${ofStream}${index}`)])];
+  }
+
+  function idsOf(batch: TransactionBatch): string[][] {
+    return plans.map((plan) => (plan === repeats ? batch.sources : batch.entityIds[plan.entity]));
   }
 
   /** @throws WeirError STORE when the store has lost state of the partition that the batch is from. */
@@ -247,16 +255,12 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     },
     async load(batch, partition) {
       if (changed.size < partitionCount && history.isDue()) await history.learn();
-      const loaded = await cache.load(
-        plans,
-        plans.map((plan) => (plan === repeats ? batch.sources : batch.entityIds[plan.entity])),
-        batch.count,
-        partition,
-      );
+      const loaded = await cache.load(plans, idsOf(batch), batch.count, partition);
       demandWhole(loaded, partition);
       noticeMovedKeys(loaded, partition);
       return loaded;
     },
+    held: (batch, partition) => cache.held(plans, idsOf(batch), batch.count, partition),
     apply(batch, loaded, partition, out) {
       columns.fill(batch);
       history.began(partition, batch.times, batch.offsets, batch.count);
@@ -273,6 +277,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
           repeated++;
           continue;
         }
+        const mayRepeat = repeats !== undefined && loaded.entities[featurePlans][row]!.isUnread;
         const base = row * out.width;
         eventFeatures(set, batch, row, out, base);
         moment.time = batch.times[row];
@@ -288,7 +293,10 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
           moment.insertion = update(k, entity, state, batch, changes);
           isLate ||= moment.insertion === 'late';
           moment.own = moment.insertion === 'kept' ? state : undefined;
+          // A repetition that nobody can tell from a new event counts once too often from here on.
+          entity.isUnread ||= mayRepeat;
           moment.knownFrom = spans(plans[k]) ? knownOfAll : knownOfOwn;
+          if (entity.isUnread) moment.knownFrom = Number.POSITIVE_INFINITY;
           moment.isStale =
             entity.version === neverLoaded ||
             (entity.missing?.size ?? 0) > 0 ||
@@ -330,6 +338,12 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
           for (const { entity } of taken) entity.dirty--;
         },
       };
+    },
+    dropChanges(partition) {
+      for (const { entity, state } of changed.get(partition)?.splice(0) ?? []) {
+        state.dirty = false;
+        entity.dirty--;
+      }
     },
     entities: () => cache.size(),
   };
