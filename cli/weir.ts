@@ -9,6 +9,7 @@ import { demoCommand } from './demo.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { featuresCommand } from './features.ts';
 import { inspectCommand } from './inspect.ts';
+import { offsetsCommand } from './offsets.ts';
 import { runCommand } from './run.ts';
 import { simulateCommand } from './simulate.ts';
 
@@ -26,6 +27,7 @@ for (const command of [
   simulateCommand(),
   featuresCommand(),
   inspectCommand(),
+  offsetsCommand(),
 ]) {
   program.addCommand(command);
   inherit(command, program);

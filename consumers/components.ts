@@ -1,10 +1,14 @@
 import { createEmbeddedReader } from '../features/embedded/reader.ts';
+import { createEmbeddedRewinder } from '../features/embedded/rewinder.ts';
 import { createEmbeddedStore } from '../features/embedded/store.ts';
 import { createFeatureEngine, type FeatureEngine } from '../features/engine.ts';
+import { frontierType } from '../features/frontier.ts';
 import { historyType } from '../features/history.ts';
 import type { EntityPlan, FeatureSet } from '../features/plan.ts';
 import { createRedisReader } from '../features/redis/reader.ts';
+import { createRedisRewinder } from '../features/redis/rewinder.ts';
 import { createRedisStore } from '../features/redis/store.ts';
+import type { Rewinder } from '../features/rewinder.ts';
 import type { StateStore } from '../features/store.ts';
 import type { StoreReader } from '../features/store-reader.ts';
 import type { Clock } from '../runtime/clock.ts';
@@ -15,6 +19,7 @@ import type { Metrics } from '../runtime/metrics.ts';
 import { createOnnxModel } from '../scoring/onnx/model.ts';
 import { createRulesOnlyModel } from '../scoring/rules-only.ts';
 import { createScorer, type Scorer } from '../scoring/scorer.ts';
+import { toleranceMs } from './alignment.ts';
 import type { CompiledJob } from './compile.ts';
 import { createFileSink } from './file/sink.ts';
 import { createFileSource } from './file/source.ts';
@@ -77,6 +82,16 @@ export function openStoreReader({ config, set }: CompiledJob, { clock }: Surroun
   return state.embedded ? createEmbeddedReader(state.embedded, options) : createRedisReader(state.redis!, options);
 }
 
+/**
+ * Takes back what openStore() keeps, while nobody else has it.
+ * @throws WeirError STORE when the store cannot be reached, or a process has it.
+ */
+export function openRewinder({ config, set }: CompiledJob, { clock }: Surroundings): Promise<Rewinder> {
+  const { job, state } = config;
+  const options = { job, recipe: set.recipe, clock };
+  return state.embedded ? createEmbeddedRewinder(state.embedded, options) : createRedisRewinder(state.redis!, options);
+}
+
 /** The engine of one process over its store. */
 export function openEngine({ config, set }: CompiledJob, store: StateStore, surroundings: Surroundings): FeatureEngine {
   const { clock, log, metrics } = surroundings;
@@ -86,6 +101,7 @@ export function openEngine({ config, set }: CompiledJob, store: StateStore, surr
     clock,
     cacheEntities: config.state.cache_entities,
     refreshMs: config.state.refresh_ms,
+    toleranceMs: toleranceMs(config.alignment),
     keyEntity: config.event.key,
     onLookups: (hits, misses) => metrics.cacheLookups(hits, misses),
     onDamaged(error) {
@@ -99,6 +115,7 @@ export function openEngine({ config, set }: CompiledJob, store: StateStore, surr
 function retentionOf(set: FeatureSet): (type: string) => number {
   const byType = new Map(plansOf(set).map(({ type, ...plan }) => [type, lifetimeMs(plan)]));
   byType.set(historyType, Math.max(0, ...byType.values()));
+  byType.set(frontierType, 0);
   return (type) => byType.get(type)!;
 }
 

@@ -1,5 +1,6 @@
 import type { Clock } from '../runtime/clock.ts';
 import { decodeSubState } from './codec.ts';
+import type { Frontiers } from './frontiers.ts';
 import type { EntityPlan } from './plan.ts';
 import { DamagedStateError, type LoadRequest, type StateStore, type StoredSubState } from './store.ts';
 import { emptySubState, type SubState } from './sub-state.ts';
@@ -17,6 +18,8 @@ export interface Entity {
   isUnread: boolean;
   /** When the other partitions' copies were last brought up to date, monotonic milliseconds. */
   refreshedAt: number;
+  /** What others had stored by then (see frontiers.ts). */
+  sight: number;
   /** The epoch (see tenures.ts) of the last load, or of its beginning. */
   epoch: number;
   /** Batches that hold the entity between load and apply; a pinned entity is never evicted. */
@@ -34,6 +37,7 @@ export interface Entity {
 export interface EntityCacheOptions {
   readonly store: StateStore;
   readonly clock: Clock;
+  readonly frontiers: Pick<Frontiers, 'sight' | 'missesFrom'>;
   /** Entities kept per entity type. */
   readonly capacity: number;
   /** Copies of other partitions' sub-states older than this are loaded again before use. Milliseconds. */
@@ -50,12 +54,15 @@ export interface EntityCache {
    * @param plans entity plans; ids[k] belong to plans[k], '' for none.
    * @param count rows of each ids[k]
    * @param partition that the ids are from.
+   * @param needs by plan: copies of other partitions' sub-states that miss what was stored of this event time, or an earlier one, are
+   *   loaded again as well. Milliseconds since the epoch.
    */
   load(
     plans: readonly EntityPlan[],
     ids: readonly (readonly string[])[],
     count: number,
     partition: string,
+    needs: readonly number[],
   ): Promise<Loaded>;
   /** As load(), without the store: what is not in memory, or would have to be brought up to date after a gain or a loss, is marked unread. */
   held(plans: readonly EntityPlan[], ids: readonly (readonly string[])[], count: number, partition: string): Loaded;
@@ -104,7 +111,7 @@ interface Shelf {
 }
 
 export function createEntityCache(options: EntityCacheOptions): EntityCache {
-  const { store, clock, capacity, refreshMs } = options;
+  const { store, clock, capacity, refreshMs, frontiers } = options;
   const tenures = createTenures();
   let watched: readonly string[] = [];
   const shelves = new Map<string, Shelf>();
@@ -152,6 +159,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
       version: neverLoaded,
       isUnread: false,
       refreshedAt: 0,
+      sight: 0,
       epoch: tenures.epoch,
       pins: 0,
       dirty: 0,
@@ -191,12 +199,10 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
     return tenures.hasBegunSince(entity.epoch, reach === 'partition' ? partition : undefined);
   }
 
-  function needsLoad(entity: Entity, reach: Reach, partition: string, now: number): boolean {
-    return (
-      isShort(entity, reach, partition) ||
-      entity.isUnread ||
-      (reach === 'fleet' && now - entity.refreshedAt > refreshMs)
-    );
+  function needsLoad(entity: Entity, reach: Reach, partition: string, now: number, need: number): boolean {
+    if (isShort(entity, reach, partition) || entity.isUnread) return true;
+    if (reach !== 'fleet') return false;
+    return now - entity.refreshedAt > refreshMs || need >= frontiers.missesFrom(entity.sight);
   }
 
   function releaseOf(entities: Loaded['entities']): () => void {
@@ -207,6 +213,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
 
   async function fetch(wanted: readonly Entity[], plans: readonly EntityPlan[], now: number): Promise<void> {
     const asked = tenures.epoch;
+    const sight = frontiers.sight();
     let since = asked;
     const requests: LoadRequest[] = wanted.map((entity, k) => {
       if (entity.version !== neverLoaded) since = Math.min(since, entity.epoch);
@@ -221,6 +228,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
       wanted[k].epoch = asked;
       wanted[k].refreshedAt = now;
       wanted[k].lost = answers[k].lost;
+      wanted[k].sight = sight;
     }
     for (const found of damaged) await discard(found);
   }
@@ -257,6 +265,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
     plans: readonly EntityPlan[],
     partition: string,
     now: number,
+    needs: readonly number[],
   ): Begun {
     const pending = new Set<Promise<void>>();
     const wanted: Entity[] = [];
@@ -267,7 +276,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
       for (const entity of entities[k]) {
         if (!entity) continue;
         if (entity.loading) pending.add(entity.loading);
-        else if (needsLoad(entity, reach, partition, now)) {
+        else if (needsLoad(entity, reach, partition, now, needs[k])) {
           entity.loading = placeholder;
           wanted.push(entity);
           wantedPlans.push(plans[k]);
@@ -286,15 +295,15 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
   }
 
   return {
-    async load(plans, ids, count, partition) {
+    async load(plans, ids, count, partition, needs) {
       const now = clock.monotonic();
       const entities = plans.map((plan, k) => pin(plan.type, ids[k], count));
       const release = releaseOf(entities);
       try {
-        let begun = bringUpToDate(entities, plans, partition, now);
+        let begun = bringUpToDate(entities, plans, partition, now, needs);
         options.onLookups(begun.hits, begun.misses);
         // Once more: partitions may have been gained or lost meanwhile.
-        for (; begun.pending.size > 0; begun = bringUpToDate(entities, plans, partition, now))
+        for (; begun.pending.size > 0; begun = bringUpToDate(entities, plans, partition, now, needs))
           await Promise.all(begun.pending);
       } catch (error) {
         release();

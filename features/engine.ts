@@ -1,12 +1,13 @@
 import type { Clock } from '../runtime/clock.ts';
+import { createBatchColumns, numberOf } from './batch-columns.ts';
 import { createEntityCache, type Entity, type Loaded, neverLoaded } from './cache.ts';
 import { createSubStateWriter } from './codec.ts';
 import type { TransactionBatch } from './columns.ts';
 import { createEvaluator, type Moment } from './evaluate.ts';
-import { packPlace } from './geography.ts';
+import { createFrontiers, type Frontiers } from './frontiers.ts';
 import { textHash } from './hash.ts';
 import { createHistory } from './history.ts';
-import { type EntityPlan, type FeatureSet, idField, type NumberFact } from './plan.ts';
+import { type EntityPlan, type FeatureSet, idField } from './plan.ts';
 import { forgetOldest, markOf } from './repeats.ts';
 import { type FeatureRows, featureStates } from './rows.ts';
 import { lostState, type StateStore, type SubStateChange } from './store.ts';
@@ -18,6 +19,8 @@ export interface FeatureEngineOptions {
   readonly clock: Clock;
   readonly cacheEntities: number;
   readonly refreshMs: number;
+  /** What others are behind by no more than this is no reason to call a value stale. Milliseconds of event time. */
+  readonly toleranceMs: number;
   /** Name of the entity that the source is keyed by: no other partition has events of it, but for those from before the topic grew. */
   readonly keyEntity: string | undefined;
   readonly onLookups: (hits: number, misses: number) => void;
@@ -36,8 +39,12 @@ export interface FeatureEngine {
    * partitions share with it are marked stale.
    */
   recovering(partition: string, isRecovering: boolean): void;
-  /** Reads since when partitions have history, where that is not for ever; from then on it is kept up. */
-  learnHistory(): Promise<void>;
+  /** How far the partitions have come in event time. */
+  readonly frontiers: Frontiers;
+  /** What features of entities that partitions share ask of the other partitions. */
+  asksOfOthers(): Asked;
+  /** Reads how far the other partitions have come, and since when partitions have history, where that is not for ever; from then on it is kept up. */
+  learnOthers(): Promise<void>;
   /** The log of an owned partition begins behind what is stored of it, at the offset: windows that reach further back will be incomplete. */
   truncated(partition: string, offset: number): void;
   /** The stream has so many partitions by now. More than before: keys have moved to the new ones. */
@@ -49,8 +56,11 @@ export interface FeatureEngine {
   load(batch: TransactionBatch, partition: string): Promise<Loaded>;
   /** As load(), without the store: features of entities that are not in memory will be marked incomplete. */
   held(batch: TransactionBatch, partition: string): Loaded;
-  /** Applies event by event, each before its own features are evaluated, and writes the features to `out`. */
-  apply(batch: TransactionBatch, loaded: Loaded, partition: string, out: FeatureRows): Applied;
+  /**
+   * Applies event by event, each before its own features are evaluated, and writes the features to `out`.
+   * @param seenBefore what other partitions have before this event time was visible when the batch was loaded; what reads beyond is stale.
+   */
+  apply(batch: TransactionBatch, loaded: Loaded, partition: string, out: FeatureRows, seenBefore?: number): Applied;
   /** Applies without evaluating, for recovery; sub-states that reach beyond an event leave it out. */
   replay(batch: TransactionBatch, loaded: Loaded, partition: string): void;
   /** The partition's sub-states changed since the last call, encoded; call it only when all that is applied is published. */
@@ -70,6 +80,13 @@ export interface Applied {
   readonly isRepeat: Uint8Array;
 }
 
+export interface Asked {
+  /** Some features read up to the event's own time. */
+  readonly undelayed: boolean;
+  /** The shortest delay of those that do not; Infinity: there are none. Milliseconds. */
+  readonly delayMs: number;
+}
+
 export interface TakenChanges {
   readonly changes: readonly SubStateChange[];
   /** To be called once the changes are stored, or will never be: until then their entities stay in memory. */
@@ -83,14 +100,16 @@ interface Change {
 }
 
 export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngine {
-  const { set, store, clock } = options;
+  const { set, store, clock, toleranceMs } = options;
   const { repeats } = set;
   const plans = repeats === undefined ? set.entities : [...set.entities, repeats];
   const featurePlans = set.entities.length;
   const evaluators = set.entities.map(createEvaluator);
+  const frontiers = createFrontiers(store, clock);
   const cache = createEntityCache({
     store,
     clock,
+    frontiers,
     capacity: options.cacheEntities,
     refreshMs: options.refreshMs,
     onLookups: options.onLookups,
@@ -108,6 +127,8 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     own: undefined,
     insertion: 'kept',
     isStale: false,
+    seenBefore: Number.POSITIVE_INFINITY,
+    toleranceMs,
     knownFrom: 0,
     facts: new Float64Array(0),
   };
@@ -149,6 +170,15 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
         throw lostState(partition);
       }
     }
+  }
+
+  const asked = plans.map(askedBy);
+
+  /** By plan: through when its features of this batch read what others have. */
+  function needsOf({ times, count }: TransactionBatch): number[] {
+    let newest = Number.NEGATIVE_INFINITY;
+    if (changed.size < partitionCount) for (let k = 0; k < count; k++) newest = Math.max(newest, times[k]);
+    return asked.map(({ undelayed, delayMs }) => newest - Math.min(undelayed ? toleranceMs : delayMs, delayMs));
   }
 
   function count(partitions: number): void {
@@ -231,6 +261,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   return {
     gain(partition, partitions) {
       cache.own(partition);
+      frontiers.own(partition);
       changed.set(partition, []);
       const stream = partition.slice(0, partition.lastIndexOf(':') + 1);
       if (stream !== ofStream) partitionCount = 0;
@@ -241,6 +272,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       for (const { entity } of changed.get(partition) ?? []) entity.dirty--;
       changed.delete(partition);
       cache.disown(partition);
+      frontiers.disown(partition);
       history.forget(partition);
       share();
     },
@@ -248,20 +280,30 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       if (isRecovering) behind.add(partition);
       else behind.delete(partition);
     },
-    learnHistory: () => history.learn(),
+    frontiers,
+    asksOfOthers() {
+      const shared = asked.filter((_, k) => spans(plans[k]));
+      return {
+        undelayed: shared.some(({ undelayed }) => undelayed),
+        delayMs: Math.min(...shared.map(({ delayMs }) => delayMs)),
+      };
+    },
+    async learnOthers() {
+      await Promise.all([history.learn(), frontiers.learn()]);
+    },
     truncated: (partition, offset) => history.truncated(partition, offset),
     counted(partitions) {
       if (partitions !== partitionCount) count(partitions);
     },
     async load(batch, partition) {
       if (changed.size < partitionCount && history.isDue()) await history.learn();
-      const loaded = await cache.load(plans, idsOf(batch), batch.count, partition);
+      const loaded = await cache.load(plans, idsOf(batch), batch.count, partition, needsOf(batch));
       demandWhole(loaded, partition);
       noticeMovedKeys(loaded, partition);
       return loaded;
     },
     held: (batch, partition) => cache.held(plans, idsOf(batch), batch.count, partition),
-    apply(batch, loaded, partition, out) {
+    apply(batch, loaded, partition, out, seenBefore = Number.POSITIVE_INFINITY) {
       columns.fill(batch);
       history.began(partition, batch.times, batch.offsets, batch.count);
       const knownOfAll = history.knownFrom(ofStream);
@@ -297,6 +339,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
           entity.isUnread ||= mayRepeat;
           moment.knownFrom = spans(plans[k]) ? knownOfAll : knownOfOwn;
           if (entity.isUnread) moment.knownFrom = Number.POSITIVE_INFINITY;
+          moment.seenBefore = spans(plans[k]) ? seenBefore : Number.POSITIVE_INFINITY;
           moment.isStale =
             entity.version === neverLoaded ||
             (entity.missing?.size ?? 0) > 0 ||
@@ -333,7 +376,8 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
         return { type: plan.type, id: entity.id, offset: state.offset, bytes: writer.encode(state, plan) };
       });
       return {
-        changes: [...changes, ...history.take(partition)],
+        // The frontier last: who sees it is to see all that it stands for.
+        changes: [...changes, ...history.take(partition), ...(partitionCount > 1 ? frontiers.take(partition) : [])],
         settle() {
           for (const { entity } of taken) entity.dirty--;
         },
@@ -349,62 +393,9 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   };
 }
 
-/** Values of the whole batch that several entities share: predicates and text hashes. */
-function createBatchColumns(set: FeatureSet) {
-  /** By entity plan: one bit per predicate. */
-  const masks = set.entities.map(() => new Int32Array(0));
-  const uses = set.predicates.map((_, predicate) =>
-    set.entities.flatMap(({ predicates }, plan) => {
-      const bit = predicates.indexOf(predicate);
-      return bit < 0 ? [] : [{ plan, bit }];
-    }),
-  );
-  let passes = new Uint8Array(0);
-  const hashes: Float64Array[] = set.layout.fields.map(() => new Float64Array(0));
-  let ids = new Float64Array(0);
-  return {
-    masks,
-    hashes,
-    get ids() {
-      return ids;
-    },
-    fill(batch: TransactionBatch): void {
-      if (set.hashesIds) {
-        if (ids.length < batch.count) ids = new Float64Array(batch.count * 2);
-        for (let i = 0; i < batch.count; i++) ids[i] = textHash(batch.ids[i]);
-      }
-      if (passes.length < batch.count) {
-        passes = new Uint8Array(batch.count * 2);
-        for (let k = 0; k < masks.length; k++) masks[k] = new Int32Array(batch.count * 2);
-      }
-      for (const mask of masks) mask.fill(0, 0, batch.count);
-      for (let k = 0; k < uses.length; k++) {
-        set.predicates[k].fill(batch, passes);
-        for (const { plan, bit } of uses[k]) {
-          const mask = masks[plan];
-          for (let i = 0; i < batch.count; i++) mask[i] |= passes[i] << bit;
-        }
-      }
-      for (const field of set.hashedFields) {
-        if (hashes[field].length < batch.count) hashes[field] = new Float64Array(batch.count * 2);
-        const texts = batch.texts[field];
-        for (let i = 0; i < batch.count; i++) hashes[field][i] = texts[i] === '' ? 0 : textHash(texts[i]);
-      }
-    },
-  };
-}
-
-/** A fact's stored integer; NaN where the event has none. */
-function numberOf(
-  { layout }: FeatureSet,
-  batch: TransactionBatch,
-  { field, longitude }: NumberFact,
-  row: number,
-): number {
-  const value = batch.numbers[field][row];
-  if (longitude < 0) return value;
-  const degrees = (index: number) => batch.numbers[index][row] / 10 ** layout.fields[index].scale;
-  return packPlace(degrees(field), degrees(longitude));
+function askedBy({ spans, bounds }: EntityPlan): Asked {
+  const delays = spans.map(({ to }) => bounds[to]);
+  return { undelayed: delays.includes(0), delayMs: Math.min(...delays.filter((delay) => delay > 0)) };
 }
 
 /** Each as exact as the least exact feature that it reads. */

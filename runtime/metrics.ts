@@ -36,6 +36,10 @@ export interface PartitionMetrics {
   lag(records: number): void;
   /** Records published whose state is not stored yet. */
   fenceLag(records: number): void;
+  /** Seconds of event time ahead of the slowest partition that it waits for. */
+  skew(seconds: number): void;
+  /** Seconds that it has waited for slower partitions. */
+  held(seconds: number): void;
   /** The partition is not this process's any more: its gauges are. */
   lost(): void;
 }
@@ -66,6 +70,16 @@ export function createMetrics(): Metrics {
   const recovered = counter('weir_recovered_events_total', 'Events re-applied to the state without publishing');
   const lag = gauge('weir_lag_records', "Records between the position and the log's end", of);
   const fenceLag = gauge('weir_fence_lag_records', 'Records published whose state is not stored yet', of);
+  const skew = gauge(
+    'weir_event_time_skew_seconds',
+    'Event time ahead of the slowest partition that is waited for',
+    of,
+  );
+  const held = counter(
+    'weir_held_seconds_total',
+    'Time spent waiting for partitions that are behind in event time',
+    of,
+  );
   const owned = gauge('weir_owned_partitions', 'Partitions that this process reads');
   const degradedPartitions = gauge('weir_degraded_partitions', 'Partitions that are scored without the state store');
   const degraded = counter('weir_degraded_events_total', 'Transactions scored while the state store was out of reach');
@@ -102,6 +116,8 @@ export function createMetrics(): Metrics {
         published: published.labels(labels),
         lag: lag.labels(labels),
         fenceLag: fenceLag.labels(labels),
+        skew: skew.labels(labels),
+        held: held.labels(labels),
       };
       // A rate needs a beginning: alerts compare it with 0 also where nothing was consumed yet.
       at.consumed.inc(0);
@@ -111,9 +127,12 @@ export function createMetrics(): Metrics {
         published: (events) => at.published.inc(events),
         lag: (records) => at.lag.set(records),
         fenceLag: (records) => at.fenceLag.set(records),
+        skew: (seconds) => at.skew.set(seconds),
+        held: (seconds) => at.held.inc(seconds),
         lost() {
           lag.remove(labels);
           fenceLag.remove(labels);
+          skew.remove(labels);
         },
       };
     },
