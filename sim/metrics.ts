@@ -28,6 +28,8 @@ export function createSimulatedMetrics(): SimulatedMetrics {
     recovered: none,
     eventToPublished: none,
     ownedPartitions: none,
+    degradedPartitions: none,
+    degraded: none,
     cacheLookups: none,
     damaged: none,
     watchEntities(of) {
