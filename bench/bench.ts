@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 import { benchDecode } from './decode.ts';
 import { benchFeatures } from './features.ts';
 import { benchFile } from './file.ts';
+import { benchHandOver } from './hand-over.ts';
 import { benchKafka } from './kafka.ts';
 import { benchKinesis } from './kinesis.ts';
 import { benchPublish } from './publish.ts';
@@ -29,6 +30,7 @@ for (const bench of [
   benchPublish,
   benchFile,
   benchKafka,
+  benchHandOver,
   benchKinesis,
 ])
   await bench(runs, only);

@@ -5,19 +5,14 @@ import type { CompiledJob } from '../consumers/compile.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { WeirError } from '../runtime/errors.ts';
 import type { Logger } from '../runtime/log.ts';
+import { indexVariable } from '../runtime/process-name.ts';
 import { stopSignal } from '../runtime/stop-signal.ts';
 import { exitCodes } from './exit-codes.ts';
 
-const indexVariable = 'WEIR_PROCESS_INDEX';
 const firstWaitMs = 200;
 const longestWaitMs = 30_000;
 /** A process that lived this long had started well: its restarts begin with the short wait again. */
 const livedWellMs = 60_000;
-
-/** Which of `--processes N` this one is, from 0. */
-export function processIndex(): number {
-  return Number(process.env[indexVariable] ?? 0);
-}
 
 /** What a worker sends to its supervisor once it can do its work. */
 const readyMessage = 'ready';

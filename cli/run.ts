@@ -1,9 +1,10 @@
 import { Command } from 'commander';
 import { runJob } from '../consumers/job.ts';
 import { startHttp } from '../runtime/http.ts';
+import { processIndex } from '../runtime/process-name.ts';
 import { stopSignal } from '../runtime/stop-signal.ts';
 import { type JobFlags, loadJobFrom, surroundingsOf, withJobOptions } from './job-options.ts';
-import { processIndex, readyTeller, superviseProcesses } from './processes.ts';
+import { readyTeller, superviseProcesses } from './processes.ts';
 import { summaryJson, summaryText } from './summary.ts';
 import { wholeNumber } from './whole-number.ts';
 

@@ -60,6 +60,9 @@ export function watchLag(clock: Clock, tell: (records: number) => void): LagWatc
       ask = () => range().then(undefined, () => undefined);
       return {
         ...of,
+        get partitions() {
+          return of.partitions;
+        },
         range,
         async read(from) {
           reached(from);

@@ -21,7 +21,10 @@ export type RecordFormat =
 export interface Ownership {
   readonly stream: string;
   readonly partition: number;
-  /** How many partitions the stream has as far as the source knows; who owns them all needs no state from others. */
+  /**
+   * How many partitions the stream has as far as the source knows by now, numbered from 0; who owns them all needs no state from others.
+   * Infinity where they come and go under other numbers.
+   */
   readonly partitions: number;
   readonly format: RecordFormat;
   /** Tells the input from another one of the same name; for a sink that keeps the position to keep with it. */
@@ -39,6 +42,11 @@ export interface Ownership {
   /** The position kept by the source itself (Kafka: the group's committed offset); undefined when there is none. */
   checkpointed(): Promise<number | undefined>;
   checkpoint(position: number): Promise<void>;
+  /**
+   * Resolves when somebody who knows has said, after the call, that the partition is still this process's, or that it is not: then it is
+   * revoked. Absent where nobody else can get it.
+   */
+  confirmed?(): Promise<void>;
   /** Gives the partition back. */
   release(): Promise<void>;
 }

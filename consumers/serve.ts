@@ -6,6 +6,7 @@ import { describeError, type ErrorCode, WeirError } from '../runtime/errors.ts';
 import type { Readiness } from '../runtime/http.ts';
 import type { Logger } from '../runtime/log.ts';
 import type { Scorer } from '../scoring/scorer.ts';
+import { createAlignment } from './alignment.ts';
 import type { JobConfig } from './config.ts';
 import { createDecoder } from './decode/decoder.ts';
 import { type LagWatch, watchLag } from './lag.ts';
@@ -91,8 +92,21 @@ export async function keepServed(
       );
     }
     await clock.sleep(waitMs, AbortSignal.any([signal, ownership.revoked]));
+    // A group that rebalances may be giving the partition to somebody else right now.
+    await confirmedOrStopped(ownership, signal);
     if (signal.aborted) return 'stopped';
   }
+}
+
+async function confirmedOrStopped({ confirmed }: Ownership, signal: AbortSignal): Promise<void> {
+  if (confirmed === undefined || signal.aborted) return;
+  let stop = () => {};
+  const stopped = new Promise<void>((resolve) => {
+    stop = resolve;
+  });
+  signal.addEventListener('abort', stop, { once: true });
+  await Promise.race([confirmed(), stopped]);
+  signal.removeEventListener('abort', stop);
 }
 
 const passing: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['BROKER', 'STORE', 'INPUT', 'FENCED']);
@@ -133,8 +147,20 @@ async function serveOnce(
     const decoder = createDecoder(config.event, ownership.format);
     const start = config.source.kafka?.start ?? 'earliest';
     readiness.setReady(`partition ${name}`, true, '');
+    const alignment = createAlignment({
+      config: config.alignment,
+      allowedLatenessMs: config.event.time.allowed_lateness_ms,
+      flushIntervalMs: config.state.flush_interval_ms,
+      ownership,
+      engine,
+      flusher,
+      clock: parts.clock,
+      observer,
+      leaving: AbortSignal.any([signal, ownership.revoked]),
+    });
+    const fence = () => store.fence(name);
     await runPartition(
-      { ownership, output, decoder, engine, scorer, flusher, observer: counted, start, fence: () => store.fence(name) },
+      { ownership, output, decoder, engine, scorer, flusher, alignment, observer: counted, start, fence },
       untilEnd,
       signal,
     );

@@ -38,9 +38,17 @@ export const kafkaSourceConfig = z.strictObject({
   session_timeout_ms: milliseconds(1_000, 1_800_000)
     .default(10_000)
     .meta({ description: 'After this silence the group gives the partitions of a process to others' }),
-  heartbeat_interval_ms: milliseconds(50, 600_000)
-    .default(1_000)
-    .meta({ description: 'How often the group is told that the process lives; well below session_timeout_ms' }),
+  heartbeat_interval_ms: milliseconds(50, 600_000).default(250).meta({
+    description:
+      'How often the group is told that the process lives, and the process learns that the group shares its partitions out anew; well below session_timeout_ms',
+  }),
+  process_name: z.string().min(1).max(200).optional().meta({
+    description:
+      'What the process calls itself in the group, the same after a restart: it then gets the partitions back that it had. Default: the host name. Each of --processes N adds its number',
+  }),
+  topic_refresh_ms: milliseconds(100, 3_600_000)
+    .default(10_000)
+    .meta({ description: 'How often it is looked whether the topic has more partitions than before' }),
   max_wait_ms: milliseconds(1, 10_000)
     .default(100)
     .meta({ description: 'How long a broker may hold a fetch that has nothing to give' }),

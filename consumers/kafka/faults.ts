@@ -38,6 +38,31 @@ export function isFenced(error: unknown): boolean {
   return type !== undefined && fencing.has(type);
 }
 
+/** The group shares its partitions out anew, or has just done so: who is a member still learns it. */
+export function isRebalancing(error: unknown): boolean {
+  return rebalancing.has(protocolType(error) ?? '');
+}
+
+const rebalancing = new Set(['REBALANCE_IN_PROGRESS', 'ILLEGAL_GENERATION', 'UNKNOWN_MEMBER_ID']);
+
+/** The broker could not be asked: nothing is known of it. */
+export function isUnreachable(error: unknown): boolean {
+  for (let current = error, depth = 0; current instanceof Error && depth < 6; depth++) {
+    if (unreachable.has(current.name)) return true;
+    current = current.cause;
+  }
+  return false;
+}
+
+const unreachable = new Set([
+  'KafkaJSConnectionError',
+  'KafkaJSConnectionClosedError',
+  'KafkaJSRequestTimeoutError',
+  'KafkaJSBrokerNotFound',
+  'KafkaJSGroupCoordinatorNotFound',
+  'KafkaJSLockTimeout',
+]);
+
 const refusals: Readonly<Record<string, string>> = {
   CERTIFICATE: 'shows a certificate that is not trusted; check tls.ca and tls.servername',
   SASL_AUTHENTICATION_FAILED: 'refused the login; check sasl.username and sasl.password',

@@ -1,142 +1,209 @@
-import type { Batch, Consumer, ConsumerCrashEvent, ConsumerGroupJoinEvent, Kafka } from 'kafkajs';
+import kafkajs, { type Broker, type Kafka } from 'kafkajs';
 import type { Clock } from '../../runtime/clock.ts';
-import { requestMs, retrySettings } from './client.ts';
+import type { Assignment } from './assignment.ts';
+import { clusterOf, partitionsOf } from './cluster.ts';
 import type { KafkaSourceConfig } from './config.ts';
-import { watchLiveness } from './liveness.ts';
-
-/** One fetch's records of one partition. */
-export interface FetchedBatch extends Pick<Batch, 'partition' | 'messages' | 'highWatermark' | 'lastOffset'> {
-  /** The offset that was asked for. */
-  readonly fetchedOffset: string;
-}
+import { isRebalancing, isUnreachable, protocolType } from './faults.ts';
+import type { Coordinator, JoinedGroup } from './internals.ts';
+import { type ByName, readNames } from './member-data.ts';
+import { stickyAssigner } from './sticky-assigner.ts';
 
 export interface GroupEvents {
-  /** The group rebalances: what was assigned may be somebody else's by now. */
-  revoked(): void;
-  /** The partitions of the process from now on; fetching them is paused until `seek`. */
-  assigned(partitions: readonly number[]): void;
-  /** Gives true when the batch was taken in. `isStale`: a seek was asked for after the fetch. */
-  fetched(batch: FetchedBatch, isStale: boolean): boolean;
-  /** The brokers have not answered for so long, although the connections stand; undefined once they answer again. */
-  silent(forMs: number | undefined): void;
-  /** A stretch of the log without any readable record: control records, aborted transactions. It reaches from `first` to `next`. */
-  skipped(partition: number, first: number, next: number, end: number): void;
+  /** The partitions of the process from now on. */
+  assigned(assignment: Assignment): void;
+  /** The coordinator says that nothing has changed. */
+  confirmed(): void;
+  /** The group knows the member no more: its partitions may be somebody else's by now. */
+  expelled(): void;
 }
 
-/** One membership of the consumer group. */
+/** One membership of the consumer group. It goes on by itself, whatever its partitions wait for. */
 export interface GroupMember {
   /** Resolves with the fault that broke the membership, or undefined after `leave`. */
   readonly ended: Promise<unknown>;
-  /** Fetches the partition from the offset on. Resolves once no batch from before can come any more. */
-  seek(partition: number, offset: number): Promise<void>;
-  pause(partition: number): void;
-  resume(partition: number): void;
+  /** Commits the group's offset of a partition. */
   commit(partition: number, offset: number): Promise<void>;
   leave(): Promise<void>;
 }
 
-/** Joins the group in the background; `partitions` is the topic's count. */
+/** A coordinator that has moved or is away is looked for so often. */
+const lookMs = 100;
+/** How long the others may take to join again before the group goes on without them. */
+const rebalanceMs = 60_000;
+
+/**
+ * Joins the group in the background, by the client's requests but not by its consumer: that one ties heartbeats to fetching and stops
+ * fetching while the group rebalances.
+ * @param name what the process calls itself, also after a restart.
+ */
 export function joinGroup(
   client: Kafka,
   config: KafkaSourceConfig,
-  partitions: number,
+  name: string,
   clock: Clock,
   events: GroupEvents,
 ): GroupMember {
-  const { topic } = config;
-  const consumer = createConsumer(client, config);
-  let end = (_fault: unknown) => {};
-  const ended = new Promise<unknown>((resolve) => {
-    end = resolve;
-  });
-  let leaving: Promise<void> | undefined;
-  const one = (partition: number) => [{ topic, partitions: [partition] }];
-  /** The client throws when it is a member no more; then there is nothing left to pause, and `ended` tells why. */
-  const whileMember = (work: () => void) => {
-    try {
-      work();
-    } catch (error) {
-      end(error);
+  const { topic, group: groupId, session_timeout_ms: sessionTimeout } = config;
+  const cluster = clusterOf(client);
+  // A connection answers one request after the other, and that of joining waits for the whole group.
+  const committing = clusterOf(client);
+  const leaving = new AbortController();
+  let memberId = '';
+  let last: Assignment | undefined;
+  let names: ByName = [];
+  let coordinator: Coordinator | undefined;
+  let committer: Promise<Broker> | undefined;
+  let heardAt = clock.monotonic();
+
+  const assigners = [
+    stickyAssigner({ cluster, topic, name, last: () => ({ assignment: last, names }) }),
+    // Spoken by versions before, so that both can be in the group while one replaces the other.
+    kafkajs.PartitionAssigners.roundRobin({ cluster, groupId, logger: undefined as never }),
+  ];
+
+  /** Asks the coordinator; one that has moved or cannot be reached is looked for as long as the group may still count on this member. */
+  async function ask<T>(request: (coordinator: Coordinator) => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        coordinator ??= (await cluster.findGroupCoordinator({ groupId })) as Coordinator;
+        const answer = await request(coordinator);
+        heardAt = clock.monotonic();
+        return answer;
+      } catch (error) {
+        if (isRebalancing(error)) heardAt = clock.monotonic();
+        coordinator = undefined;
+        if (!isElsewhere(error) || clock.monotonic() - heardAt > sessionTimeout) throw error;
+        if (!(await clock.sleep(lookMs, leaving.signal))) throw error;
+      }
     }
-  };
+  }
 
-  const liveness = watchLiveness(clock, { limitMs: config.session_timeout_ms, requestMs }, events.silent);
-  consumer.on(consumer.events.HEARTBEAT, () => liveness.heard());
-  consumer.on(consumer.events.FETCH_START, ({ payload }) => liveness.asking(payload.nodeId));
-  consumer.on(consumer.events.FETCH, ({ payload }) => liveness.answered(payload.nodeId));
-  consumer.on(consumer.events.REBALANCING, () => events.revoked());
-  consumer.on(consumer.events.GROUP_JOIN, ({ payload }: ConsumerGroupJoinEvent) => {
-    const assigned = payload.memberAssignment[topic] ?? [];
-    liveness.heard();
-    // Nothing is fetched before the reader has said from where.
-    if (assigned.length > 0) consumer.pause([{ topic, partitions: [...assigned] }]);
-    events.assigned(assigned);
-  });
-  consumer.on(consumer.events.CRASH, ({ payload }: ConsumerCrashEvent) => end(payload.error));
-  // The only trace of a fetch whose records are all control records or aborted: no batch comes of it.
-  consumer.on(consumer.events.END_BATCH_PROCESS, ({ payload }) => {
-    const { partition, batchSize, firstOffset, lastOffset, highWatermark } = payload;
-    if (batchSize > 0) return;
-    events.skipped(partition, Number(firstOffset ?? lastOffset), Number(lastOffset) + 1, Number(highWatermark));
-  });
+  function assign({ groupProtocol, members }: JoinedGroup) {
+    const assigner = assigners.find((candidate) => candidate.name === groupProtocol)!;
+    return cluster.refreshMetadata().then(() => assigner.assign({ members, topics: [topic] }));
+  }
 
-  const run = async () => {
-    await consumer.connect();
-    // The earliest as default keeps the client from leaving records out when the log is cut while it reads.
-    await consumer.subscribe({ topics: [topic], fromBeginning: true });
-    await consumer.run({
-      autoCommit: false,
-      eachBatchAutoResolve: false,
-      // A worker for every batch of a fetch: each is handed over in the turn of the event loop in which it arrived.
-      partitionsConsumedConcurrently: Math.max(16, partitions * 2),
-      eachBatch: async ({ batch, resolveOffset, isStale }) => {
-        // The client's types leave the offset out that it asked for.
-        const isTaken = events.fetched(batch as Batch & FetchedBatch, isStale());
-        if (isTaken) resolveOffset(batch.messages[batch.messages.length - 1].offset);
-      },
+  /** Joins and waits for the assignment, again while the group rebalances meanwhile. */
+  async function join(): Promise<Assignment | undefined> {
+    while (!leaving.signal.aborted) {
+      try {
+        const groupProtocols = assigners.map((assigner) => assigner.protocol({ topics: [topic] }));
+        const joined = await ask((at) =>
+          at.joinGroup({
+            groupId,
+            sessionTimeout,
+            rebalanceTimeout: Math.max(sessionTimeout, rebalanceMs),
+            memberId,
+            groupProtocols,
+          }),
+        );
+        ({ memberId } = joined);
+        if (leaving.signal.aborted) return undefined;
+        const { generationId: generation } = joined;
+        const groupAssignment = joined.leaderId === memberId ? await assign(joined) : [];
+        const synced = await ask((at) =>
+          at.syncGroup({ groupId, generationId: generation, memberId, groupAssignment }),
+        );
+        const decoded = kafkajs.AssignerProtocol.MemberAssignment.decode(synced.memberAssignment);
+        if (decoded !== null && decoded.userData.length > 0) names = readNames(decoded.userData);
+        return { memberId, generation, partitions: decoded?.assignment[topic] ?? [] };
+      } catch (error) {
+        noteIfExpelled(error);
+        if (!isRebalancing(error)) throw error;
+      }
+    }
+    return undefined;
+  }
+
+  /** Tells the group that the process lives, until there is something to join for. */
+  async function stay({ generation }: Assignment): Promise<void> {
+    const assigned = names.flatMap(([, partitions]) => partitions);
+    const known = Math.max(partitionsOf(cluster, topic).length, ...assigned.map((partition) => partition + 1));
+    let lookedAt = clock.monotonic();
+    while (await clock.sleep(config.heartbeat_interval_ms, leaving.signal)) {
+      try {
+        await ask((at) => at.heartbeat({ groupId, groupGenerationId: generation, memberId }));
+      } catch (error) {
+        noteIfExpelled(error);
+        if (isRebalancing(error)) return;
+        throw error;
+      }
+      events.confirmed();
+      if (clock.monotonic() - lookedAt < config.topic_refresh_ms) continue;
+      lookedAt = clock.monotonic();
+      if ((await countAnew()) > known) return;
+    }
+  }
+
+  async function countAnew(): Promise<number> {
+    await cluster.refreshMetadata().catch((error: unknown) => {
+      // Another time then; whether the group can be reached is the heartbeats' business.
+      if (!isUnreachable(error)) throw error;
     });
-  };
-  run().catch(end);
+    return partitionsOf(cluster, topic).length;
+  }
+
+  function noteIfExpelled(error: unknown): void {
+    if (!expelling.has(protocolType(error) ?? '')) return;
+    memberId = '';
+    last = undefined;
+    events.expelled();
+  }
+
+  async function run(): Promise<void> {
+    await cluster.connect();
+    await cluster.addTargetTopic(topic);
+    while (!leaving.signal.aborted) {
+      const assignment = await join();
+      if (assignment === undefined) return;
+      last = assignment;
+      events.assigned(assignment);
+      await stay(assignment);
+    }
+  }
+
+  /** The others get the partitions at once instead of after the session timeout. */
+  async function sayGoodbye(): Promise<void> {
+    if (memberId !== '') await coordinator?.leaveGroup({ groupId, memberId }).catch(() => undefined);
+    await Promise.all([cluster, committing].map((connection) => connection.disconnect().catch(() => undefined)));
+  }
+
+  const ended = run()
+    .then(
+      () => undefined,
+      (error: unknown) => (leaving.signal.aborted ? undefined : error),
+    )
+    .finally(sayGoodbye);
 
   return {
-    ended: ended.finally(() => {
-      liveness.stop();
-      return consumer.disconnect().catch(() => undefined);
-    }),
-    async seek(partition, offset) {
-      // The client drops fetches under way when a seek is set, but not batches between their arrival and their hand-over, which
-      // happens in one turn of the event loop: so the seek is set in a turn of its own.
-      await new Promise((resolve) => setImmediate(resolve));
-      whileMember(() => {
-        consumer.seek({ topic, partition, offset: String(offset) });
-        consumer.resume(one(partition));
-      });
+    ended,
+    async commit(partition, offset) {
+      const topics = [{ topic, partitions: [{ partition, offset: String(offset) }] }];
+      committer ??= committing.connect().then(() => committing.findGroupCoordinator({ groupId }));
+      try {
+        const at = await committer;
+        await at.offsetCommit({ groupId, groupGenerationId: last?.generation ?? -1, memberId, topics });
+      } catch (error) {
+        committer = undefined;
+        throw error;
+      }
     },
-    pause: (partition) => whileMember(() => consumer.pause(one(partition))),
-    resume: (partition) => whileMember(() => consumer.resume(one(partition))),
-    commit: (partition, offset) => consumer.commitOffsets([{ topic, partition, offset: String(offset) }]),
-    leave() {
-      leaving ??= consumer.disconnect().then(
-        () => end(undefined),
-        () => end(undefined),
-      );
-      return leaving;
+    async leave() {
+      leaving.abort();
+      // A join under way ends when the others have joined; who cannot be reached is not waited for.
+      const hasEnded = new AbortController();
+      void ended.then(() => hasEnded.abort());
+      await clock.sleep(sessionTimeout, hasEnded.signal);
     },
   };
 }
 
-function createConsumer(client: Kafka, config: KafkaSourceConfig): Consumer {
-  return client.consumer({
-    groupId: config.group,
-    sessionTimeout: config.session_timeout_ms,
-    rebalanceTimeout: Math.max(config.session_timeout_ms, 60_000),
-    heartbeatInterval: config.heartbeat_interval_ms,
-    minBytes: 1,
-    maxWaitTimeInMs: config.max_wait_ms,
-    maxBytesPerPartition: config.max_bytes_per_partition,
-    readUncommitted: false,
-    allowAutoTopicCreation: false,
-    // Broken memberships are ended here and begun anew by the source, the same way for every cause.
-    retry: { ...retrySettings, restartOnFailure: async () => false },
-  });
+/** The group goes on without this member, or has begun anew. */
+const expelling = new Set(['UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION']);
+
+/** The coordinator is somewhere else, or not ready. */
+const elsewhere = new Set(['NOT_COORDINATOR_FOR_GROUP', 'GROUP_COORDINATOR_NOT_AVAILABLE', 'GROUP_LOAD_IN_PROGRESS']);
+
+function isElsewhere(error: unknown): boolean {
+  return elsewhere.has(protocolType(error) ?? '') || isUnreachable(error);
 }

@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import type { Batch, Broker as PublicBroker } from 'kafkajs';
 
 /**
  * Inner parts of kafkajs 2.2.4, for what its public surface has no place for. That is its last release and package.json names it
@@ -64,7 +65,9 @@ export interface FetchedMessage {
 
 export interface FetchAnswer {
   readonly responses: readonly {
+    readonly topicName: string;
     readonly partitions: readonly {
+      readonly partition: number;
       readonly abortedTransactions?: readonly unknown[];
       readonly messages: readonly FetchedMessage[];
     }[];
@@ -86,6 +89,43 @@ export interface BrokerCalls {
   endTxn(request: object): Promise<unknown>;
 }
 
+export interface JoinedGroup {
+  readonly generationId: number;
+  readonly groupProtocol: string;
+  readonly leaderId: string;
+  readonly memberId: string;
+  /** All of them for the leader, who shares the partitions out; none for the others. */
+  readonly members: { memberId: string; memberMetadata: Buffer }[];
+}
+
+/** The broker that coordinates a group, with what the client's types leave out. */
+export interface Coordinator extends PublicBroker {
+  joinGroup(request: {
+    groupId: string;
+    sessionTimeout: number;
+    rebalanceTimeout: number;
+    /** Empty for a new member. */
+    memberId: string;
+    groupProtocols: { name: string; metadata: Buffer }[];
+  }): Promise<JoinedGroup>;
+  syncGroup(request: {
+    groupId: string;
+    generationId: number;
+    memberId: string;
+    groupAssignment: { memberId: string; memberAssignment: Buffer }[];
+  }): Promise<{ readonly memberAssignment: Buffer }>;
+  heartbeat(request: { groupId: string; groupGenerationId: number; memberId: string }): Promise<unknown>;
+  leaveGroup(request: { groupId: string; memberId: string }): Promise<unknown>;
+}
+
+/** What one fetch gave of one partition. */
+export interface FetchedBatch extends Pick<Batch, 'partition' | 'messages' | 'highWatermark' | 'lastOffset'> {
+  /** The offset that was asked for. */
+  readonly fetchedOffset: string;
+  /** All records, also those that are not to be seen. */
+  readonly rawMessages: readonly unknown[];
+}
+
 type Class<Instance> = { readonly prototype: Instance };
 
 const load = <T>(path: string) => require(`kafkajs/src/${path}.js`) as T;
@@ -99,7 +139,6 @@ export const definitionOf = <Arguments>(name: 'offsetFetch' | 'produce') =>
 export const Broker = load<Class<BrokerCalls>>('broker/index');
 export const Cluster =
   load<Class<{ findGroupCoordinatorMetadata(query: CoordinatorQuery): Promise<object> }>>('cluster/index');
-export const OffsetManager =
-  load<Class<{ setDefaultOffset(of: { topic: string; partition: number }): Promise<void> }>>(
-    'consumer/offsetManager/index',
-  );
+/** Leaves out of an answer what is not to be seen: aborted records, markers, what lies before the offset. */
+export const FetchBatch =
+  load<new (topic: string, fetchedOffset: string, answer: object) => FetchedBatch>('consumer/batch');

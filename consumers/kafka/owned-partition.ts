@@ -1,32 +1,33 @@
 import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { type Ownership, partitionName, type RecordFormat } from '../ports.ts';
-import { brokerFault } from './faults.ts';
-import type { FetchedBatch, GroupMember } from './group-member.ts';
+import { brokerFault, isRebalancing } from './faults.ts';
+import type { Feed, Fetcher } from './fetcher.ts';
 import { createPrefetch, type PrefetchLimits } from './prefetch.ts';
 
 export interface OwnedPartitionParts {
   readonly stream: string;
   readonly partition: number;
-  readonly partitions: number;
   readonly format: RecordFormat;
   readonly maxEvents: number;
   readonly limits: PrefetchLimits;
   readonly brokers: readonly string[];
+  readonly fetcher: Fetcher;
+  /** How many the topic has by now. */
+  partitions(): number;
+  /** Resolves when the group has confirmed the membership, or ended it, after the call. */
+  confirmed(): Promise<void>;
+  commit(partition: number, offset: number): Promise<void>;
   readonly clock: Clock;
-  readonly member: Pick<GroupMember, 'seek' | 'pause' | 'resume' | 'commit'>;
   range(): Promise<{ readonly earliest: number; readonly end: number }>;
   checkpointed(): Promise<number | undefined>;
   /** The broker has deleted records that were to be read. */
   lost(from: number, to: number): void;
 }
 
-/** An ownership together with the side that the group's events drive. */
+/** An ownership together with the side that the group drives. */
 export interface OwnedPartition {
   readonly ownership: Ownership;
-  /** Takes a batch in; false when it comes from before a seek. */
-  fetched(batch: FetchedBatch, isStale: boolean): boolean;
-  skipped(first: number, next: number, end: number): void;
   revoke(): void;
 }
 
@@ -34,11 +35,10 @@ export interface OwnedPartition {
 const readWaitMs = 200;
 
 export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition {
-  const { stream, partition, partitions, member, maxEvents } = parts;
+  const { stream, partition, fetcher, maxEvents } = parts;
   const prefetch = createPrefetch(parts.limits);
   const revocation = new AbortController();
   let isPaused = false;
-  let isSeeking = false;
   let isAstray = false;
   let wake = () => {};
 
@@ -50,6 +50,26 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
     );
   };
 
+  const feed: Feed = {
+    partition,
+    wanted() {
+      if (isPaused) isPaused = !prefetch.isLow;
+      if (isPaused || isAstray) return undefined;
+      return Number.isNaN(prefetch.fetchPosition) ? undefined : prefetch.fetchPosition;
+    },
+    fetched(batch) {
+      // An answer from before a seek.
+      if (isAstray || Number(batch.fetchedOffset) !== prefetch.fetchPosition) return;
+      prefetch.push(batch.messages, Number(batch.lastOffset()) + 1, Number(batch.highWatermark));
+      isPaused ||= prefetch.isFull;
+      wake();
+    },
+    outOfRange() {
+      isAstray = true;
+      wake();
+    },
+  };
+
   /** Drops what is held and fetches from the position; from the earliest record where the log no longer reaches back to it. */
   async function seek(position: number): Promise<void> {
     const { earliest, end } = await parts.range();
@@ -59,14 +79,12 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
       throw new WeirError('INPUT', `${message}; use another group, or reset the group's offsets`);
     }
     assertOwned();
-    isSeeking = true;
     const from = Math.max(position, earliest);
     if (from > position) parts.lost(position, from);
-    await member.seek(partition, from);
-    isSeeking = false;
     isAstray = false;
     isPaused = false;
     prefetch.reset(from, end);
+    fetcher.wake();
   }
 
   function arrival(): Promise<void> {
@@ -81,10 +99,18 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
     });
   }
 
+  function revoke(): void {
+    revocation.abort();
+    fetcher.remove(feed);
+    wake();
+  }
+
   const ownership: Ownership = {
     stream,
     partition,
-    partitions,
+    get partitions() {
+      return parts.partitions();
+    },
     format: parts.format,
     revoked: revocation.signal,
     range: parts.range,
@@ -92,60 +118,36 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
       assertOwned();
       if (position !== prefetch.position || isAstray) await seek(position);
       if (prefetch.isEmpty) await arrival();
-      assertOwned();
-      const batch = prefetch.take(maxEvents);
-      if (isPaused && prefetch.isLow) {
-        isPaused = false;
-        member.resume(partition);
-      }
+      // Revoked while it waited: nothing has come, and the reader can end in order.
+      const batch = revocation.signal.aborted ? prefetch.nothing() : prefetch.take(maxEvents);
+      if (isPaused && prefetch.isLow) fetcher.wake();
       return batch;
     },
     checkpointed: parts.checkpointed,
     async checkpoint(position) {
-      assertOwned();
-      await member.commit(partition, position).catch((error: unknown) => {
+      for (;;) {
         assertOwned();
-        throw brokerFault(error, `committing the position of ${partitionName({ stream, partition })}`, parts.brokers);
-      });
-      // The client answers a commit as done when it is no longer a member.
-      assertOwned();
+        const confirmed = parts.confirmed();
+        try {
+          return await parts.commit(partition, position);
+        } catch (error) {
+          assertOwned();
+          if (!isRebalancing(error))
+            throw brokerFault(
+              error,
+              `committing the position of ${partitionName({ stream, partition })}`,
+              parts.brokers,
+            );
+        }
+        await confirmed;
+      }
     },
+    confirmed: parts.confirmed,
     async release() {
-      if (revocation.signal.aborted) return;
-      revocation.abort();
-      member.pause(partition);
+      if (!revocation.signal.aborted) revoke();
     },
   };
 
-  return {
-    ownership,
-    fetched(batch, isStale) {
-      if (isStale || isSeeking || revocation.signal.aborted) return false;
-      // An answer to a fetch from before the last seek, from a broker that no longer leads the partition: records would be left out.
-      if (Number(batch.fetchedOffset) !== prefetch.fetchPosition) {
-        isAstray = true;
-        return false;
-      }
-      prefetch.push(batch.messages, Number(batch.lastOffset()) + 1, Number(batch.highWatermark));
-      if (prefetch.isFull) {
-        isPaused = true;
-        member.pause(partition);
-      }
-      wake();
-      return true;
-    },
-    skipped(first, next, end) {
-      if (isSeeking || revocation.signal.aborted) return;
-      if (first < prefetch.fetchPosition) {
-        isAstray = true;
-        return;
-      }
-      prefetch.push([], next, end);
-      wake();
-    },
-    revoke() {
-      revocation.abort();
-      wake();
-    },
-  };
+  fetcher.add(feed);
+  return { ownership, revoke };
 }

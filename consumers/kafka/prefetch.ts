@@ -35,6 +35,8 @@ export interface Prefetch {
   push(records: readonly FetchedRecord[], next: number, end: number): void;
   /** The next records, at most `maxEvents`; an empty batch when none are held, which may still move the position. */
   take(maxEvents: number): RawBatch;
+  /** An empty batch that leaves all as it is. */
+  nothing(): RawBatch;
 }
 
 interface Chunk {
@@ -109,6 +111,7 @@ export function createPrefetch(limits: PrefetchLimits): Prefetch {
       held -= batch.offsets.length;
       return { ...batch, next: position, end };
     },
+    nothing: () => ({ values: [], keys: [], offsets: [], timestamps: [], next: position, end }),
   };
 }
 

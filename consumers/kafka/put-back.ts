@@ -59,7 +59,11 @@ async function putAll(producer: Producer, letters: readonly StoredLetter[], topi
       value: null,
       headers: markHeaders(marks[index]),
     }));
-    await transaction.send({ acks: -1, topic, messages });
+    const marked = await transaction.send({ acks: -1, topic, messages });
+    demandAcknowledged(
+      letters.map(({ at }) => `${topic}:${at.partition}`),
+      marked,
+    );
     await transaction.commit();
     return marks;
   } catch (error) {
@@ -79,12 +83,21 @@ function byTopic(records: readonly [string, Message][]): { topic: string; messag
 
 /** Within a partition records stand in the order in which they were sent. */
 function marksOf(letters: readonly StoredLetter[], sent: readonly RecordMetadata[]): ReplayMark[] {
-  const next = new Map(
-    sent.map(({ topicName, partition, baseOffset }) => [`${topicName}:${partition}`, Number(baseOffset)]),
+  demandAcknowledged(
+    letters.map(({ stream, partition }) => `${stream}:${partition}`),
+    sent,
   );
+  const next = new Map(sent.map((of) => [`${of.topicName}:${of.partition}`, Number(of.baseOffset)]));
   return letters.map(({ stream, partition, offset }) => {
     const replayed = next.get(`${stream}:${partition}`)!;
     next.set(`${stream}:${partition}`, replayed + 1);
     return { stream, partition, offset, replayed };
   });
+}
+
+/** The client leaves a partition out without a word whose leader changes while it sends. */
+function demandAcknowledged(partitions: readonly string[], sent: readonly RecordMetadata[]): void {
+  const acknowledged = new Set(sent.map(({ topicName, partition }) => `${topicName}:${partition}`));
+  const missing = partitions.find((partition) => !acknowledged.has(partition));
+  if (missing !== undefined) throw new Error(`what was sent to ${missing} was not acknowledged; run the command again`);
 }

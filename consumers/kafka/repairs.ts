@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { stopIdleTimer } from '../../runtime/kafka-client.ts';
 import { protocolType } from './faults.ts';
-import { Broker, OffsetManager } from './internals.ts';
+import { Broker } from './internals.ts';
 
 /** Mends what is wrong in the client and cannot be helped from outside. Once per process: it changes the client's classes. */
 export function repairClient(): void {
@@ -9,7 +9,6 @@ export function repairClient(): void {
   isRepaired = true;
   stopIdleTimer();
   tellMarkersFromKeys();
-  keepPositionOutOfRange();
   waitForEarlierEnds();
 }
 
@@ -34,17 +33,6 @@ function tellMarkersFromKeys(): void {
       }
     }
     return answer;
-  };
-}
-
-/**
- * When the log has no record at the offset that is fetched, the client commits "the earliest" as the group's position: the true one is
- * lost, and a whole log could be published again. Now it gives up its membership; who joins anew compares position and log.
- */
-function keepPositionOutOfRange(): void {
-  OffsetManager.prototype.setDefaultOffset = async ({ topic, partition }) => {
-    const error = new Error(`the log of ${topic}:${partition} has no record at the position that was to be fetched`);
-    throw Object.assign(error, { retriable: false });
   };
 }
 

@@ -1,12 +1,16 @@
 import type { Admin } from 'kafkajs';
 import type { Clock } from '../../runtime/clock.ts';
 import { describeError, WeirError } from '../../runtime/errors.ts';
+import { processName } from '../../runtime/process-name.ts';
 import type { Ownership, RecordFormat, Source } from '../ports.ts';
-import { connectAdmin, countPartitions, createClient, type KafkaClient, type KafkaLog } from './client.ts';
+import { type Assignment, assignmentChange } from './assignment.ts';
+import { connectAdmin, countPartitions, createClient, type KafkaClient, type KafkaLog, requestMs } from './client.ts';
 import { committedOffset } from './committed-offset.ts';
 import type { KafkaSourceConfig } from './config.ts';
 import { brokerFault, isRefusal } from './faults.ts';
+import { createFetcher, type Fetcher, type FetcherEvents } from './fetcher.ts';
 import { type GroupEvents, type GroupMember, joinGroup } from './group-member.ts';
+import { type Liveness, watchLiveness } from './liveness.ts';
 import { createOwnedPartition, type OwnedPartition } from './owned-partition.ts';
 
 export interface KafkaSourceOptions {
@@ -24,38 +28,60 @@ const firstWaitMs = 200;
 const longestWaitMs = 5_000;
 
 /**
- * Partitions of one topic, shared by consumer group. Every rebalance revokes all partitions of the process and yields those it has
- * afterwards: the client's protocol is eager, and what happened to a partition in between cannot be known.
+ * Partitions of one topic, shared by consumer group. The client's protocol is eager: every rebalance asks all members to join anew. But until
+ * all have done so nobody gets anything, so each goes on with what it has, and what it has again afterwards it keeps as if nothing had been.
  */
 export function createKafkaSource(config: KafkaSourceConfig, options: KafkaSourceOptions): Source {
   const client = createClient(config, options.log);
-  const join: GroupJoin = (...membership) => joinGroup(client, config, ...membership);
-  return sourceOver({ client, join }, config, options);
+  const { clock } = options;
+  const parts: KafkaSourceParts = {
+    client,
+    join: (events) => joinGroup(client, config, processName(config.process_name), clock, events),
+    fetch: (events) => createFetcher(client, config, clock, events),
+  };
+  return sourceOver(parts, config, options);
 }
 
-/** Enters the group, see group-member.ts. */
-export type GroupJoin = (partitions: number, clock: Clock, events: GroupEvents) => GroupMember;
+/** What the source is made of: a cluster's client, the way into the group, and the records. */
+export interface KafkaSourceParts {
+  readonly client: KafkaClient;
+  /** Enters the group, see group-member.ts. */
+  readonly join: (events: GroupEvents) => GroupMember;
+  readonly fetch: (events: FetcherEvents) => Fetcher;
+}
 
-/** The source over a cluster's client and its way into the group. */
 export function sourceOver(
-  { client, join }: { readonly client: KafkaClient; readonly join: GroupJoin },
+  { client, join, fetch }: KafkaSourceParts,
   config: KafkaSourceConfig,
   options: KafkaSourceOptions,
 ): Source {
+  const { clock } = options;
   const gained = createGained();
   const closing = new AbortController();
   const owned = new Map<number, OwnedPartition>();
+  const confirmation = createConfirmation();
   let admin: Promise<Admin> | undefined;
   let partitions = 0;
-  /** Counts what ends a gain that is under way. */
-  let gains = 0;
+  let assigned: Assignment | undefined;
+  let liveness: Liveness | undefined;
   let running: Promise<void> | undefined;
+  let breakMembership = (_fault: unknown) => {};
+  const fetcher = fetch({
+    asking: (node) => liveness?.asking(node),
+    answered: (node) => liveness?.answered(node),
+    failed: (error) => breakMembership(error),
+  });
 
-  const revokeAll = () => {
-    gains++;
-    for (const partition of owned.values()) partition.revoke();
-    owned.clear();
-  };
+  function revoke(partition: number): void {
+    owned.get(partition)?.revoke();
+    owned.delete(partition);
+  }
+
+  function revokeAll(): void {
+    assigned = undefined;
+    for (const partition of owned.keys()) revoke(partition);
+    confirmation.give();
+  }
 
   /** Joins the group and, whenever the membership breaks, joins anew: only a refusal or the close ends it. */
   async function membership(): Promise<void> {
@@ -71,57 +97,72 @@ export function sourceOver(
       if (isRefusal(fault)) throw error;
       options.onTrouble?.(error);
       options.log?.warn({ error: describeError(error), retry_in_ms: waitMs }, 'the brokers are lost; trying again');
-      await options.clock.sleep(waitMs, closing.signal);
+      await clock.sleep(waitMs, closing.signal);
       waitMs = Math.min(waitMs * 2, longestWaitMs);
     }
   }
 
   /** One membership from joining to its end; gives the fault that ended it, undefined after a close. */
   async function memberUntilBroken(onJoined: () => void): Promise<unknown> {
-    const member: GroupMember = join(partitions, options.clock, {
-      revoked: revokeAll,
-      assigned: (assignment) => {
-        revokeAll();
+    const watch = watchLiveness(clock, { limitMs: config.session_timeout_ms, requestMs }, (forMs) =>
+      options.onTrouble?.(forMs === undefined ? undefined : silence(config, forMs)),
+    );
+    liveness = watch;
+    const broken = new Promise<unknown>((resolve) => {
+      breakMembership = resolve;
+    });
+    const member = join({
+      assigned(assignment) {
+        watch.heard();
         onJoined();
-        void gainAll(assignment, member);
+        void take(assignment, member);
       },
-      silent: (forMs) => options.onTrouble?.(forMs === undefined ? undefined : silence(config, forMs)),
-      fetched: (batch, isStale) => owned.get(batch.partition)?.fetched(batch, isStale) ?? false,
-      skipped: (partition, ...stretch) => owned.get(partition)?.skipped(...stretch),
+      confirmed() {
+        watch.heard();
+        confirmation.give();
+      },
+      expelled: revokeAll,
     });
     const stop = () => void member.leave();
     closing.signal.addEventListener('abort', stop, { once: true });
     try {
-      return await member.ended;
+      const fault = await Promise.race([member.ended, broken]);
+      await member.leave();
+      return fault;
     } finally {
       closing.signal.removeEventListener('abort', stop);
+      watch.stop();
     }
   }
 
-  /** The partitions are counted again first: a topic that has grown is what brings about a rebalance. */
-  async function gainAll(assignment: readonly number[], member: GroupMember): Promise<void> {
-    const gaining = ++gains;
+  /** Revokes at once what is lost; what is gained is yielded when the partitions are counted: a growth may have brought it about. */
+  async function take(assignment: Assignment, member: GroupMember): Promise<void> {
+    for (const partition of assignmentChange(assigned, assignment).lost) revoke(partition);
+    assigned = assignment;
+    confirmation.give();
     const counted = withAdmin((connected) => countPartitions(connected, [config.topic], config.brokers, 'INPUT'));
     const count = await counted.then(
       (counts) => counts.get(config.topic)!,
       () => partitions,
     );
-    if (gaining !== gains) return;
-    partitions = Math.max(count, ...assignment.map((partition) => partition + 1));
-    for (const partition of assignment) gain(partition, member);
+    if (assigned !== assignment) return;
+    partitions = Math.max(count, ...assignment.partitions.map((partition) => partition + 1));
+    for (const partition of assignment.partitions) if (!owned.has(partition)) gain(partition, member);
   }
 
   function gain(partition: number, member: GroupMember): void {
     const ownership = createOwnedPartition({
       stream: config.topic,
       partition,
-      partitions,
+      partitions: () => partitions,
       format: options.format,
       maxEvents: options.maxEvents,
       limits: { records: config.prefetch_records, bytes: config.prefetch_bytes },
       brokers: config.brokers,
-      clock: options.clock,
-      member,
+      clock,
+      fetcher,
+      confirmed: confirmation.next,
+      commit: member.commit,
       lost: (from, to) =>
         options.log?.warn(
           { stream: config.topic, partition, from, to },
@@ -144,9 +185,7 @@ export function sourceOver(
 
   async function withAdmin<T>(ask: (admin: Admin) => Promise<T>): Promise<T> {
     if (closing.signal.aborted) throw new WeirError('FENCED', `the source of topic ${config.topic} is closed`);
-    admin ??= connectAdmin(client, config, [config.topic], 'INPUT', options.clock, closing.signal).then(
-      (found) => found.admin,
-    );
+    admin ??= connectAdmin(client, config, [config.topic], 'INPUT', clock, closing.signal).then((found) => found.admin);
     const asked = admin;
     try {
       return await ask(await asked);
@@ -158,7 +197,7 @@ export function sourceOver(
   }
 
   async function begin(signal: AbortSignal): Promise<void> {
-    const connected = await connectAdmin(client, config, [config.topic], 'INPUT', options.clock, signal);
+    const connected = await connectAdmin(client, config, [config.topic], 'INPUT', clock, signal);
     admin = Promise.resolve(connected.admin);
     partitions = connected.partitions.get(config.topic)!;
     running ??= membership().then(
@@ -177,6 +216,7 @@ export function sourceOver(
       revokeAll();
       gained.end();
       await running;
+      await fetcher.close();
       if (admin !== undefined) await disconnect(admin);
       admin = undefined;
     },
@@ -190,6 +230,25 @@ function silence({ brokers, group, topic }: KafkaSourceConfig, forMs: number): W
 
 async function disconnect(admin: Promise<Admin>): Promise<void> {
   await admin.then((connected) => connected.disconnect()).catch(() => undefined);
+}
+
+/** Lets any number wait for the next word of the group. */
+function createConfirmation() {
+  let give = () => {};
+  let next = Promise.resolve();
+  const renew = () => {
+    next = new Promise((resolve) => {
+      give = resolve;
+    });
+  };
+  renew();
+  return {
+    next: () => next,
+    give() {
+      give();
+      renew();
+    },
+  };
 }
 
 /** Ownerships on their way from the group's events to the one who iterates. */

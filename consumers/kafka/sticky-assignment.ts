@@ -44,8 +44,10 @@ function claimsOf(
   most: number,
 ): Map<string, number[]> {
   const claimed = new Map<number, { readonly id: string; readonly generation: number }>();
+  const working = new Set(members.flatMap(({ name, owned }) => (owned.length > 0 ? [name] : [])));
   for (const { id, name, owned, generation } of members) {
-    const isBack = owned.length === 0 && name !== undefined && former.has(name);
+    // Of two of the same name the one that has nothing is a newcomer.
+    const isBack = owned.length === 0 && name !== undefined && former.has(name) && !working.has(name);
     const claims = isBack ? former.get(name)!.slice(0, most) : owned;
     for (const partition of claims) {
       const other = claimed.get(partition);

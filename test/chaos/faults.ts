@@ -1,4 +1,4 @@
-import { cutConnections, killBroker, rollBrokers, stallBrokers } from './broker-faults.ts';
+import { cutConnections, killBroker, loseBroker, rollBrokers, stallBrokers } from './broker-faults.ts';
 import type { GroundKind } from './ground.ts';
 import { grow } from './growth.ts';
 import type { Delivery } from './job.ts';
@@ -38,5 +38,6 @@ export const faults: Readonly<Record<string, Fault>> = {
   'only-broker-kill': { ...exactlyOnce, ground: one, run: killBroker },
   'broker-kill': { ...exactlyOnce, ground: three, run: killBroker },
   'broker-kill-at-least-once': { ...atLeastOnce, ground: three, run: killBroker },
+  'broker-gone': { ...exactlyOnce, ground: three, run: loseBroker },
   'brokers-roll': { ...exactlyOnce, ground: three, run: rollBrokers },
 };

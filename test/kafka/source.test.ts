@@ -151,15 +151,62 @@ describe('the Kafka source', () => {
     const first = open(topic);
     const held = collect(first);
     await until(() => live(held).length === 4);
-    const before = [...held];
     const second = collect(open(topic));
     await until(() => live(held).length === 2 && live(second).length === 2);
     expect([...live(held), ...live(second)].sort()).toEqual([0, 1, 2, 3]);
-    expect(before.every(({ revoked }) => revoked.aborted)).toBe(true);
-    await expect(before[0].read(0)).rejects.toMatchObject({ code: 'FENCED' });
-    await expect(before[0].checkpoint(1)).rejects.toMatchObject({ code: 'FENCED' });
+    const lost = held.filter(({ revoked }) => revoked.aborted);
+    await expect(lost[0].read(0)).rejects.toMatchObject({ code: 'FENCED' });
+    await expect(lost[0].checkpoint(1)).rejects.toMatchObject({ code: 'FENCED' });
     await first.close();
     await until(() => live(second).length === 4);
+  });
+
+  it('keeps what stays through rebalances, with what is fetched of it, and gives what it had to a process that comes back', async () => {
+    const topic = await cluster.topic(6);
+    const names = ['one', 'two', 'three'];
+    const sources = names.map((process_name) => open(topic, { process_name }));
+    const held = sources.map(collect);
+    await until(() => held.every((ownerships) => live(ownerships).length === 2));
+    const before = held.map(live);
+    await sources[2].close();
+    await until(() => live(held[0]).length === 3 && live(held[1]).length === 3);
+    const back = collect(open(topic, { process_name: 'three' }));
+    await until(() => live(back).length === 2 && live(held[0]).length === 2 && live(held[1]).length === 2);
+    expect([live(held[0]), live(held[1]), live(back)]).toEqual(before);
+    for (const [n, ownerships] of held.slice(0, 2).entries()) {
+      // Each was yielded once, and none of them was revoked on the way.
+      const stayed = ownerships.filter(({ partition }) => before[n].includes(partition));
+      expect(stayed.map(({ partition }) => partition).sort()).toEqual(before[n]);
+    }
+  });
+
+  it('reads on without a gap or a repetition while the group rebalances again and again', async () => {
+    const topic = await cluster.topic(2);
+    const records = numbered(4_000);
+    for (const partition of [0, 1]) await produce(topic, records, partition);
+    const held = collect(open(topic, { prefetch_records: 100, max_bytes_per_partition: 2_000 }, undefined, 50));
+    await until(() => live(held).length === 2);
+    let at = 0;
+    const offsets: number[] = [];
+    const kept = held.find(({ partition }) => partition === 0)!;
+    let rounds = 0;
+    const rebalances = (async () => {
+      for (; at < 4_000 || rounds < 3; rounds++) {
+        const other = open(topic);
+        const others = collect(other);
+        await until(() => live(others).length === 1);
+        await other.close();
+        await until(() => live(held).length === 2);
+      }
+    })();
+    while (at < 4_000 || rounds < 3) {
+      const batch = await kept.read(at);
+      offsets.push(...batch.offsets);
+      at = batch.next;
+    }
+    await rebalances;
+    expect(kept.revoked.aborted).toBe(false);
+    expect(offsets).toEqual(records.map((_, n) => n));
   });
 
   it('says which topic is missing and how to create it', async () => {

@@ -89,6 +89,13 @@ describe('the sticky assignment', () => {
     );
   });
 
+  it('moves no more than it must to a newcomer that calls itself as another member does', () => {
+    const working = { id: 'a', name: 'same', owned: [0, 1], generation: 1 };
+    const newcomer = { ...fresh('b'), name: 'same' };
+    const assigned = assignSticky([0, 1], [working, newcomer], new Map([['same', [0, 1]]]));
+    expect(assigned).toEqual(new Map(Object.entries({ a: [0], b: [1] })));
+  });
+
   it('believes the newer generation', () => {
     const old = { id: 'a', owned: [0, 1], generation: 3 };
     const newer = { id: 'b', owned: [0], generation: 4 };
