@@ -42,6 +42,8 @@ export interface Ownership {
   /** The position kept by the source itself (Kafka: the group's committed offset); undefined when there is none. */
   checkpointed(): Promise<number | undefined>;
   checkpoint(position: number): Promise<void>;
+  /** Tells through which position the state store has confirmed the partition's state; for a source that must know before its log may end. */
+  stored?(fence: number): void;
   /**
    * Resolves when somebody who knows has said, after the call, that the partition is still this process's, or that it is not: then it is
    * revoked. Absent where nobody else can get it.

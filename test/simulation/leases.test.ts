@@ -31,13 +31,16 @@ describe('simulated fleets', () => {
     expect(events.lost ?? 0).toBe(events.stolen);
   });
 
-  it.each(seeds.slice(0, 4))('take the shards of a crashed worker over within failover time and 5 s, seed %i', async (seed) => {
-    const crash = { faults: noFaults, incidents: 0, workers: 4, shards: 8, crashAtMs: 60_000 + 137 * seed };
-    const { violations, longestOrphanedMs } = await simulateLeases({ seed, ...crash });
-    expect(violations).toEqual([]);
-    expect(longestOrphanedMs).toBeGreaterThan(0);
-    expect(longestOrphanedMs).toBeLessThanOrEqual(failoverMs + 5_000);
-  });
+  it.each(seeds.slice(0, 4))(
+    'take the shards of a crashed worker over within failover time and 5 s, seed %i',
+    async (seed) => {
+      const crash = { faults: noFaults, incidents: 0, workers: 4, shards: 8, crashAtMs: 60_000 + 137 * seed };
+      const { violations, longestOrphanedMs } = await simulateLeases({ seed, ...crash });
+      expect(violations).toEqual([]);
+      expect(longestOrphanedMs).toBeGreaterThan(0);
+      expect(longestOrphanedMs).toBeLessThanOrEqual(failoverMs + 5_000);
+    },
+  );
 
   it('meet every kind of event', async () => {
     const reports = await Promise.all([1, 2, 3].map((seed) => simulateLeases({ seed })));
