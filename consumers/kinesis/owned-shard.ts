@@ -42,7 +42,6 @@ export interface ShardLease {
 export interface OwnedShardParts {
   readonly stream: string;
   readonly partition: number;
-  readonly partitions: number;
   readonly format: RecordFormat;
   readonly maxEvents: number;
   readonly limits: { readonly records: number; readonly bytes: number };
@@ -69,7 +68,7 @@ interface BatchEnd {
 
 /** One shard as a partition of the pipeline: numbers in place of sequence numbers, and its end once all is published and stored. */
 export function createOwnedShard(parts: OwnedShardParts): Ownership {
-  const { stream, partition, partitions, lease, log, clock } = parts;
+  const { stream, partition, lease, log, clock } = parts;
   const name = partitionName({ stream, partition });
   const release = new AbortController();
   const revoked = AbortSignal.any([lease.revoked, release.signal]);
@@ -220,7 +219,7 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
   return {
     stream,
     partition,
-    partitions,
+    partitions: Number.POSITIVE_INFINITY,
     format: parts.format,
     revoked,
     async range() {

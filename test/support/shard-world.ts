@@ -113,7 +113,6 @@ export function createShardWorld(initial: string): ShardWorld {
       createOwnedShard({
         stream: 'tx',
         partition: 0,
-        partitions: 1,
         format: { type: 'json' },
         maxEvents: options.maxEvents ?? 100,
         limits: { records: 10, bytes: 1 << 20 },
