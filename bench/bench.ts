@@ -9,6 +9,7 @@ import { benchPublish } from './publish.ts';
 import { benchRepair } from './repair.ts';
 import { benchScoring } from './scoring.ts';
 import { benchState } from './state.ts';
+import { benchTakeOver } from './take-over.ts';
 
 /**
  * `npm run bench`: JSON lines {name, unit, median, min, max, runs}. With words, only the figures whose names contain one of them:
@@ -33,6 +34,7 @@ for (const bench of [
   benchKafka,
   benchHandOver,
   benchRepair,
+  benchTakeOver,
   benchKinesis,
 ])
   await bench(runs, only);

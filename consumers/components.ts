@@ -21,6 +21,7 @@ import { createRulesOnlyModel } from '../scoring/rules-only.ts';
 import { createScorer, type Scorer } from '../scoring/scorer.ts';
 import { toleranceMs } from './alignment.ts';
 import type { CompiledJob } from './compile.ts';
+import type { JobConfig } from './config.ts';
 import { createFileSink } from './file/sink.ts';
 import { createFileSource } from './file/source.ts';
 import { sinkConnection } from './kafka/config.ts';
@@ -156,13 +157,16 @@ export async function openSource(
     readiness.setReady('source', true, '');
     return file;
   }
-  const format: RecordFormat =
-    event.format === 'csv' ? { type: 'csv', columns: event.columns!, delimiter: ',' } : { type: 'json' };
   return createKafkaSource(source.kafka!, {
     maxEvents,
-    format,
+    format: formatOf(event),
     clock,
     log,
     onTrouble: (error) => readiness.setReady('source', error === undefined, error ? describeError(error) : ''),
   });
+}
+
+/** What the record values of a topic are. */
+export function formatOf({ format, columns }: JobConfig['event']): RecordFormat {
+  return format === 'csv' ? { type: 'csv', columns: columns!, delimiter: ',' } : { type: 'json' };
 }

@@ -52,8 +52,12 @@ export async function runPartition(parts: PartitionParts, untilEnd: boolean, sig
   const { ownership, flusher, alignment } = parts;
   const isLeft = () => signal.aborted || ownership.revoked.aborted;
   const range = await ownership.range();
+  // The fence first: it never passes the position, but a process that stood still between the two questions would find that it had.
+  const fence = (await orDegrade(parts, parts.fence, undefined)) ?? 0;
   const position = await beginning(parts, range);
-  const recovered = await recoverOrDegrade(parts, range, position, isLeft);
+  const recovered = flusher.isDegraded
+    ? position
+    : await orDegrade(parts, () => recover(parts, { fence, earliest: range.earliest, position }, isLeft), position);
   if (recovered < position) return;
   if (!flusher.isDegraded) parts.engine.recovering(partitionName(ownership), false);
   await flusher.published(position);
@@ -72,22 +76,20 @@ export async function runPartition(parts: PartitionParts, untilEnd: boolean, sig
   if (!isLeft()) alignment.ended();
 }
 
-/** Without the store nothing can be recovered: all that the partition's entities have is what comes from now on, and is marked. */
-async function recoverOrDegrade(
-  parts: PartitionParts,
-  range: { readonly earliest: number },
-  position: number,
-  isLeft: () => boolean,
-): Promise<number> {
-  const { engine, flusher, ownership } = parts;
+/** Where the store is away and the job is told to go on: `instead`, with nothing in memory but what comes from now on, all of it marked. */
+async function orDegrade<T>(
+  { engine, flusher, ownership }: PartitionParts,
+  work: () => Promise<T>,
+  instead: T,
+): Promise<T> {
   const name = partitionName(ownership);
   try {
-    return await recover(parts, range, position, isLeft);
+    return await work();
   } catch (error) {
     if (!flusher.degrade(error)) throw error;
     engine.lose(name);
     engine.gain(name, ownership.partitions);
-    return position;
+    return instead;
   }
 }
 

@@ -194,6 +194,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
 
   /** Not all that memory should have of it is there. */
   function isShort(entity: Entity, reach: Reach, partition: string): boolean {
+    // Also where a load is due: one that failed may have left what another tenure, ended since, has written.
     if (entity.epoch < tenures.epoch) dropEnded(entity);
     if (entity.version === neverLoaded) return true;
     return tenures.hasBegunSince(entity.epoch, reach === 'partition' ? partition : undefined);

@@ -1,5 +1,6 @@
 import type { Clock } from '../runtime/clock.ts';
 import { createBatchColumns, numberOf } from './batch-columns.ts';
+import { trackBehind } from './behind.ts';
 import { createEntityCache, type Entity, type Loaded, neverLoaded } from './cache.ts';
 import { createSubStateWriter } from './codec.ts';
 import type { TransactionBatch } from './columns.ts';
@@ -133,7 +134,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     facts: new Float64Array(0),
   };
 
-  const behind = new Set<string>();
+  const behind = trackBehind();
   let partitionCount = 0;
   /** What the names of the stream's partitions begin with. */
   let ofStream = '';
@@ -143,6 +144,11 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   /** The ids of a source key are nobody else's business; nor is the entity that the source is keyed by, while no key has moved. */
   function spans(plan: EntityPlan): boolean {
     return plan !== repeats && (plan.type !== options.keyEntity || haveKeysMoved);
+  }
+
+  /** Few keys have moved to any one partition: of theirs a suspicion is not enough, or each gain would cast doubt on nearly all. */
+  function isBehind(plan: EntityPlan): boolean {
+    return plan.type === options.keyEntity ? haveKeysMoved && behind.surely : behind.maybe && spans(plan);
   }
 
   function share(): void {
@@ -276,10 +282,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       history.forget(partition);
       share();
     },
-    recovering(partition, isRecovering) {
-      if (isRecovering) behind.add(partition);
-      else behind.delete(partition);
-    },
+    recovering: behind.suspect,
     frontiers,
     asksOfOthers() {
       const shared = asked.filter((_, k) => spans(plans[k]));
@@ -343,7 +346,8 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
           moment.isStale =
             entity.version === neverLoaded ||
             (entity.missing?.size ?? 0) > 0 ||
-            ((behind.size > 0 || entity.lost !== undefined) && spans(plans[k]));
+            isBehind(plans[k]) ||
+            (entity.lost !== undefined && spans(plans[k]));
           evaluators[k].evaluate(entity.subStates, moment, out, base);
         }
         if (set.derived.length > 0) derivedFeatures(set, out, base);
@@ -353,6 +357,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       return { late, repeats: repeated, isRepeat: isRepeatRow };
     },
     replay(batch, loaded, partition) {
+      behind.replays(partition);
       columns.fill(batch);
       history.began(partition, batch.times, batch.offsets, batch.count);
       const changes = changed.get(partition)!;
@@ -369,7 +374,8 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     },
     takeChanges(partition) {
       const taken = changed.get(partition) ?? [];
-      if (taken.length > 0) changed.set(partition, []);
+      // Also where nothing was taken: what is settled later on must not be what changes meanwhile.
+      if (changed.has(partition)) changed.set(partition, []);
       const writer = createSubStateWriter();
       const changes = taken.map(({ plan, entity, state }) => {
         state.dirty = false;
