@@ -133,7 +133,11 @@ async function serveOnce(
   const name = partitionName(ownership);
   const output = watch.output(await sink.open(parts.ownership));
   engine.gain(name, ownership.partitions);
-  const { flusher, forget } = openFlusher(parts, signal, observer.flushed, output.sync, degradation(parts));
+  const onFlushed = (fence: number, seconds: number) => {
+    ownership.stored?.(fence);
+    observer.flushed(fence, seconds);
+  };
+  const { flusher, forget } = openFlusher(parts, signal, onFlushed, output.sync, degradation(parts));
   const counted: PartitionObserver = {
     ...observer,
     published: (batch) => {

@@ -2,7 +2,8 @@ import type { Admin } from 'kafkajs';
 import type { Clock } from '../../runtime/clock.ts';
 import { describeError, WeirError } from '../../runtime/errors.ts';
 import { processName } from '../../runtime/process-name.ts';
-import type { Ownership, RecordFormat, Source } from '../ports.ts';
+import { createGained } from '../gained.ts';
+import type { RecordFormat, Source } from '../ports.ts';
 import { type Assignment, assignmentChange } from './assignment.ts';
 import { connectAdmin, countPartitions, createClient, type KafkaClient, type KafkaLog, requestMs } from './client.ts';
 import { committedOffset } from './committed-offset.ts';
@@ -251,50 +252,6 @@ function createConfirmation(clock: Clock) {
       givenAt = clock.monotonic();
       give();
       renew();
-    },
-  };
-}
-
-/** Ownerships on their way from the group's events to the one who iterates. */
-function createGained() {
-  const waiting: Ownership[] = [];
-  let hasEnded = false;
-  let failure: unknown;
-  let wake = () => {};
-
-  async function* until(signal: AbortSignal): AsyncGenerator<Ownership> {
-    const onAbort = () => wake();
-    signal.addEventListener('abort', onAbort);
-    try {
-      while (!signal.aborted) {
-        const next = waiting.shift();
-        if (next !== undefined) {
-          if (!next.revoked.aborted) yield next;
-        } else if (failure !== undefined) throw failure;
-        else if (hasEnded) return;
-        else
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-          });
-      }
-    } finally {
-      signal.removeEventListener('abort', onAbort);
-    }
-  }
-
-  return {
-    until,
-    push(ownership: Ownership) {
-      waiting.push(ownership);
-      wake();
-    },
-    end() {
-      hasEnded = true;
-      wake();
-    },
-    fail(error: unknown) {
-      failure = error;
-      wake();
     },
   };
 }
