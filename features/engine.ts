@@ -86,6 +86,8 @@ export interface Asked {
   readonly undelayed: boolean;
   /** The shortest delay of those that do not; Infinity: there are none. Milliseconds. */
   readonly delayMs: number;
+  /** How far partitions may be apart for those. Milliseconds; Infinity: there are none. */
+  readonly leadMs: number;
 }
 
 export interface TakenChanges {
@@ -116,7 +118,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     onLookups: options.onLookups,
     onDamaged: options.onDamaged,
   });
-  const latenessMs = Math.max(0, ...set.entities.map(({ retentionMs, horizonMs }) => retentionMs - horizonMs));
+  const latenessMs = Math.max(0, ...set.entities.map((plan) => plan.retentionMs - plan.horizonMs - plan.leadMs));
   const history = createHistory(store, clock, latenessMs);
   const changed = new Map<string, Change[]>();
   const columns = createBatchColumns(set);
@@ -289,6 +291,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       return {
         undelayed: shared.some(({ undelayed }) => undelayed),
         delayMs: Math.min(...shared.map(({ delayMs }) => delayMs)),
+        leadMs: Math.min(...shared.map(({ leadMs }) => leadMs)),
       };
     },
     async learnOthers() {
@@ -399,9 +402,10 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   };
 }
 
-function askedBy({ spans, bounds }: EntityPlan): Asked {
+function askedBy({ spans, bounds, leadMs }: EntityPlan): Asked {
   const delays = spans.map(({ to }) => bounds[to]);
-  return { undelayed: delays.includes(0), delayMs: Math.min(...delays.filter((delay) => delay > 0)) };
+  const delayMs = Math.min(...delays.filter((delay) => delay > 0));
+  return { undelayed: delays.includes(0), delayMs, leadMs: leadMs === 0 ? Number.POSITIVE_INFINITY : leadMs };
 }
 
 /** Each as exact as the least exact feature that it reads. */

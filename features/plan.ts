@@ -66,7 +66,12 @@ export interface EntityPlan {
   readonly type: string;
   /** Longest delay + window of the entity's features, milliseconds; windows without end left out. */
   readonly horizonMs: number;
-  /** Horizon + allowed lateness: events younger than this, against the sub-state's newest, are kept and may still be inserted. */
+  /**
+   * How far ahead of another partition a sub-state may be and still hold all that the other's delayed windows read: the shortest delay, at
+   * most a week; 0 where nothing is delayed. Milliseconds.
+   */
+  readonly leadMs: number;
+  /** Horizon + allowed lateness + lead: events younger than this, against the sub-state's newest, are kept and may still be inserted. */
   readonly retentionMs: number;
   /** Totals without end begin anew after so long without an event. Infinity when there are no such totals. */
   readonly idleMs: number;

@@ -127,7 +127,7 @@ describe('the feature engine', () => {
       '3 stale',
     ]);
     expect(await apply('t:0', batchOf([3], 'c', 'x'), 'card.count.1h', seenBefore)).toEqual([4]);
-    expect(engine.asksOfOthers()).toEqual({ undelayed: true, delayMs: Number.POSITIVE_INFINITY });
+    expect(engine.asksOfOthers()).toMatchObject({ undelayed: true, delayMs: Number.POSITIVE_INFINITY });
   });
 
   it('asks the store once for what two partitions want at the same time', async () => {
