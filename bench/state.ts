@@ -20,6 +20,8 @@ const batches = 50;
 const eventsPerEntity = 20;
 const partition = 'transactions:0';
 const owned = new Set([partition]);
+/** As a process of a topic with 4 partitions asks for. */
+const watched = Array.from({ length: 4 }, (_, index) => `transactions:${index}`);
 
 /** The codec, and load and flush of both stores in batches of 1,000 entities that retain 20 events each. */
 export async function benchState(runs: number, only: (name: string) => boolean): Promise<void> {
@@ -71,14 +73,14 @@ async function benchStore(name: string, plan: EntityPlan, states: readonly SubSt
     roundTrips = 0;
     await measureStore(`state.${name}.load`, runs, redis?.pid, async (batch) => {
       const requests = requestsOf(batch, versions);
-      const answers = await store.load(requests, owned);
+      const answers = await store.load(requests, owned, watched);
       for (let k = 0; k < answers.length; k++)
         if (answers[k].subStates.length !== 1) throw new Error('state is missing');
     });
     if (redis) report(`state.${name}.load.round-trips`, 'count', [roundTrips / ((runs + 1) * batches)]);
     await learnVersions(store, versions);
     await measureStore(`state.${name}.load-unchanged`, runs, redis?.pid, async (batch) => {
-      await store.load(requestsOf(batch, versions), owned);
+      await store.load(requestsOf(batch, versions), owned, watched);
     });
   } finally {
     await store.close();

@@ -1,6 +1,7 @@
 import { createEmbeddedReader } from '../features/embedded/reader.ts';
 import { createEmbeddedStore } from '../features/embedded/store.ts';
 import { createFeatureEngine, type FeatureEngine } from '../features/engine.ts';
+import { frontierType } from '../features/frontier.ts';
 import { historyType } from '../features/history.ts';
 import type { EntityPlan, FeatureSet } from '../features/plan.ts';
 import { createRedisReader } from '../features/redis/reader.ts';
@@ -15,6 +16,7 @@ import type { Metrics } from '../runtime/metrics.ts';
 import { createOnnxModel } from '../scoring/onnx/model.ts';
 import { createRulesOnlyModel } from '../scoring/rules-only.ts';
 import { createScorer, type Scorer } from '../scoring/scorer.ts';
+import { toleranceMs } from './alignment.ts';
 import type { CompiledJob } from './compile.ts';
 import { createFileSink } from './file/sink.ts';
 import { createFileSource } from './file/source.ts';
@@ -82,6 +84,7 @@ export function openEngine({ config, set }: CompiledJob, store: StateStore, surr
     clock,
     cacheEntities: config.state.cache_entities,
     refreshMs: config.state.refresh_ms,
+    toleranceMs: toleranceMs(config.alignment),
     keyEntity: config.event.key,
     onLookups: (hits, misses) => metrics.cacheLookups(hits, misses),
     onDamaged(error) {
@@ -95,6 +98,7 @@ export function openEngine({ config, set }: CompiledJob, store: StateStore, surr
 function retentionOf(set: FeatureSet): (type: string) => number {
   const byType = new Map(plansOf(set).map(({ type, ...plan }) => [type, lifetimeMs(plan)]));
   byType.set(historyType, Math.max(0, ...byType.values()));
+  byType.set(frontierType, 0);
   return (type) => byType.get(type)!;
 }
 

@@ -48,6 +48,8 @@ export function observePartition({ clock, log, metrics, of, onBatch }: ObserveOp
         );
     },
     recovered: (events) => metrics.recovered(events),
+    skewed: of.skew,
+    held: of.held,
     flushed(fence, seconds) {
       metrics.stage('flush', seconds);
       of.fenceLag(Math.max(0, position - fence));

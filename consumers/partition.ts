@@ -2,13 +2,16 @@ import type { Applied } from '../features/engine.ts';
 import { newRows } from '../features/rows.ts';
 import { WeirError } from '../runtime/errors.ts';
 import type { ScoredBatch, Scorer } from '../scoring/scorer.ts';
+import type { Alignment, AlignmentObserver } from './alignment.ts';
 import type { DecodedBatch } from './decode/decoder.ts';
 import { type Output, type OutputEvent, type Ownership, partitionName, type RawBatch } from './ports.ts';
 import { publishedRows } from './published-rows.ts';
 import { type RecoveryObserver, type RecoveryParts, recover } from './recovery.ts';
+import { type ReadBatch, splitAt } from './split.ts';
 
 /** What one partition's loop is made of. */
 export interface PartitionParts extends RecoveryParts {
+  readonly alignment: Alignment;
   readonly output: Output;
   readonly scorer: Scorer;
   readonly observer: PartitionObserver;
@@ -17,7 +20,7 @@ export interface PartitionParts extends RecoveryParts {
 }
 
 /** Watches the loop; times are taken by the observer. */
-export interface PartitionObserver extends RecoveryObserver {
+export interface PartitionObserver extends RecoveryObserver, AlignmentObserver {
   /** Times a stage of a batch. */
   stage<T>(name: Stage, work: () => T): T;
   published(batch: PublishedBatch): void;
@@ -40,7 +43,7 @@ export interface PublishedBatch {
  * makes it exactly once: apply, score, publish with the position, and only then let the store have the state.
  */
 export async function runPartition(parts: PartitionParts, untilEnd: boolean, signal: AbortSignal): Promise<void> {
-  const { ownership, flusher } = parts;
+  const { ownership, flusher, alignment } = parts;
   const isLeft = () => signal.aborted || ownership.revoked.aborted;
   const range = await ownership.range();
   const position = await beginning(parts, range);
@@ -54,13 +57,13 @@ export async function runPartition(parts: PartitionParts, untilEnd: boolean, sig
   while (!isLeft() && !(at >= end)) {
     const raw = await parts.observer.stage('read', () => ownership.read(at));
     flusher.demand();
-    if (raw.values.length > 0) {
-      await processBatch(parts, raw);
-      await flusher.published(raw.next);
-    }
+    if (raw.values.length > 0) await processInTurn(parts, raw);
+    else if (raw.next >= raw.end) alignment.ended();
     at = raw.next;
     if (end === Number.POSITIVE_INFINITY) end = raw.end;
   }
+  // What comes behind the end that it was to read to is nothing that others could wait for.
+  if (!isLeft()) alignment.ended();
 }
 
 /**
@@ -79,15 +82,32 @@ async function beginning(
   return range.end;
 }
 
-async function processBatch(parts: PartitionParts, raw: RawBatch): Promise<void> {
-  const { ownership, output, decoder, engine, scorer, flusher, observer } = parts;
+/** The records in as many batches as it takes to keep in step with the other partitions: one, unless they reach far ahead of them. */
+async function processInTurn(parts: PartitionParts, raw: RawBatch): Promise<void> {
+  const { ownership, decoder, engine, alignment, flusher, observer } = parts;
+  engine.counted(ownership.partitions);
+  let rest: ReadBatch | undefined = {
+    raw,
+    decoded: observer.stage('decode', () => decoder.decode(raw, ownership)),
+  };
+  while (rest !== undefined) {
+    const turn = await alignment.turn(rest.decoded.batch, rest.raw);
+    if (turn === undefined) return;
+    const [now, later]: [ReadBatch, ReadBatch | undefined] = splitAt(rest, turn.rows);
+    await processBatch(parts, now, turn.seenBefore);
+    if (later === undefined && raw.next >= raw.end) alignment.ended();
+    await flusher.published(now.raw.next);
+    rest = later;
+  }
+}
+
+async function processBatch(parts: PartitionParts, { raw, decoded }: ReadBatch, seenBefore: number): Promise<void> {
+  const { ownership, output, engine, scorer, flusher, observer } = parts;
   const name = partitionName(ownership);
   const rows = newRows(scorer.width);
-  engine.counted(ownership.partitions);
-  const decoded = observer.stage('decode', () => decoder.decode(raw, ownership));
   const loaded = await observer.stage('load', () => engine.load(decoded.batch, name));
   flusher.applying();
-  const applied = observer.stage('apply', () => engine.apply(decoded.batch, loaded, name, rows));
+  const applied = observer.stage('apply', () => engine.apply(decoded.batch, loaded, name, rows, seenBefore));
   const published = publishedRows(decoded, rows, applied);
   const { batch, keys, deadLetters } = published.decoded;
   const scored = await observer.stage('score', () => scorer.decide(batch, published.rows, ownership));

@@ -21,7 +21,10 @@ export type RecordFormat =
 export interface Ownership {
   readonly stream: string;
   readonly partition: number;
-  /** How many partitions the stream has as far as the source knows by now; who owns them all needs no state from others. */
+  /**
+   * How many partitions the stream has as far as the source knows by now, numbered from 0; who owns them all needs no state from others.
+   * Infinity where they come and go under other numbers.
+   */
   readonly partitions: number;
   readonly format: RecordFormat;
   /** Tells the input from another one of the same name; for a sink that keeps the position to keep with it. */

@@ -1,6 +1,7 @@
 import type { FeatureEngine } from '../features/engine.ts';
 import type { Flusher } from '../features/flusher.ts';
 import { WeirError } from '../runtime/errors.ts';
+import type { Alignment } from './alignment.ts';
 import type { Decoder } from './decode/decoder.ts';
 import { type Ownership, partitionName, type RawBatch } from './ports.ts';
 
@@ -10,6 +11,7 @@ export interface RecoveryParts {
   readonly decoder: Decoder;
   readonly engine: FeatureEngine;
   readonly flusher: Flusher;
+  readonly alignment: Pick<Alignment, 'replaying'>;
   readonly observer: RecoveryObserver;
   /** Through which offset every sub-state of the partition is stored. */
   readonly fence: () => Promise<number | undefined>;
@@ -41,7 +43,7 @@ export async function recover(
     );
   }
   const from = Math.max(fence, range.earliest);
-  await parts.engine.learnHistory();
+  await parts.engine.learnOthers();
   if (from > fence) parts.engine.truncated(name, from);
   if (from >= position) return position;
   parts.observer.recovering(from, position, from > fence);
@@ -77,8 +79,9 @@ export async function replayThrough(
 
 /** Applies one batch, all of which is published: the store may have it, which keeps a long recovery's memory and its repetition short. */
 export async function replayBatch(parts: RecoveryParts, raw: RawBatch): Promise<void> {
-  const { ownership, decoder, engine, flusher, observer } = parts;
+  const { ownership, decoder, engine, flusher, alignment, observer } = parts;
   const { batch } = decoder.decode(raw, ownership);
+  alignment.replaying(batch);
   const name = partitionName(ownership);
   engine.replay(batch, await engine.load(batch, name), name);
   observer.recovered(batch.count);

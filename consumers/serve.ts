@@ -6,6 +6,7 @@ import { describeError, type ErrorCode, WeirError } from '../runtime/errors.ts';
 import type { Readiness } from '../runtime/http.ts';
 import type { Logger } from '../runtime/log.ts';
 import type { Scorer } from '../scoring/scorer.ts';
+import { createAlignment } from './alignment.ts';
 import type { JobConfig } from './config.ts';
 import { createDecoder } from './decode/decoder.ts';
 import { type LagWatch, watchLag } from './lag.ts';
@@ -146,8 +147,20 @@ async function serveOnce(
     const decoder = createDecoder(config.event, ownership.format);
     const start = config.source.kafka?.start ?? 'earliest';
     readiness.setReady(`partition ${name}`, true, '');
+    const alignment = createAlignment({
+      config: config.alignment,
+      allowedLatenessMs: config.event.time.allowed_lateness_ms,
+      flushIntervalMs: config.state.flush_interval_ms,
+      ownership,
+      engine,
+      flusher,
+      clock: parts.clock,
+      observer,
+      leaving: AbortSignal.any([signal, ownership.revoked]),
+    });
+    const fence = () => store.fence(name);
     await runPartition(
-      { ownership, output, decoder, engine, scorer, flusher, observer: counted, start, fence: () => store.fence(name) },
+      { ownership, output, decoder, engine, scorer, flusher, alignment, observer: counted, start, fence },
       untilEnd,
       signal,
     );

@@ -1,5 +1,6 @@
 import type { Clock } from '../runtime/clock.ts';
 import { decodeSubState } from './codec.ts';
+import type { Frontiers } from './frontiers.ts';
 import type { EntityPlan } from './plan.ts';
 import { DamagedStateError, type LoadRequest, type StateStore, type StoredSubState } from './store.ts';
 import { emptySubState, type SubState } from './sub-state.ts';
@@ -15,6 +16,8 @@ export interface Entity {
   version: number;
   /** When the other partitions' copies were last brought up to date, monotonic milliseconds. */
   refreshedAt: number;
+  /** What others had stored by then (see frontiers.ts). */
+  sight: number;
   /** The epoch (see tenures.ts) of the last load. */
   epoch: number;
   /** Batches that hold the entity between load and apply; a pinned entity is never evicted. */
@@ -25,11 +28,14 @@ export interface Entity {
   loading: Promise<void> | undefined;
   /** Partitions whose sub-states were damaged and have not been made anew yet; most entities have none. */
   missing: Set<string> | undefined;
+  /** Partitions of which the store, at the last load, had lost state where the entity is kept; mostly none. */
+  lost: readonly string[] | undefined;
 }
 
 export interface EntityCacheOptions {
   readonly store: StateStore;
   readonly clock: Clock;
+  readonly frontiers: Pick<Frontiers, 'sight' | 'missesFrom'>;
   /** Entities kept per entity type. */
   readonly capacity: number;
   /** Copies of other partitions' sub-states older than this are loaded again before use. Milliseconds. */
@@ -46,17 +52,22 @@ export interface EntityCache {
    * @param plans entity plans; ids[k] belong to plans[k], '' for none.
    * @param count rows of each ids[k]
    * @param partition that the ids are from.
+   * @param needs by plan: copies of other partitions' sub-states that miss what was stored of this event time, or an earlier one, are
+   *   loaded again as well. Milliseconds since the epoch.
    */
   load(
     plans: readonly EntityPlan[],
     ids: readonly (readonly string[])[],
     count: number,
     partition: string,
+    needs: readonly number[],
   ): Promise<Loaded>;
   /** From now on the partition is written here. */
   own(partition: string): void;
   /** From now on the partition is written elsewhere, or its memory is not to be trusted: what is held of it is not used again. */
   disown(partition: string): void;
+  /** Partitions whose state is to be in the store when an entity is loaded. */
+  watch(partitions: readonly string[]): void;
   /** Who writes sub-states of the type's entities; the narrower, the less is asked of the store. */
   setReach(type: string, reach: Reach): void;
   ownSubState(entity: Entity, plan: EntityPlan, partition: string): SubState;
@@ -96,8 +107,9 @@ interface Shelf {
 }
 
 export function createEntityCache(options: EntityCacheOptions): EntityCache {
-  const { store, clock, capacity, refreshMs } = options;
+  const { store, clock, capacity, refreshMs, frontiers } = options;
   const tenures = createTenures();
+  let watched: readonly string[] = [];
   const shelves = new Map<string, Shelf>();
 
   const shelfOf = (type: string): Shelf => {
@@ -142,11 +154,13 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
       subStates: [],
       version: neverLoaded,
       refreshedAt: 0,
+      sight: 0,
       epoch: 0,
       pins: 0,
       dirty: 0,
       loading: undefined,
       missing: undefined,
+      lost: undefined,
     };
     shelf.young.set(id, entity);
     return entity;
@@ -173,27 +187,31 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
     }
   }
 
-  function needsLoad(entity: Entity, reach: Reach, partition: string, now: number): boolean {
+  function needsLoad(entity: Entity, reach: Reach, partition: string, now: number, need: number): boolean {
     if (entity.version !== neverLoaded && entity.epoch < tenures.epoch) dropEnded(entity);
     if (entity.version === neverLoaded) return true;
     if (tenures.hasBegunSince(entity.epoch, reach === 'partition' ? partition : undefined)) return true;
-    return reach === 'fleet' && now - entity.refreshedAt > refreshMs;
+    if (reach !== 'fleet') return false;
+    return now - entity.refreshedAt > refreshMs || need >= frontiers.missesFrom(entity.sight);
   }
 
   async function fetch(wanted: readonly Entity[], plans: readonly EntityPlan[], now: number): Promise<void> {
     const asked = tenures.epoch;
+    const sight = frontiers.sight();
     let since = asked;
     const requests: LoadRequest[] = wanted.map((entity, k) => {
       if (entity.version !== neverLoaded) since = Math.min(since, entity.epoch);
       return { type: plans[k].type, id: entity.id, version: Math.max(0, entity.version) };
     });
-    const answers = await store.load(requests, tenures.heldSince(since));
+    const answers = await store.load(requests, tenures.heldSince(since), watched);
     const damaged: Damaged[] = [];
     for (let k = 0; k < wanted.length; k++) {
       adopt(wanted[k], plans[k], answers[k].subStates, damaged);
       wanted[k].version = answers[k].version;
       wanted[k].epoch = asked;
       wanted[k].refreshedAt = now;
+      wanted[k].lost = answers[k].lost;
+      wanted[k].sight = sight;
     }
     for (const found of damaged) await discard(found);
   }
@@ -230,6 +248,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
     plans: readonly EntityPlan[],
     partition: string,
     now: number,
+    needs: readonly number[],
   ): Begun {
     const pending = new Set<Promise<void>>();
     const wanted: Entity[] = [];
@@ -240,7 +259,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
       for (const entity of entities[k]) {
         if (!entity) continue;
         if (entity.loading) pending.add(entity.loading);
-        else if (needsLoad(entity, reach, partition, now)) {
+        else if (needsLoad(entity, reach, partition, now, needs[k])) {
           entity.loading = placeholder;
           wanted.push(entity);
           wantedPlans.push(plans[k]);
@@ -259,17 +278,17 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
   }
 
   return {
-    async load(plans, ids, count, partition) {
+    async load(plans, ids, count, partition, needs) {
       const now = clock.monotonic();
       const entities = plans.map((plan, k) => pin(plan.type, ids[k], count));
       const release = () => {
         for (const column of entities) for (const entity of column) if (entity) entity.pins--;
       };
       try {
-        let begun = bringUpToDate(entities, plans, partition, now);
+        let begun = bringUpToDate(entities, plans, partition, now, needs);
         options.onLookups(begun.hits, begun.misses);
         // Once more: partitions may have been gained or lost meanwhile.
-        for (; begun.pending.size > 0; begun = bringUpToDate(entities, plans, partition, now))
+        for (; begun.pending.size > 0; begun = bringUpToDate(entities, plans, partition, now, needs))
           await Promise.all(begun.pending);
       } catch (error) {
         release();
@@ -279,6 +298,9 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
     },
     own: tenures.begin,
     disown: tenures.end,
+    watch(partitions) {
+      watched = partitions;
+    },
     setReach(type, reach) {
       shelfOf(type).reach = reach;
     },

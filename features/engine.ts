@@ -3,13 +3,14 @@ import { createEntityCache, type Entity, type Loaded, neverLoaded } from './cach
 import { createSubStateWriter } from './codec.ts';
 import type { TransactionBatch } from './columns.ts';
 import { createEvaluator, type Moment } from './evaluate.ts';
+import { createFrontiers, type Frontiers } from './frontiers.ts';
 import { packPlace } from './geography.ts';
 import { textHash } from './hash.ts';
 import { createHistory } from './history.ts';
 import { type EntityPlan, type FeatureSet, idField, type NumberFact } from './plan.ts';
 import { forgetOldest, markOf } from './repeats.ts';
 import { type FeatureRows, featureStates } from './rows.ts';
-import type { StateStore, SubStateChange } from './store.ts';
+import { lostState, type StateStore, type SubStateChange } from './store.ts';
 import { applyLabel, type Insertion, insertEvent, type SubState } from './sub-state.ts';
 
 export interface FeatureEngineOptions {
@@ -18,6 +19,8 @@ export interface FeatureEngineOptions {
   readonly clock: Clock;
   readonly cacheEntities: number;
   readonly refreshMs: number;
+  /** What others are behind by no more than this is no reason to call a value stale. Milliseconds of event time. */
+  readonly toleranceMs: number;
   /** Name of the entity that the source is keyed by: no other partition has events of it, but for those from before the topic grew. */
   readonly keyEntity: string | undefined;
   readonly onLookups: (hits: number, misses: number) => void;
@@ -36,16 +39,26 @@ export interface FeatureEngine {
    * partitions share with it are marked stale.
    */
   recovering(partition: string, isRecovering: boolean): void;
-  /** Reads since when partitions have history, where that is not for ever; from then on it is kept up. */
-  learnHistory(): Promise<void>;
+  /** How far the partitions have come in event time. */
+  readonly frontiers: Frontiers;
+  /** What features of entities that partitions share ask of the other partitions. */
+  asksOfOthers(): Asked;
+  /** Reads how far the other partitions have come, and since when partitions have history, where that is not for ever; from then on it is kept up. */
+  learnOthers(): Promise<void>;
   /** The log of an owned partition begins behind what is stored of it, at the offset: windows that reach further back will be incomplete. */
   truncated(partition: string, offset: number): void;
   /** The stream has so many partitions by now. More than before: keys have moved to the new ones. */
   counted(partitions: number): void;
-  /** Brings the entities of the partition's batch into memory. The answer goes to apply() or replay(), once. */
+  /**
+   * Brings the entities of the partition's batch into memory. The answer goes to apply() or replay(), once.
+   * @throws WeirError STORE, with a LostStateError as its cause when the store has lost state of the partition where one of them is kept.
+   */
   load(batch: TransactionBatch, partition: string): Promise<Loaded>;
-  /** Applies event by event, each before its own features are evaluated, and writes the features to `out`. */
-  apply(batch: TransactionBatch, loaded: Loaded, partition: string, out: FeatureRows): Applied;
+  /**
+   * Applies event by event, each before its own features are evaluated, and writes the features to `out`.
+   * @param seenBefore what other partitions have before this event time was visible when the batch was loaded; what reads beyond is stale.
+   */
+  apply(batch: TransactionBatch, loaded: Loaded, partition: string, out: FeatureRows, seenBefore?: number): Applied;
   /** Applies without evaluating, for recovery; sub-states that reach beyond an event leave it out. */
   replay(batch: TransactionBatch, loaded: Loaded, partition: string): void;
   /** The partition's sub-states changed since the last call, encoded; call it only when all that is applied is published. */
@@ -63,6 +76,13 @@ export interface Applied {
   readonly isRepeat: Uint8Array;
 }
 
+export interface Asked {
+  /** Some features read up to the event's own time. */
+  readonly undelayed: boolean;
+  /** The shortest delay of those that do not; Infinity: there are none. Milliseconds. */
+  readonly delayMs: number;
+}
+
 export interface TakenChanges {
   readonly changes: readonly SubStateChange[];
   /** To be called once the changes are stored, or will never be: until then their entities stay in memory. */
@@ -76,14 +96,16 @@ interface Change {
 }
 
 export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngine {
-  const { set, store, clock } = options;
+  const { set, store, clock, toleranceMs } = options;
   const { repeats } = set;
   const plans = repeats === undefined ? set.entities : [...set.entities, repeats];
   const featurePlans = set.entities.length;
   const evaluators = set.entities.map(createEvaluator);
+  const frontiers = createFrontiers(store, clock);
   const cache = createEntityCache({
     store,
     clock,
+    frontiers,
     capacity: options.cacheEntities,
     refreshMs: options.refreshMs,
     onLookups: options.onLookups,
@@ -101,6 +123,8 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     own: undefined,
     insertion: 'kept',
     isStale: false,
+    seenBefore: Number.POSITIVE_INFINITY,
+    toleranceMs,
     knownFrom: 0,
     facts: new Float64Array(0),
   };
@@ -118,8 +142,35 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   }
 
   function share(): void {
+    cache.watch(watchedPartitions());
     const reach = changed.size < partitionCount ? 'fleet' : 'process';
     for (const plan of plans) cache.setReach(plan.type, spans(plan) ? reach : 'partition');
+  }
+
+  /** The own ones, and while there are others of the stream, those too; unless their number does not say what they are called. */
+  function watchedPartitions(): string[] {
+    const count = changed.size < partitionCount && Number.isFinite(partitionCount) ? partitionCount : 0;
+    return [...new Set([...changed.keys(), ...Array.from({ length: count }, (_, index) => `${ofStream}${index}`)])];
+  }
+
+  /** @throws WeirError STORE when the store has lost state of the partition that the batch is from. */
+  function demandWhole({ entities, release }: Loaded, partition: string): void {
+    for (const column of entities) {
+      for (const entity of column) {
+        if (entity?.lost?.includes(partition) !== true) continue;
+        release();
+        throw lostState(partition);
+      }
+    }
+  }
+
+  const asked = plans.map(askedBy);
+
+  /** By plan: through when its features of this batch read what others have. */
+  function needsOf({ times, count }: TransactionBatch): number[] {
+    let newest = Number.NEGATIVE_INFINITY;
+    if (changed.size < partitionCount) for (let k = 0; k < count; k++) newest = Math.max(newest, times[k]);
+    return asked.map(({ undelayed, delayMs }) => newest - Math.min(undelayed ? toleranceMs : delayMs, delayMs));
   }
 
   function count(partitions: number): void {
@@ -202,6 +253,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   return {
     gain(partition, partitions) {
       cache.own(partition);
+      frontiers.own(partition);
       changed.set(partition, []);
       const stream = partition.slice(0, partition.lastIndexOf(':') + 1);
       if (stream !== ofStream) partitionCount = 0;
@@ -212,6 +264,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       for (const { entity } of changed.get(partition) ?? []) entity.dirty--;
       changed.delete(partition);
       cache.disown(partition);
+      frontiers.disown(partition);
       history.forget(partition);
       share();
     },
@@ -219,7 +272,17 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       if (isRecovering) behind.add(partition);
       else behind.delete(partition);
     },
-    learnHistory: () => history.learn(),
+    frontiers,
+    asksOfOthers() {
+      const shared = asked.filter((_, k) => spans(plans[k]));
+      return {
+        undelayed: shared.some(({ undelayed }) => undelayed),
+        delayMs: Math.min(...shared.map(({ delayMs }) => delayMs)),
+      };
+    },
+    async learnOthers() {
+      await Promise.all([history.learn(), frontiers.learn()]);
+    },
     truncated: (partition, offset) => history.truncated(partition, offset),
     counted(partitions) {
       if (partitions !== partitionCount) count(partitions);
@@ -231,11 +294,13 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
         plans.map((plan) => (plan === repeats ? batch.sources : batch.entityIds[plan.entity])),
         batch.count,
         partition,
+        needsOf(batch),
       );
+      demandWhole(loaded, partition);
       noticeMovedKeys(loaded, partition);
       return loaded;
     },
-    apply(batch, loaded, partition, out) {
+    apply(batch, loaded, partition, out, seenBefore = Number.POSITIVE_INFINITY) {
       columns.fill(batch);
       history.began(partition, batch.times, batch.offsets, batch.count);
       const knownOfAll = history.knownFrom(ofStream);
@@ -267,8 +332,11 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
           isLate ||= moment.insertion === 'late';
           moment.own = moment.insertion === 'kept' ? state : undefined;
           moment.knownFrom = spans(plans[k]) ? knownOfAll : knownOfOwn;
+          moment.seenBefore = spans(plans[k]) ? seenBefore : Number.POSITIVE_INFINITY;
           moment.isStale =
-            entity.version === neverLoaded || (entity.missing?.size ?? 0) > 0 || (behind.size > 0 && spans(plans[k]));
+            entity.version === neverLoaded ||
+            (entity.missing?.size ?? 0) > 0 ||
+            ((behind.size > 0 || entity.lost !== undefined) && spans(plans[k]));
           evaluators[k].evaluate(entity.subStates, moment, out, base);
         }
         if (set.derived.length > 0) derivedFeatures(set, out, base);
@@ -301,7 +369,8 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
         return { type: plan.type, id: entity.id, offset: state.offset, bytes: writer.encode(state, plan) };
       });
       return {
-        changes: [...changes, ...history.take(partition)],
+        // The frontier last: who sees it is to see all that it stands for.
+        changes: [...changes, ...history.take(partition), ...(partitionCount > 1 ? frontiers.take(partition) : [])],
         settle() {
           for (const { entity } of taken) entity.dirty--;
         },
@@ -309,6 +378,11 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     },
     entities: () => cache.size(),
   };
+}
+
+function askedBy({ spans, bounds }: EntityPlan): Asked {
+  const delays = spans.map(({ to }) => bounds[to]);
+  return { undelayed: delays.includes(0), delayMs: Math.min(...delays.filter((delay) => delay > 0)) };
 }
 
 /** Values of the whole batch that several entities share: predicates and text hashes. */

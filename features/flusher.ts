@@ -34,6 +34,8 @@ export interface Flusher {
   published(position: number): Promise<void>;
   /** @throws WeirError once a flush has failed that is not to be repeated: nothing is to be applied then. */
   demand(): void;
+  /** What the engine says of the partition besides changes is news: stored with the next flush, which begins at once if it is urgent. */
+  tell(isUrgent: boolean): void;
   /** Writes what is left, with one try: what the store does not take now, the next owner re-applies from the log. */
   drain(): Promise<void>;
   /** Gives up what is not written, e.g. because the partition belongs to somebody else now. */
@@ -43,7 +45,7 @@ export interface Flusher {
 const firstRetryMs = 50;
 const longestRetryMs = 5000;
 /** A fence without news is written again after so long. */
-const renewMs = 60_000;
+export const renewMs = 10_000;
 
 export function createFlusher(options: FlusherOptions): Flusher {
   const { engine, store, partition, clock, intervalMs } = options;
@@ -53,6 +55,8 @@ export function createFlusher(options: FlusherOptions): Flusher {
   let isAbandoned = false;
   let isDraining = false;
   let hasTrouble = false;
+  let hasNews = false;
+  let isUrgent = false;
   let fault: { readonly error: unknown } | undefined;
   let startedAt = Number.NEGATIVE_INFINITY;
   let flushing: Promise<void> | undefined;
@@ -62,6 +66,8 @@ export function createFlusher(options: FlusherOptions): Flusher {
   /** Everything changed so far, until the store has it; a repeated write of the same changes is harmless. */
   async function flush(): Promise<void> {
     startedAt = clock.monotonic();
+    hasNews = false;
+    isUrgent = false;
     const target = position;
     const { changes, settle } = engine.takeChanges(partition);
     try {
@@ -90,7 +96,8 @@ export function createFlusher(options: FlusherOptions): Flusher {
     stopTimer();
     flushing ??= flush().finally(() => {
       flushing = undefined;
-      schedule();
+      if (isUrgent && isPublished && !isAbandoned) void begin();
+      else schedule();
     });
     return flushing;
   }
@@ -101,7 +108,7 @@ export function createFlusher(options: FlusherOptions): Flusher {
    */
   function schedule(): void {
     if (isAbandoned) return;
-    const due = startedAt + (fence === position ? Math.max(renewMs, intervalMs) : intervalMs);
+    const due = startedAt + (fence === position && !hasNews ? Math.max(renewMs, intervalMs) : intervalMs);
     if (cancelTimer !== undefined && timerDue <= due) return;
     stopTimer();
     timerDue = due;
@@ -126,16 +133,23 @@ export function createFlusher(options: FlusherOptions): Flusher {
       if (hasTrouble && flushing) await flushing;
       if (fault !== undefined) throw fault.error;
       if (flushing) return;
-      if (clock.monotonic() - startedAt >= intervalMs) void begin();
+      if (isUrgent || clock.monotonic() - startedAt >= intervalMs) void begin();
       else schedule();
     },
     demand() {
       if (fault !== undefined) throw fault.error;
     },
+    tell(urgently) {
+      hasNews = true;
+      isUrgent ||= urgently;
+      if (flushing || !isPublished || isAbandoned) return;
+      if (isUrgent) void begin();
+      else schedule();
+    },
     async drain() {
       isDraining = true;
-      if (flushing) await flushing;
-      if (fence !== position && !isAbandoned && !hasTrouble) await begin();
+      while (flushing) await flushing;
+      if ((fence !== position || hasNews) && !isAbandoned && !hasTrouble) await begin();
       isAbandoned = true;
       stopTimer();
     },

@@ -1,3 +1,5 @@
+import { WeirError } from '../runtime/errors.ts';
+
 /**
  * The state store port: where sub-states live outside the process. Two adapters: redis/store.ts and embedded/store.ts; both pass
  * test/contract/state-store.ts.
@@ -11,12 +13,18 @@ export interface StateStore {
    * The sub-states of the given entities, one answer per request, in the order of the requests. An entity that the store does
    * not know has no sub-states and version 0.
    * @param owned partitions whose sub-states the caller holds already and wants left out where a request's version is not 0.
+   * @param watched partitions whose state should all be there: answers name those of which it is not. An own one counts from what fence() or flush() said.
    */
-  load(requests: readonly LoadRequest[], owned: ReadonlySet<string>): Promise<LoadedEntity[]>;
+  load(
+    requests: readonly LoadRequest[],
+    owned: ReadonlySet<string>,
+    watched?: readonly string[],
+  ): Promise<LoadedEntity[]>;
 
   /**
    * Stores the changes of one partition, each only if its offset is greater than the stored one, and then advances the
-   * partition's fence in every slot group, never backwards. After it resolves, everything through `fence` is stored.
+   * partition's fence in every slot group, never backwards. After it resolves, everything through `fence` is stored. Whoever loads the
+   * last change finds all the others stored as well.
    * When it rejects, some changes may be stored and the fence may have advanced in some groups, each rightly.
    * @throws WeirError STORE; its cause is a LostStateError when the store has less than it had confirmed (the fence is lower than it was):
    *   repeating the call cannot help then, the partition has to ask for its fence and re-apply the log from there.
@@ -41,8 +49,16 @@ export interface StateStore {
 /** The bytes of a sub-state are truncated or altered. */
 export class DamagedStateError extends Error {}
 
-/** Why a flush was refused: what was stored before is gone. */
+/** Why a call was refused: what was stored before is gone. */
 export class LostStateError extends Error {}
+
+export function lostState(partition: string): WeirError {
+  return new WeirError(
+    'STORE',
+    `the store has lost state of partition ${partition} that it had confirmed (a restart without persistence, a fail-over, or keys removed); it is made anew from the log`,
+    { cause: new LostStateError('the partition has to ask for its fence and re-apply the log from there') },
+  );
+}
 
 export interface LoadRequest {
   /** Entity type, e.g. "card". */
@@ -55,6 +71,8 @@ export interface LoadRequest {
 export interface LoadedEntity {
   readonly version: number;
   readonly subStates: readonly StoredSubState[];
+  /** Of the watched partitions: those whose state is not, or no longer, all there where the entity is kept. Absent: none. */
+  readonly lost?: readonly string[];
 }
 
 export interface StoredSubState {

@@ -33,6 +33,10 @@ export interface PartitionMetrics {
   lag(records: number): void;
   /** Records published whose state is not stored yet. */
   fenceLag(records: number): void;
+  /** Seconds of event time ahead of the slowest partition that it waits for. */
+  skew(seconds: number): void;
+  /** Seconds that it has waited for slower partitions. */
+  held(seconds: number): void;
   /** The partition is not this process's any more: its gauges are. */
   lost(): void;
 }
@@ -63,6 +67,16 @@ export function createMetrics(): Metrics {
   const recovered = counter('weir_recovered_events_total', 'Events re-applied to the state without publishing');
   const lag = gauge('weir_lag_records', "Records between the position and the log's end", of);
   const fenceLag = gauge('weir_fence_lag_records', 'Records published whose state is not stored yet', of);
+  const skew = gauge(
+    'weir_event_time_skew_seconds',
+    'Event time ahead of the slowest partition that is waited for',
+    of,
+  );
+  const held = counter(
+    'weir_held_seconds_total',
+    'Time spent waiting for partitions that are behind in event time',
+    of,
+  );
   const owned = gauge('weir_owned_partitions', 'Partitions that this process reads');
   const isReady = gauge('weir_ready', '1 when /readyz answers 200');
   const stages = histogram('weir_stage_seconds', 'Duration of a stage of a batch', stageBuckets, ['stage']);
@@ -97,6 +111,8 @@ export function createMetrics(): Metrics {
         published: published.labels(labels),
         lag: lag.labels(labels),
         fenceLag: fenceLag.labels(labels),
+        skew: skew.labels(labels),
+        held: held.labels(labels),
       };
       // A rate needs a beginning: alerts compare it with 0 also where nothing was consumed yet.
       at.consumed.inc(0);
@@ -106,9 +122,12 @@ export function createMetrics(): Metrics {
         published: (events) => at.published.inc(events),
         lag: (records) => at.lag.set(records),
         fenceLag: (records) => at.fenceLag.set(records),
+        skew: (seconds) => at.skew.set(seconds),
+        held: (seconds) => at.held.inc(seconds),
         lost() {
           lag.remove(labels);
           fenceLag.remove(labels);
+          skew.remove(labels);
         },
       };
     },

@@ -9,7 +9,7 @@ function isRedisUrl(text: string): boolean {
   return /^rediss?:$/.test(protocol) && hostname !== '' && /^\/?\d*$/.test(pathname);
 }
 
-const node = z.string().regex(/^[^\s/]+:\d{1,5}$/, 'a node is host:port');
+const node = z.string().regex(/^[^\s/,]+:\d{1,5}$/, 'a node is host:port');
 
 export const redisStoreConfig = z
   .strictObject({

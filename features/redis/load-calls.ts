@@ -35,33 +35,58 @@ export function planLoad(requests: readonly LoadRequest[], keys: RedisKeys): Loa
   return waves;
 }
 
+/** What is the same in every call of a load. */
+export interface LoadFacts {
+  readonly owned: ReadonlySet<string>;
+  /** Partitions whose fences are answered as well. */
+  readonly watched: readonly string[];
+  readonly nowMs: number;
+}
+
 /** Writes the call of a chunk; load.lua says what its arguments are. */
 export function writeLoad(
   call: CallWriter,
   chunk: LoadChunk,
   requests: readonly LoadRequest[],
-  owned: ReadonlySet<string>,
+  { owned, watched, nowMs }: LoadFacts,
   keys: RedisKeys,
-  nowMs: number,
 ): void {
   const group = keys.groupOf(requests[chunk[0]].id);
-  let bound = 2 * argumentOverhead + 20 + 8 * chunk.length;
+  const fences = watched.map((partition) => keys.fence(group, partition));
+  let bound = 3 * argumentOverhead + 40 + 8 * chunk.length;
   for (const index of chunk) bound += argumentOverhead + keys.bound(requests[index], group);
+  for (const key of fences) bound += argumentOverhead + 3 * key.length;
   for (const name of owned) bound += argumentOverhead + 3 * name.length;
-  call.begin(loadScript, chunk.length, 2 + owned.size, bound);
+  call.begin(loadScript, chunk.length + fences.length, 3 + owned.size, bound);
   for (const index of chunk) call.text(keys.entityPrefixes(requests[index].type)[group] + requests[index].id);
+  for (const key of fences) call.text(key);
+  call.integer(chunk.length);
   call.integer(Math.floor(nowMs / 1000));
   call.doubles(chunk.length, (k) => requests[chunk[k]].version);
   for (const name of owned) call.text(name);
 }
 
-/** Reads the answer to a chunk into the answers of its requests. */
-export function readLoaded(reply: Reply, chunk: LoadChunk, answers: LoadedEntity[]): void {
+/** The fences in the answer to a chunk, in the order in which they were asked for; -1: none. */
+export function readFences(reply: Reply): number[] {
+  const packed = (reply as readonly Reply[])[2] as Buffer;
+  return Array.from({ length: packed.length / 8 }, (_, index) => packed.readDoubleBE(8 * index));
+}
+
+/**
+ * Reads the answer to a chunk into the answers of its requests.
+ * @param lost partitions that have lost state in the chunk's slot group.
+ */
+export function readLoaded(
+  reply: Reply,
+  chunk: LoadChunk,
+  lost: readonly string[] | undefined,
+  answers: LoadedEntity[],
+): void {
   const parts = reply as readonly Reply[];
   const facts = parts[0] as Buffer;
   const names = (parts[1] as readonly Buffer[]).map((name) => name.toString('utf8'));
   let at = 0;
-  let part = 2;
+  let part = 3;
   for (const index of chunk) {
     const version = facts.readDoubleBE(at);
     const count = facts.readUInt16BE(at + 8);
@@ -78,6 +103,6 @@ export function readLoaded(reply: Reply, chunk: LoadChunk, answers: LoadedEntity
         bytes: value.subarray(subStateHeader),
       });
     }
-    answers[index] = { version, subStates };
+    answers[index] = lost === undefined ? { version, subStates } : { version, subStates, lost };
   }
 }

@@ -1,28 +1,31 @@
 -- Reads entities of one slot group.
 --
--- KEYS[1..] entities: hashes of partition name -> sub-state, and v -> version
--- ARGV[1]   the client's wall clock, seconds
--- ARGV[2]   the version that the caller has seen of each entity, f64 big-endian each; 0: never
--- ARGV[3..] partitions left out where that version is not 0
+-- KEYS[1..n]  entities: hashes of partition name -> sub-state, and v -> version
+-- KEYS[n+1..] fences of partitions in this group (decimal offsets)
+-- ARGV[1]   n
+-- ARGV[2]   the client's wall clock, seconds
+-- ARGV[3]   the version that the caller has seen of each entity, f64 big-endian each; 0: never
+-- ARGV[4..] partitions left out where that version is not 0
 --
--- Returns { facts, names, sub-state, sub-state, ... }. Facts hold, per entity in the order of KEYS, f64 version and u16 count, then
--- per sub-state its partition as a u16 index into the names (all big-endian); the sub-states follow as stored. An unchanged
--- entity has its version and no sub-states, an unknown one version 0. Sub-states whose time is over are removed on the way.
+-- Returns { facts, names, fences, sub-state, sub-state, ... }. Facts hold, per entity in the order of KEYS, f64 version and u16 count, then
+-- per sub-state its partition as a u16 index into the names; fences are f64 each in the order of KEYS, -1 for none (all big-endian); the
+-- sub-states follow as stored. An unchanged entity has its version and no sub-states, an unknown one version 0. Sub-states whose time
+-- is over are removed on the way.
 local call, pack, unpack, tonumber = redis.call, struct.pack, struct.unpack, tonumber
-local now, known = tonumber(ARGV[1]), ARGV[2]
+local count, now, known = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local isOwned = {}
-for i = 3, #ARGV do
+for i = 4, #ARGV do
   isOwned[ARGV[i]] = true
 end
-local names, indexes, facts, f, reply, r = {}, {}, {}, 0, { '', '' }, 2
-for i = 1, #KEYS do
+local names, indexes, facts, f, reply, r = {}, {}, {}, 0, { '', '', '' }, 3
+for i = 1, count do
   local key, seen = KEYS[i], unpack('>d', known, i * 8 - 7)
   f = f + 1
   if seen ~= 0 and tonumber(call('HGET', key, 'v') or 0) == seen then
     facts[f] = pack('>dI2', seen, 0)
   else
     local fields = call('HGETALL', key)
-    local head, version, count = f, 0, 0
+    local head, version, found = f, 0, 0
     facts[head] = ''
     for k = 1, #fields, 2 do
       local name, value = fields[k], fields[k + 1]
@@ -37,15 +40,22 @@ for i = 1, #KEYS do
           index = #names - 1
           indexes[name] = index
         end
-        count = count + 1
+        found = found + 1
         f = f + 1
         facts[f] = pack('>I2', index)
         r = r + 1
         reply[r] = value
       end
     end
-    facts[head] = pack('>dI2', version, count)
+    facts[head] = pack('>dI2', version, found)
   end
+end
+if #KEYS > count then
+  local fences = call('MGET', _G.unpack(KEYS, count + 1))
+  for i = 1, #KEYS - count do
+    fences[i] = pack('>d', tonumber(fences[i] or -1))
+  end
+  reply[3] = table.concat(fences)
 end
 reply[1] = table.concat(facts)
 reply[2] = names

@@ -1,12 +1,12 @@
 import type { Clock } from '../../runtime/clock.ts';
-import { WeirError } from '../../runtime/errors.ts';
-import { type LoadedEntity, LostStateError, type StateStore } from '../store.ts';
+import type { WeirError } from '../../runtime/errors.ts';
+import { type LoadedEntity, lostState, type StateStore } from '../store.ts';
 import { type CallWriter, createCallWriter, encodeCommand, type GroupCall, type Reply, replyBytes } from './call.ts';
 import type { RedisStoreConfig } from './config.ts';
 import { connectRedis, type RedisLink } from './connection.ts';
 import { flushScript, planFlush, writeFlush } from './flush-calls.ts';
 import { redisKeys } from './keys.ts';
-import { loadScript, planLoad, readLoaded, writeLoad } from './load-calls.ts';
+import { loadScript, planLoad, readFences, readLoaded, writeLoad } from './load-calls.ts';
 
 export interface RedisStoreOptions {
   readonly job: string;
@@ -31,7 +31,8 @@ export interface RedisCommand {
 }
 
 /**
- * The state in a Redis server or a Redis Cluster. A load or a flush is one script call per slot group, all sent in one write per server.
+ * The state in a Redis server or a Redis Cluster. A load or a flush is one script call per slot group, all sent in one write per server,
+ * but for that of a flush's last change, which comes after.
  * @throws WeirError STORE when the server cannot be reached, refuses, is too old or may evict. Later the methods reject with STORE;
  *   what they were to do may be repeated as it is.
  */
@@ -56,16 +57,38 @@ export function storeOver(
 ): StateStore {
   const { job, recipe, clock, retentionMs } = options;
   const keys = redisKeys({ prefix: key_prefix, job, recipe, groups });
-  /** By partition, by group: the fence that the store has confirmed; -1: none. Less than that later on means lost data. */
+  /** By partition, by group: the fence that the store has confirmed or shown; -1: none. Less than that later on means lost data. */
   const confirmed = new Map<string, Float64Array>();
 
-  function confirmedOf(partition: string): Float64Array {
+  function confirmedOf(partition: string, unknown: number): Float64Array {
     let fences = confirmed.get(partition);
     if (!fences) {
-      fences = new Float64Array(groups).fill(-1);
+      fences = new Float64Array(groups).fill(unknown);
       confirmed.set(partition, fences);
     }
     return fences;
+  }
+
+  /**
+   * The watched partitions whose fence in the group is lower than it was known to be when the load was sent, or is not there; undefined for
+   * none. Owners alone write fences, so what is lower has not been repaired yet.
+   */
+  function lostIn(
+    group: number,
+    fences: readonly number[],
+    watched: readonly string[],
+    known: readonly Float64Array[],
+  ): string[] | undefined {
+    let lost: string[] | undefined;
+    for (let k = 0; k < fences.length; k++) {
+      const now = confirmedOf(watched[k], 0);
+      if (fences[k] >= known[k][group]) now[group] = Math.max(now[group], fences[k]);
+      else {
+        lost ??= [];
+        lost.push(watched[k]);
+      }
+    }
+    return lost;
   }
 
   /** Buffers that no call is using. */
@@ -105,28 +128,32 @@ export function storeOver(
   }
 
   return {
-    async load(requests, owned) {
+    async load(requests, owned, watched = []) {
       const answers: LoadedEntity[] = new Array(requests.length);
-      const nowMs = clock.now();
+      const facts = { owned, watched, nowMs: clock.now() };
       for (const chunks of planLoad(requests, keys)) {
         const slotGroups = chunks.map((chunk) => keys.groupOf(requests[chunk[0]].id));
+        const known = watched.map((partition) => confirmedOf(partition, 0).slice());
         const replies = await call('load', slotGroups, (writer) => {
-          for (const chunk of chunks) writeLoad(writer, chunk, requests, owned, keys, nowMs);
+          for (const chunk of chunks) writeLoad(writer, chunk, requests, facts, keys);
         });
-        for (let k = 0; k < chunks.length; k++) readLoaded(replies[k], chunks[k], answers);
+        for (let k = 0; k < chunks.length; k++) {
+          const lost = lostIn(slotGroups[k], readFences(replies[k]), watched, known);
+          readLoaded(replies[k], chunks[k], lost, answers);
+        }
       }
       return answers;
     },
 
     async flush(partition, changes, fence) {
-      const fences = confirmedOf(partition);
+      const fences = confirmedOf(partition, -1);
       const facts = { partition, fence, confirmed: fences, nowMs: clock.now(), retentionMs };
       for (const chunks of planFlush(changes, keys, groups)) {
         const slotGroups = chunks.map(({ group }) => group);
         const replies = await call('flush', slotGroups, (writer) => {
           for (const chunk of chunks) writeFlush(writer, chunk, changes, facts, keys);
         });
-        if (replies.includes(0)) throw lostState(connection.address, partition);
+        if (replies.includes(0)) throw lostState(partition);
         for (const { group, isLast } of chunks) if (isLast) fences[group] = Math.max(fences[group], fence);
       }
     },
@@ -172,12 +199,4 @@ async function loadScripts(connection: RedisLink, doing: string): Promise<void> 
 
 function isScriptMissing(reply: Reply): boolean {
   return reply instanceof Error && reply.message.startsWith('NOSCRIPT');
-}
-
-function lostState(address: string, partition: string): WeirError {
-  return new WeirError(
-    'STORE',
-    `Redis at ${address} has lost state of partition ${partition} that it had confirmed (a restart without persistence, a fail-over, or keys removed)`,
-    { cause: new LostStateError('the partition has to ask for its fence and re-apply the log from there') },
-  );
 }

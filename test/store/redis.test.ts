@@ -98,6 +98,40 @@ describe('the Redis store', () => {
     expect(await store.fence('t:0')).toBe(80);
   });
 
+  it('says with a load which watched partitions have lost state where the entity is kept', async () => {
+    const [store, other] = [await open(), await open()];
+    const watched = ['t:0', 't:1', 't:2'];
+    const lostOf = async (of: StateStore) => {
+      const answers = await of.load(
+        many(50).map(({ id }) => request(id)),
+        own,
+        watched,
+      );
+      return answers.map(({ lost }) => (lost ?? []).join());
+    };
+    await store.flush('t:0', many(50), 60);
+    await store.flush('t:1', many(50), 70);
+    // Of the third nothing was ever stored, as far as anybody knows.
+    expect(new Set(await lostOf(store))).toEqual(new Set(['t:2']));
+    await store.fence('t:2');
+    await store.flush('t:2', [], 0);
+    expect(new Set(await lostOf(other))).toEqual(new Set(['']));
+    const [gone, back] = [fenceKey(1), fenceKey(2)];
+    await client.del(gone);
+    await client.set(back, 59);
+    for (const each of [store, other]) {
+      const lost = await lostOf(each);
+      expect(new Set(lost)).toEqual(new Set(['', 't:0']));
+      expect(many(50).map(({ id }) => ([1, 2].includes(keysOf(4).groupOf(id)) ? 't:0' : ''))).toEqual(lost);
+    }
+    // Its owner has asked, and knows what is to be made anew; to the others it is lost until it has been.
+    expect(await store.fence('t:0')).toBeUndefined();
+    expect(new Set(await lostOf(store))).toEqual(new Set(['']));
+    expect(new Set(await lostOf(other))).toEqual(new Set(['', 't:0']));
+    await store.flush('t:0', [], 60);
+    expect(new Set(await lostOf(other))).toEqual(new Set(['']));
+  });
+
   it('stores nothing in a group that has lost its fence', async () => {
     const store = await open();
     await store.flush('t:0', [], 60);
@@ -160,7 +194,7 @@ describe('the Redis store', () => {
     expect(new Set(keys.map((key) => key.split('}')[0])).size).toBe(4);
   });
 
-  it('makes one round trip of a load and of a flush, and counts commands and bytes', async () => {
+  it('makes one round trip of a load and two of a flush, the last change by itself, and counts commands and bytes', async () => {
     const commands: RedisCommand[] = [];
     const store = await open({ groups: 16 }, { onCommand: (command) => commands.push(command) });
     await store.flush('t:0', many(900), 900);
@@ -170,13 +204,13 @@ describe('the Redis store', () => {
     );
     await store.load([request('id-1'), request('id-2')], own);
     await store.fence('t:0');
-    expect(commands.map(({ operation }) => operation)).toEqual(['flush', 'load', 'load', 'fence']);
-    expect(commands.map(({ commands: count }) => count)).toEqual([16, 16, expect.any(Number), 16]);
-    expect(commands[2].commands).toBeLessThanOrEqual(2);
+    expect(commands.map(({ operation }) => operation)).toEqual(['flush', 'flush', 'load', 'load', 'fence']);
+    expect(commands.map(({ commands: count }) => count)).toEqual([15, 1, 16, expect.any(Number), 16]);
+    expect(commands[3].commands).toBeLessThanOrEqual(2);
     const payload = many(900).reduce((sum, { bytes }) => sum + bytes.length, 0);
-    expect(commands[0].bytesOut).toBeGreaterThan(payload);
+    expect(commands[0].bytesOut + commands[1].bytesOut).toBeGreaterThan(payload);
     expect(commands[0].bytesIn).toBeLessThan(100);
-    expect(commands[1].bytesIn).toBeGreaterThan(payload);
+    expect(commands[2].bytesIn).toBeGreaterThan(payload);
   });
 
   it('goes on when the server has forgotten the scripts', async () => {

@@ -198,6 +198,39 @@ describe('flusher', () => {
     expect([flushes.length, fences, unsettled()]).toEqual([1, [], 0]);
   });
 
+  it('stores news without changes with the next flush, and urgent ones at once', async () => {
+    const { flusher, flushes, tick } = setUp(1000);
+    await flusher.published(10);
+    flusher.tell(true);
+    flushes[0].resolve();
+    await settled();
+    expect(flushes).toHaveLength(2);
+    flushes[1].resolve();
+    await settled();
+    flusher.tell(false);
+    await settled();
+    expect(flushes).toHaveLength(2);
+    tick(1000);
+    await flusher.published(10);
+    expect(flushes).toHaveLength(3);
+    flushes[2].resolve();
+    await settled();
+    // Not of what is applied and not published.
+    flusher.applying();
+    flusher.tell(true);
+    await settled();
+    expect(flushes).toHaveLength(3);
+    await flusher.published(20);
+    expect(flushes[3]).toMatchObject({ fence: 20 });
+    flusher.tell(false);
+    flushes[3].resolve();
+    const drained = flusher.drain();
+    await settled();
+    expect(flushes).toHaveLength(5);
+    flushes[4].resolve();
+    await drained;
+  });
+
   it('writes the fence of a silent stream again, and tells of what the store has lost meanwhile', async () => {
     jest.useFakeTimers({ doNotFake: ['setImmediate'] });
     try {
@@ -205,8 +238,8 @@ describe('flusher', () => {
       await flusher.published(10);
       flushes[0].resolve();
       await settled();
-      tick(59_999);
-      jest.advanceTimersByTime(59_999);
+      tick(9_999);
+      jest.advanceTimersByTime(9_999);
       expect(flushes).toHaveLength(1);
       tick(1);
       jest.advanceTimersByTime(1);
@@ -218,8 +251,8 @@ describe('flusher', () => {
       await settled();
       expect(fences).toEqual([10, 10]);
       flusher.demand();
-      tick(60_000);
-      jest.advanceTimersByTime(60_000);
+      tick(10_000);
+      jest.advanceTimersByTime(10_000);
       const lost = new WeirError('STORE', 'lost', { cause: new LostStateError('lost') });
       flushes[2].reject(lost);
       await settled();
