@@ -56,7 +56,10 @@ function transactions(events: number, padding = '') {
 async function problemsOf({ topics }: Job): Promise<string[]> {
   const wanted = bruteForce(await ground.kafka.readCommitted(topics.input));
   const published = readPublished(await ground.kafka.readCommitted(topics.scored));
-  return faultsOf(wanted, published, await ground.kafka.readCommitted(topics.dead), 'exactly-once');
+  return faultsOf(wanted, published, await ground.kafka.readCommitted(topics.dead), {
+    delivery: 'exactly-once',
+    isAligned: true,
+  });
 }
 
 /** A part of the world that is slow while a backlog waits: nobody is thrown out of the group, and all comes right in the end. */
