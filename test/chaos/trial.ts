@@ -22,6 +22,8 @@ export interface Trial extends Omit<Job, 'close'> {
 }
 
 const partitions = 4;
+/** Few, so that each has much of a history soon. */
+const customers = 300;
 
 export interface TrialOptions {
   readonly name: string;
@@ -39,7 +41,7 @@ export async function startTrial(ground: Ground, options: TrialOptions): Promise
   const { close, ...job } = await createJob(ground, { name, partitions, settings });
   const { fleet, topics, caughtUp } = job;
   await Promise.all(Array.from({ length: members }, () => fleet.start()));
-  const records = inputRecords(seed, seededRandom(seed ^ 0x6c6f6164));
+  const records = inputRecords(seed, customers, seededRandom(seed ^ 0x6c6f6164));
   const load = startLoad(ground.cluster.brokers, topics.input, records, { perSecond, partitions });
   return {
     ...job,
