@@ -16,7 +16,7 @@ afterAll(async () => {
   await ground?.stop();
 });
 
-it.each(['kill', 'zombie', 'redis-lost', 'shrink', 'grow'])(
+it.each(['kill-aligned', 'zombie', 'redis-lost-aligned', 'shrink', 'grow'])(
   `gives what brute force says through: %s (seed ${seed})`,
   async (fault) => {
     const report = await runRound(ground, { fault, seed: random.below(2 ** 31), serial: 0, perSecond: 600 });
@@ -25,5 +25,6 @@ it.each(['kill', 'zombie', 'redis-lost', 'shrink', 'grow'])(
     expect(report.transactions).toBeGreaterThan(3000);
     expect(report.deadLetters).toBeGreaterThan(0);
     expect(report.repeated).toBeGreaterThan(0);
+    expect(report.stale).toBeLessThan(report.transactions);
   },
 );
