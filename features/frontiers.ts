@@ -43,6 +43,8 @@ interface Known {
   readonly movedAt: number;
 }
 
+const unknown = { time: Number.NEGATIVE_INFINITY, state: 'reading' } as const;
+
 /** Sights that are told apart; what is older counts as having seen nothing. */
 const sightsKept = 64;
 
@@ -99,8 +101,10 @@ export function createFrontiers(store: StateStore, clock: Clock): Frontiers {
         if (!own.hasSaid) note(partition, frontier);
         continue;
       }
-      const before = facts.get(partition)?.frontier.time ?? Number.NEGATIVE_INFINITY;
-      if (before !== frontier.time) missesFrom = Math.min(missesFrom, before, frontier.time);
+      const before = facts.get(partition)?.frontier ?? unknown;
+      // At the end of its log it has applied what it stood before until then, without getting any further.
+      const hasEnded = frontier.state === 'at-end' && before.state !== 'at-end';
+      if (before.time !== frontier.time || hasEnded) missesFrom = Math.min(missesFrom, before.time, frontier.time);
       note(partition, frontier);
     }
     misses.since(missesFrom);
