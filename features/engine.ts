@@ -1,4 +1,5 @@
 import type { Clock } from '../runtime/clock.ts';
+import { createBatchColumns } from './batch-columns.ts';
 import { createEntityCache, type Entity, type Loaded, neverLoaded } from './cache.ts';
 import { createSubStateWriter } from './codec.ts';
 import type { TransactionBatch } from './columns.ts';
@@ -7,9 +8,9 @@ import { createFrontiers, type Frontiers } from './frontiers.ts';
 import { packPlace } from './geography.ts';
 import { textHash } from './hash.ts';
 import { createHistory } from './history.ts';
-import { type EntityPlan, type FeatureSet, idField, type NumberFact } from './plan.ts';
+import { type EntityPlan, type FeatureSet, idField, latenessOf, type NumberFact } from './plan.ts';
 import { forgetOldest, markOf } from './repeats.ts';
-import { type FeatureRows, featureStates } from './rows.ts';
+import { type FeatureRows, featureStates, resizeRows } from './rows.ts';
 import { lostState, type StateStore, type SubStateChange } from './store.ts';
 import { applyLabel, type Insertion, insertEvent, type SubState } from './sub-state.ts';
 
@@ -72,6 +73,10 @@ export interface Applied {
   readonly late: number;
   /** How many events repeat an earlier one: they are not applied. */
   readonly repeats: number;
+  /** How many have a feature that is incomplete because the history is known only since some time. */
+  readonly short: number;
+  /** Since when the partition's own history is known, milliseconds since the epoch; -Infinity: for ever. */
+  readonly historyFrom: number;
   /** 1 for the rows that repeat an earlier one; valid until the next call. */
   readonly isRepeat: Uint8Array;
 }
@@ -111,8 +116,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     onLookups: options.onLookups,
     onDamaged: options.onDamaged,
   });
-  const latenessMs = Math.max(0, ...set.entities.map(({ retentionMs, horizonMs }) => retentionMs - horizonMs));
-  const history = createHistory(store, clock, latenessMs);
+  const history = createHistory(store, clock, latenessOf(set));
   const changed = new Map<string, Change[]>();
   const columns = createBatchColumns(set);
   const facts = plans.map((plan) => new Float64Array(1 + plan.numbers.length + plan.hashes.length));
@@ -305,11 +309,12 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       history.began(partition, batch.times, batch.offsets, batch.count);
       const knownOfAll = history.knownFrom(ofStream);
       const knownOfOwn = history.knownFrom(ofStream, partition);
-      resize(out, batch.count);
+      resizeRows(out, batch.count);
       const changes = changed.get(partition)!;
       if (isRepeatRow.length < batch.count) isRepeatRow = new Uint8Array(batch.count * 2);
       let late = 0;
       let repeated = 0;
+      let short = 0;
       for (row = 0; row < batch.count; row++) {
         isRepeatRow[row] = repeatsEarlier(batch, loaded, partition, changes) ? 1 : 0;
         if (isRepeatRow[row] === 1) {
@@ -337,13 +342,16 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
             entity.version === neverLoaded ||
             (entity.missing?.size ?? 0) > 0 ||
             ((behind.size > 0 || entity.lost !== undefined) && spans(plans[k]));
-          evaluators[k].evaluate(entity.subStates, moment, out, base);
+          const isShort = evaluators[k].evaluate(entity.subStates, moment, out, base);
+          // The latest, where entities that are shared and those that are not know unequally much.
+          if (isShort && !(out.knownFrom[row] >= moment.knownFrom)) out.knownFrom[row] = moment.knownFrom;
         }
+        if (!Number.isNaN(out.knownFrom[row])) short++;
         if (set.derived.length > 0) derivedFeatures(set, out, base);
         if (isLate) late++;
       }
       loaded.release();
-      return { late, repeats: repeated, isRepeat: isRepeatRow };
+      return { late, repeats: repeated, short, historyFrom: knownOfOwn, isRepeat: isRepeatRow };
     },
     replay(batch, loaded, partition) {
       columns.fill(batch);
@@ -385,51 +393,6 @@ function askedBy({ spans, bounds }: EntityPlan): Asked {
   return { undelayed: delays.includes(0), delayMs: Math.min(...delays.filter((delay) => delay > 0)) };
 }
 
-/** Values of the whole batch that several entities share: predicates and text hashes. */
-function createBatchColumns(set: FeatureSet) {
-  /** By entity plan: one bit per predicate. */
-  const masks = set.entities.map(() => new Int32Array(0));
-  const uses = set.predicates.map((_, predicate) =>
-    set.entities.flatMap(({ predicates }, plan) => {
-      const bit = predicates.indexOf(predicate);
-      return bit < 0 ? [] : [{ plan, bit }];
-    }),
-  );
-  let passes = new Uint8Array(0);
-  const hashes: Float64Array[] = set.layout.fields.map(() => new Float64Array(0));
-  let ids = new Float64Array(0);
-  return {
-    masks,
-    hashes,
-    get ids() {
-      return ids;
-    },
-    fill(batch: TransactionBatch): void {
-      if (set.hashesIds) {
-        if (ids.length < batch.count) ids = new Float64Array(batch.count * 2);
-        for (let i = 0; i < batch.count; i++) ids[i] = textHash(batch.ids[i]);
-      }
-      if (passes.length < batch.count) {
-        passes = new Uint8Array(batch.count * 2);
-        for (let k = 0; k < masks.length; k++) masks[k] = new Int32Array(batch.count * 2);
-      }
-      for (const mask of masks) mask.fill(0, 0, batch.count);
-      for (let k = 0; k < uses.length; k++) {
-        set.predicates[k].fill(batch, passes);
-        for (const { plan, bit } of uses[k]) {
-          const mask = masks[plan];
-          for (let i = 0; i < batch.count; i++) mask[i] |= passes[i] << bit;
-        }
-      }
-      for (const field of set.hashedFields) {
-        if (hashes[field].length < batch.count) hashes[field] = new Float64Array(batch.count * 2);
-        const texts = batch.texts[field];
-        for (let i = 0; i < batch.count; i++) hashes[field][i] = texts[i] === '' ? 0 : textHash(texts[i]);
-      }
-    },
-  };
-}
-
 /** A fact's stored integer; NaN where the event has none. */
 function numberOf(
   { layout }: FeatureSet,
@@ -458,17 +421,6 @@ export function derivedFeatures({ derived }: FeatureSet, out: FeatureRows, base:
 }
 
 const absent = featureStates.indexOf('absent');
-
-function resize(out: FeatureRows, count: number): void {
-  out.count = count;
-  out.bounds.clear();
-  if (out.values.length < count * out.width) {
-    out.values = new Float64Array(count * out.width);
-    out.states = new Uint8Array(count * out.width);
-  } else {
-    out.states.fill(0, 0, count * out.width);
-  }
-}
 
 const dayMs = 86_400_000;
 

@@ -163,11 +163,6 @@ export function sourceOver(
       fetcher,
       confirmed: confirmation.next,
       commit: member.commit,
-      lost: (from, to) =>
-        options.log?.warn(
-          { stream: config.topic, partition, from, to },
-          'records were deleted at the broker before they were read: retention is too short, or the job was away too long',
-        ),
       range: () => rangeOf(partition),
       checkpointed: async () =>
         withAdmin((connected) => committedOffset(connected, options.clock, config.group, config.topic, partition)),

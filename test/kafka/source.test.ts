@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { createKafkaSource } from '../../consumers/kafka/source.ts';
-import type { Ownership, Source } from '../../consumers/ports.ts';
+import type { Ownership, RawBatch, Source } from '../../consumers/ports.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { describeSourceContract, drain, firstOwnership, numbered, readSome, texts } from '../contract/source.ts';
 import { type Cluster, sourceConfig, startCluster } from './cluster.ts';
@@ -46,16 +46,12 @@ describe('the Kafka source', () => {
     for (const source of sources.splice(0)) await source.close();
   });
 
-  const warnings: object[] = [];
-  const log = { debug: () => {}, warn: (details: object) => warnings.push(details) };
-
   function open(topic: string, more: object = {}, onTrouble?: (error: unknown) => void, maxEvents = 500): Source {
     const source = createKafkaSource(sourceConfig(cluster.brokers, topic, more), {
       maxEvents,
       format,
       clock: systemClock,
       onTrouble,
-      log,
     });
     sources.push(source);
     return source;
@@ -261,6 +257,7 @@ describe('the Kafka source', () => {
     await cluster.admin.fetchTopicOffsets(topic);
     await cluster.admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: '1500' }] });
     const offsets = [...first.offsets];
+    const lost: RawBatch['lost'][] = [];
     let at = first.next;
     while (at < 2_000) {
       const ownership = held.at(-1)!;
@@ -272,12 +269,13 @@ describe('the Kafka source', () => {
         continue;
       }
       offsets.push(...batch.offsets);
+      if (batch.lost !== undefined) lost.push(batch.lost);
       at = batch.next;
     }
     const cut = offsets.findIndex((offset) => offset >= 1_500);
     expect(offsets.slice(0, cut)).toEqual(Array.from({ length: cut }, (_, n) => n));
     expect(offsets.slice(cut)).toEqual(Array.from({ length: 500 }, (_, n) => 1_500 + n));
-    expect(warnings).toContainEqual({ stream: topic, partition: 0, from: cut, to: 1_500 });
+    expect(lost).toEqual([{ from: cut, to: 1_500 }]);
     expect(await held.at(-1)!.checkpointed()).toBe(first.next);
   });
 
