@@ -45,8 +45,6 @@ interface Known {
   readonly movedAt: number;
 }
 
-const unknown = { time: Number.NEGATIVE_INFINITY, state: 'reading' } as const;
-
 /** Sights that are told apart; what is older counts as having seen nothing. */
 const sightsKept = 64;
 
