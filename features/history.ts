@@ -92,7 +92,12 @@ export function createHistory(store: StateStore, clock: Clock, latenessMs: numbe
       const [answer] = await store.load([{ type: historyType, id: historyId, version }], new Set());
       version = answer.version;
       for (const { partition, offset, bytes } of answer.subStates) {
-        if ((facts.get(partition)?.offset ?? -1) < offset) facts.set(partition, decodeKnown(bytes, offset));
+        if ((facts.get(partition)?.offset ?? -1) >= offset) continue;
+        const known = decodeKnown(bytes, offset);
+        facts.set(partition, known);
+        // A former owner has stored that the log begins later, and had no event to say when.
+        if (isAwaited(known)) waiting.add(partition);
+        else waiting.delete(partition);
       }
     },
     isDue: () => clock.monotonic() - learntAt > learnMs,
@@ -105,6 +110,10 @@ export function createHistory(store: StateStore, clock: Clock, latenessMs: numbe
       return throughFiles(from, ofStream);
     },
   };
+}
+
+function isAwaited({ from, until }: Known): boolean {
+  return from === Number.POSITIVE_INFINITY && until === Number.POSITIVE_INFINITY;
 }
 
 /** The fact as a store keeps it. */
