@@ -86,8 +86,9 @@ export function createHistory(store: StateStore, clock: Clock, latenessMs: numbe
         if ((facts.get(partition)?.offset ?? -1) >= offset) continue;
         const known = decodeKnown(bytes, offset);
         facts.set(partition, known);
-        // Stored before an event had come that could say it: whoever owned the partition has left it to us.
-        if (known.from === known.until) waiting.add(partition);
+        // A former owner has stored that the log begins later, and had no event to say when.
+        if (isAwaited(known)) waiting.add(partition);
+        else waiting.delete(partition);
       }
     },
     isDue: () => clock.monotonic() - learntAt > learnMs,
@@ -126,6 +127,10 @@ function throughFiles(facts: ReadonlyMap<string, Known>, latenessMs: number, fro
 /** What a store has of it, by partition. */
 export function readHistory(stored: readonly StoredSubState[]): Map<string, Known> {
   return new Map(stored.map(({ partition, offset, bytes }) => [partition, decodeKnown(bytes, offset)]));
+}
+
+function isAwaited({ from, until }: Known): boolean {
+  return from === Number.POSITIVE_INFINITY && until === Number.POSITIVE_INFINITY;
 }
 
 /** The fact as a store keeps it. */

@@ -360,6 +360,17 @@ describe('the feature engine', () => {
       expect(await heir.apply('t:0', batchOf([begins + 12]), 'card.count.1h')).toEqual(['2 incomplete']);
     });
 
+    it('also where its owner lost it before there was an event to say when', async () => {
+      const { store } = heldStore();
+      const [former, heir] = [createProcess(store), createProcess(store)];
+      former.engine.gain('t:0', 1);
+      former.engine.truncated('t:0', begins);
+      await former.flush('t:0');
+      heir.engine.gain('t:0', 1);
+      await heir.engine.learnOthers();
+      expect(await heir.apply('t:0', batchOf([begins, begins + 60]), 'card.count.1h')).toEqual(['1 incomplete', 1]);
+    });
+
     it.each([
       ['goes back as far as a file that reaches up to it', begins, 50, 1],
       ['but not beyond the beginning of the file', begins, 61, '1 incomplete'],
