@@ -64,6 +64,7 @@ export function createEngine(set: FeatureSet): FeatureEngine {
     clock: systemClock,
     cacheEntities: 1_000_000,
     refreshMs: 1_000,
+    toleranceMs: 60_000,
     keyEntity: 'customer',
     onLookups: () => {},
     onDamaged: () => {},

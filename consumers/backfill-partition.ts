@@ -1,6 +1,7 @@
 import type { FeatureEngine } from '../features/engine.ts';
 import type { StateStore } from '../features/store.ts';
 import type { Logger } from '../runtime/log.ts';
+import { unaligned } from './alignment.ts';
 import type { Surroundings } from './components.ts';
 import type { JobConfig } from './config.ts';
 import { createDecoder } from './decode/decoder.ts';
@@ -56,6 +57,7 @@ export async function withPartition(
       decoder: createDecoder(config.event, ownership.format),
       engine,
       flusher,
+      alignment: unaligned,
       observer: {
         recovering(from, to, isTruncated) {
           if (isTruncated) {

@@ -1,10 +1,14 @@
 import { createEmbeddedReader } from '../features/embedded/reader.ts';
+import { createEmbeddedRewinder } from '../features/embedded/rewinder.ts';
 import { createEmbeddedStore } from '../features/embedded/store.ts';
 import { createFeatureEngine, type FeatureEngine } from '../features/engine.ts';
+import { frontierType } from '../features/frontier.ts';
 import { historyType } from '../features/history.ts';
 import type { EntityPlan, FeatureSet } from '../features/plan.ts';
 import { createRedisReader } from '../features/redis/reader.ts';
+import { createRedisRewinder } from '../features/redis/rewinder.ts';
 import { createRedisStore } from '../features/redis/store.ts';
+import type { Rewinder } from '../features/rewinder.ts';
 import type { StateStore } from '../features/store.ts';
 import type { StoreReader } from '../features/store-reader.ts';
 import type { Clock } from '../runtime/clock.ts';
@@ -15,8 +19,9 @@ import type { Metrics } from '../runtime/metrics.ts';
 import { createOnnxModel } from '../scoring/onnx/model.ts';
 import { createRulesOnlyModel } from '../scoring/rules-only.ts';
 import { createScorer, type Scorer } from '../scoring/scorer.ts';
+import { toleranceMs } from './alignment.ts';
 import type { CompiledJob } from './compile.ts';
-import { deliveryOf } from './config.ts';
+import { deliveryOf, type JobConfig } from './config.ts';
 import { createFileSink } from './file/sink.ts';
 import { createFileSource } from './file/source.ts';
 import { sinkConnection } from './kafka/config.ts';
@@ -61,7 +66,11 @@ export function openStore(
   if (state.embedded) return createEmbeddedStore(state.embedded, options);
   return createRedisStore(state.redis!, {
     ...options,
-    onTrouble: (error) => readiness.setReady('redis', error === undefined, error ? describeError(error) : ''),
+    onTrouble(error) {
+      const reason = error === undefined ? undefined : describeError(error);
+      if (state.when_away === 'degrade') readiness.setDegraded('redis', reason);
+      else readiness.setReady('redis', reason === undefined, reason ?? '');
+    },
     onWarning: (sentence) => log.warn({}, sentence),
     onCommand: ({ operation, bytesOut, bytesIn, commands }) => metrics.redis(operation, bytesOut, bytesIn, commands),
   });
@@ -77,6 +86,16 @@ export function openStoreReader({ config, set }: CompiledJob, { clock }: Surroun
   return state.embedded ? createEmbeddedReader(state.embedded, options) : createRedisReader(state.redis!, options);
 }
 
+/**
+ * Takes back what openStore() keeps, while nobody else has it.
+ * @throws WeirError STORE when the store cannot be reached, or a process has it.
+ */
+export function openRewinder({ config, set }: CompiledJob, { clock }: Surroundings): Promise<Rewinder> {
+  const { job, state } = config;
+  const options = { job, recipe: set.recipe, clock };
+  return state.embedded ? createEmbeddedRewinder(state.embedded, options) : createRedisRewinder(state.redis!, options);
+}
+
 /** The engine of one process over its store. */
 export function openEngine({ config, set }: CompiledJob, store: StateStore, surroundings: Surroundings): FeatureEngine {
   const { clock, log, metrics } = surroundings;
@@ -86,6 +105,7 @@ export function openEngine({ config, set }: CompiledJob, store: StateStore, surr
     clock,
     cacheEntities: config.state.cache_entities,
     refreshMs: config.state.refresh_ms,
+    toleranceMs: toleranceMs(config.alignment),
     keyEntity: config.event.key,
     onLookups: (hits, misses) => metrics.cacheLookups(hits, misses),
     onDamaged(error) {
@@ -99,6 +119,7 @@ export function openEngine({ config, set }: CompiledJob, store: StateStore, surr
 function retentionOf(set: FeatureSet): (type: string) => number {
   const byType = new Map(plansOf(set).map(({ type, ...plan }) => [type, lifetimeMs(plan)]));
   byType.set(historyType, Math.max(0, ...byType.values()));
+  byType.set(frontierType, 0);
   return (type) => byType.get(type)!;
 }
 
@@ -151,8 +172,7 @@ export async function openSource(
     readiness.setReady('source', true, '');
     return file;
   }
-  const format: RecordFormat =
-    event.format === 'csv' ? { type: 'csv', columns: event.columns!, delimiter: ',' } : { type: 'json' };
+  const format = formatOf(event);
   const onTrouble = (error: WeirError | undefined) =>
     readiness.setReady('source', error === undefined, error ? describeError(error) : '');
   if (source.kafka) return createKafkaSource(source.kafka, { maxEvents, format, clock, log, onTrouble });
@@ -170,4 +190,9 @@ export async function openSource(
         'records were deleted before they were read: retention is too short, or the job was away too long',
       ),
   });
+}
+
+/** What the record values of a topic are. */
+export function formatOf({ format, columns }: JobConfig['event']): RecordFormat {
+  return format === 'csv' ? { type: 'csv', columns: columns!, delimiter: ',' } : { type: 'json' };
 }

@@ -3,6 +3,7 @@ import { featuresConfig, filtersConfig } from '../features/config.ts';
 import { stateConfig } from '../features/state-config.ts';
 import { logLevels } from '../runtime/log.ts';
 import { modelConfig, policyConfig } from '../scoring/config.ts';
+import { alignmentConfig } from './alignment-config.ts';
 import { eventConfig } from './decode/config.ts';
 import { fileSinkConfig, fileSourceConfig } from './file/config.ts';
 import { kafkaSinkConfig, kafkaSourceConfig } from './kafka/config.ts';
@@ -36,6 +37,7 @@ export const jobConfig = z.strictObject({
   event: eventConfig.meta({ description: 'How a record becomes a transaction event' }),
   filters: filtersConfig.default({}),
   features: featuresConfig,
+  alignment: alignmentConfig,
   state: stateConfig.meta({ description: "Where the entities' state is kept" }),
   model: modelConfig.meta({ description: 'The model that scores' }),
   policy: policyConfig,

@@ -1,6 +1,6 @@
 import type { ConfigFault } from '../runtime/config/document.ts';
 import { deliveryOf, type JobConfig } from './config.ts';
-import { type KafkaSinkConfig, type KafkaSourceConfig, sinkConnection } from './kafka/config.ts';
+import { sameCluster, sinkConnection } from './kafka/config.ts';
 import { streamsRead } from './kinesis/config.ts';
 
 type Ends = Pick<JobConfig, 'source' | 'sink' | 'delivery'>;
@@ -72,8 +72,4 @@ function fileFaults({ source, sink, delivery }: Ends): ConfigFault[] {
       message: 'at-least-once is for a job from stream to stream; with files the pair is exactly-once at no cost',
     },
   ];
-}
-
-function sameCluster(source: KafkaSourceConfig, sink: KafkaSinkConfig): boolean {
-  return sink.brokers === undefined || [...sink.brokers].sort().join() === [...source.brokers].sort().join();
 }

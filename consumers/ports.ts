@@ -127,6 +127,8 @@ export interface DeadLetter {
   readonly stream: string;
   readonly partition: number;
   readonly offset: number;
+  /** When the broker got the record, milliseconds since the epoch; NaN where the source has no such time. */
+  readonly timestamp: number;
 }
 
 export type DeadLetterReason =

@@ -1,6 +1,7 @@
 import type { FeatureEngine } from '../features/engine.ts';
 import type { Flusher } from '../features/flusher.ts';
 import { WeirError } from '../runtime/errors.ts';
+import type { Alignment } from './alignment.ts';
 import type { Decoder } from './decode/decoder.ts';
 import { type Ownership, partitionName, type RawBatch } from './ports.ts';
 
@@ -10,6 +11,7 @@ export interface RecoveryParts {
   readonly decoder: Decoder;
   readonly engine: FeatureEngine;
   readonly flusher: Flusher;
+  readonly alignment: Pick<Alignment, 'replaying'>;
   readonly observer: RecoveryObserver;
   /** Through which offset every sub-state of the partition is stored. */
   readonly fence: () => Promise<number | undefined>;
@@ -21,6 +23,16 @@ export interface RecoveryObserver {
   recovered(events: number): void;
 }
 
+/** Offsets of a partition that its state begins from. */
+export interface RecoveryRange {
+  /** Through where all is stored; 0 for nothing. */
+  readonly fence: number;
+  /** The first that is still in the log. */
+  readonly earliest: number;
+  /** What is published; asked for after the fence. */
+  readonly position: number;
+}
+
 /**
  * Applies the log from the fence to the committed position, state only. Sub-states that were stored beyond the fence leave out
  * what they have, so any number of repetitions ends in the same state.
@@ -28,24 +40,25 @@ export interface RecoveryObserver {
  */
 export async function recover(
   parts: RecoveryParts,
-  range: { readonly earliest: number },
-  position: number,
+  { fence, earliest, position }: RecoveryRange,
   isLeft: () => boolean,
 ): Promise<number> {
   const name = partitionName(parts.ownership);
-  const fence = (await parts.fence()) ?? 0;
-  if (fence > position) {
-    throw new WeirError(
-      'CONFIG',
-      `the state of ${name} reaches offset ${fence}, but its output only ${position}: the output was lost or set back, and state cannot go back with it. Empty the state, or give the job another name`,
-    );
-  }
-  const from = Math.max(fence, range.earliest);
-  await parts.engine.learnHistory();
+  if (fence > position) throw stateAhead(parts.ownership, fence, position);
+  const from = Math.max(fence, earliest);
+  await parts.engine.learnOthers();
   if (from > fence) parts.engine.truncated(name, from);
   if (from >= position) return position;
   parts.observer.recovering(from, position, from > fence);
   return replayThrough(parts, from, position, isLeft);
+}
+
+function stateAhead(of: Ownership, fence: number, position: number): WeirError {
+  return new WeirError(
+    'CONFIG',
+    `the state of ${partitionName(of)} reaches offset ${fence}, but its output only ${position}: the output was lost or set back, and the state does not follow by itself. ` +
+      `Positions of a consumer group: stop all processes and run weir offsets reset --to-offset ${position} --partition ${of.partition}. Files: empty the state, or give the job another name`,
+  );
 }
 
 /**
@@ -77,8 +90,9 @@ export async function replayThrough(
 
 /** Applies one batch, all of which is published: the store may have it, which keeps a long recovery's memory and its repetition short. */
 export async function replayBatch(parts: RecoveryParts, raw: RawBatch): Promise<void> {
-  const { ownership, decoder, engine, flusher, observer } = parts;
+  const { ownership, decoder, engine, flusher, alignment, observer } = parts;
   const { batch } = decoder.decode(raw, ownership);
+  alignment.replaying(batch);
   const name = partitionName(ownership);
   engine.replay(batch, await engine.load(batch, name), name);
   observer.recovered(batch.count);

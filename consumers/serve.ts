@@ -6,6 +6,7 @@ import { describeError, type ErrorCode, WeirError } from '../runtime/errors.ts';
 import type { Readiness } from '../runtime/http.ts';
 import type { Logger } from '../runtime/log.ts';
 import type { Scorer } from '../scoring/scorer.ts';
+import { createAlignment } from './alignment.ts';
 import type { JobConfig } from './config.ts';
 import { createDecoder } from './decode/decoder.ts';
 import { type LagWatch, watchLag } from './lag.ts';
@@ -136,7 +137,7 @@ async function serveOnce(
     ownership.stored?.(fence);
     observer.flushed(fence, seconds);
   };
-  const { flusher, forget } = openFlusher(parts, signal, onFlushed, output.sync);
+  const { flusher, forget } = openFlusher(parts, signal, onFlushed, output.sync, degradation(parts));
   const counted: PartitionObserver = {
     ...observer,
     published: (batch) => {
@@ -150,8 +151,21 @@ async function serveOnce(
     const decoder = createDecoder(config.event, ownership.format);
     const start = config.source.kafka?.start ?? 'earliest';
     readiness.setReady(`partition ${name}`, true, '');
+    readiness.setDegraded(`partition ${name}`, undefined);
+    const alignment = createAlignment({
+      config: config.alignment,
+      allowedLatenessMs: config.event.time.allowed_lateness_ms,
+      flushIntervalMs: config.state.flush_interval_ms,
+      ownership,
+      engine,
+      flusher,
+      clock: parts.clock,
+      observer,
+      leaving: AbortSignal.any([signal, ownership.revoked]),
+    });
+    const fence = () => store.fence(name);
     await runPartition(
-      { ownership, output, decoder, engine, scorer, flusher, observer: counted, start, fence: () => store.fence(name) },
+      { ownership, output, decoder, engine, scorer, flusher, alignment, observer: counted, start, fence },
       untilEnd,
       signal,
     );
@@ -161,10 +175,26 @@ async function serveOnce(
     flusher.abandon();
     engine.lose(name);
     forget();
+    if (flusher.isDegraded) observer.degraded(false);
     await output
       .close()
       .catch((error: unknown) => log.warn({ error: describeError(error) }, 'closing the output failed'));
   }
+}
+
+/** What follows from going on without the store; undefined where that is not wanted. */
+function degradation({ config, ownership, engine, observer, log, readiness }: ServeParts) {
+  if (config.state.when_away !== 'degrade') return undefined;
+  const name = partitionName(ownership);
+  return (error: WeirError) => {
+    engine.recovering(name, true);
+    observer.degraded(true);
+    readiness.setDegraded(`partition ${name}`, describeError(error));
+    log.warn(
+      { error: describeError(error) },
+      'the partition goes on with what is in memory, and marks what it misses, until the store is back',
+    );
+  };
 }
 
 /** The partition's flusher, which says in log and readiness when the store refuses. */
@@ -173,6 +203,7 @@ export function openFlusher(
   signal: AbortSignal,
   onFlushed: (fence: number, seconds: number) => void,
   beforeFlush?: () => Promise<void>,
+  onDegraded?: (error: WeirError) => void,
 ): {
   readonly flusher: Flusher /** Nobody here waits for the store any more on behalf of this partition. */;
   forget(): void;
@@ -188,6 +219,7 @@ export function openFlusher(
     clock,
     intervalMs: config.state.flush_interval_ms,
     beforeFlush,
+    onDegraded,
     onFlushed: (fence, seconds) => {
       onFlushed(fence, seconds);
       readiness.setReady(stateOf, true, '');

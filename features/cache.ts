@@ -1,5 +1,6 @@
 import type { Clock } from '../runtime/clock.ts';
 import { decodeSubState } from './codec.ts';
+import type { Frontiers } from './frontiers.ts';
 import type { EntityPlan } from './plan.ts';
 import { DamagedStateError, type LoadRequest, type StateStore, type StoredSubState } from './store.ts';
 import { emptySubState, type SubState } from './sub-state.ts';
@@ -13,9 +14,13 @@ export interface Entity {
   readonly subStates: SubState[];
   /** The store's version at the last load; `neverLoaded` when the next use has to load everything. */
   version: number;
+  /** It had to be used without being loaded: what is here of it may be less than there is. */
+  isUnread: boolean;
   /** When the other partitions' copies were last brought up to date, monotonic milliseconds. */
   refreshedAt: number;
-  /** The epoch (see tenures.ts) of the last load. */
+  /** What others had stored by then (see frontiers.ts). */
+  sight: number;
+  /** The epoch (see tenures.ts) of the last load, or of its beginning. */
   epoch: number;
   /** Batches that hold the entity between load and apply; a pinned entity is never evicted. */
   pins: number;
@@ -32,6 +37,7 @@ export interface Entity {
 export interface EntityCacheOptions {
   readonly store: StateStore;
   readonly clock: Clock;
+  readonly frontiers: Pick<Frontiers, 'sight' | 'missesFrom'>;
   /** Entities kept per entity type. */
   readonly capacity: number;
   /** Copies of other partitions' sub-states older than this are loaded again before use. Milliseconds. */
@@ -48,13 +54,18 @@ export interface EntityCache {
    * @param plans entity plans; ids[k] belong to plans[k], '' for none.
    * @param count rows of each ids[k]
    * @param partition that the ids are from.
+   * @param needs by plan: copies of other partitions' sub-states that miss what was stored of this event time, or an earlier one, are
+   *   loaded again as well. Milliseconds since the epoch.
    */
   load(
     plans: readonly EntityPlan[],
     ids: readonly (readonly string[])[],
     count: number,
     partition: string,
+    needs: readonly number[],
   ): Promise<Loaded>;
+  /** As load(), without the store: what is not in memory, or would have to be brought up to date after a gain or a loss, is marked unread. */
+  held(plans: readonly EntityPlan[], ids: readonly (readonly string[])[], count: number, partition: string): Loaded;
   /** From now on the partition is written here. */
   own(partition: string): void;
   /** From now on the partition is written elsewhere, or its memory is not to be trusted: what is held of it is not used again. */
@@ -100,7 +111,7 @@ interface Shelf {
 }
 
 export function createEntityCache(options: EntityCacheOptions): EntityCache {
-  const { store, clock, capacity, refreshMs } = options;
+  const { store, clock, capacity, refreshMs, frontiers } = options;
   const tenures = createTenures();
   let watched: readonly string[] = [];
   const shelves = new Map<string, Shelf>();
@@ -146,8 +157,10 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
       id,
       subStates: [],
       version: neverLoaded,
+      isUnread: false,
       refreshedAt: 0,
-      epoch: 0,
+      sight: 0,
+      epoch: tenures.epoch,
       pins: 0,
       dirty: 0,
       loading: undefined,
@@ -179,15 +192,29 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
     }
   }
 
-  function needsLoad(entity: Entity, reach: Reach, partition: string, now: number): boolean {
-    if (entity.version !== neverLoaded && entity.epoch < tenures.epoch) dropEnded(entity);
+  /** Not all that memory should have of it is there. */
+  function isShort(entity: Entity, reach: Reach, partition: string): boolean {
+    // Also where a load is due: one that failed may have left what another tenure, ended since, has written.
+    if (entity.epoch < tenures.epoch) dropEnded(entity);
     if (entity.version === neverLoaded) return true;
-    if (tenures.hasBegunSince(entity.epoch, reach === 'partition' ? partition : undefined)) return true;
-    return reach === 'fleet' && now - entity.refreshedAt > refreshMs;
+    return tenures.hasBegunSince(entity.epoch, reach === 'partition' ? partition : undefined);
+  }
+
+  function needsLoad(entity: Entity, reach: Reach, partition: string, now: number, need: number): boolean {
+    if (isShort(entity, reach, partition) || entity.isUnread) return true;
+    if (reach !== 'fleet') return false;
+    return now - entity.refreshedAt > refreshMs || need >= frontiers.missesFrom(entity.sight);
+  }
+
+  function releaseOf(entities: Loaded['entities']): () => void {
+    return () => {
+      for (const column of entities) for (const entity of column) if (entity) entity.pins--;
+    };
   }
 
   async function fetch(wanted: readonly Entity[], plans: readonly EntityPlan[], now: number): Promise<void> {
     const asked = tenures.epoch;
+    const sight = frontiers.sight();
     let since = asked;
     const requests: LoadRequest[] = wanted.map((entity, k) => {
       if (entity.version !== neverLoaded) since = Math.min(since, entity.epoch);
@@ -198,9 +225,11 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
     for (let k = 0; k < wanted.length; k++) {
       adopt(wanted[k], plans[k], answers[k].subStates, damaged);
       wanted[k].version = answers[k].version;
+      wanted[k].isUnread = false;
       wanted[k].epoch = asked;
       wanted[k].refreshedAt = now;
       wanted[k].lost = answers[k].lost;
+      wanted[k].sight = sight;
     }
     for (const found of damaged) await discard(found);
   }
@@ -237,6 +266,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
     plans: readonly EntityPlan[],
     partition: string,
     now: number,
+    needs: readonly number[],
   ): Begun {
     const pending = new Set<Promise<void>>();
     const wanted: Entity[] = [];
@@ -247,7 +277,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
       for (const entity of entities[k]) {
         if (!entity) continue;
         if (entity.loading) pending.add(entity.loading);
-        else if (needsLoad(entity, reach, partition, now)) {
+        else if (needsLoad(entity, reach, partition, now, needs[k])) {
           entity.loading = placeholder;
           wanted.push(entity);
           wantedPlans.push(plans[k]);
@@ -266,23 +296,29 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
   }
 
   return {
-    async load(plans, ids, count, partition) {
+    async load(plans, ids, count, partition, needs) {
       const now = clock.monotonic();
       const entities = plans.map((plan, k) => pin(plan.type, ids[k], count));
-      const release = () => {
-        for (const column of entities) for (const entity of column) if (entity) entity.pins--;
-      };
+      const release = releaseOf(entities);
       try {
-        let begun = bringUpToDate(entities, plans, partition, now);
+        let begun = bringUpToDate(entities, plans, partition, now, needs);
         options.onLookups(begun.hits, begun.misses);
         // Once more: partitions may have been gained or lost meanwhile.
-        for (; begun.pending.size > 0; begun = bringUpToDate(entities, plans, partition, now))
+        for (; begun.pending.size > 0; begun = bringUpToDate(entities, plans, partition, now, needs))
           await Promise.all(begun.pending);
       } catch (error) {
         release();
         throw error;
       }
       return { entities, release };
+    },
+    held(plans, ids, count, partition) {
+      const entities = plans.map((plan, k) => pin(plan.type, ids[k], count));
+      for (const [k, { type }] of plans.entries()) {
+        const { reach } = shelfOf(type);
+        for (const entity of entities[k]) if (entity && isShort(entity, reach, partition)) entity.isUnread = true;
+      }
+      return { entities, release: releaseOf(entities) };
     },
     own: tenures.begin,
     disown: tenures.end,

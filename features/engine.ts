@@ -1,12 +1,14 @@
 import type { Clock } from '../runtime/clock.ts';
+import { createBatchColumns, numberOf } from './batch-columns.ts';
+import { trackBehind } from './behind.ts';
 import { createEntityCache, type Entity, type Loaded, neverLoaded } from './cache.ts';
 import { createSubStateWriter } from './codec.ts';
 import type { TransactionBatch } from './columns.ts';
 import { createEvaluator, type Moment } from './evaluate.ts';
-import { packPlace } from './geography.ts';
+import { createFrontiers, type Frontiers } from './frontiers.ts';
 import { textHash } from './hash.ts';
 import { createHistory } from './history.ts';
-import { type EntityPlan, type FeatureSet, idField, type NumberFact } from './plan.ts';
+import { type EntityPlan, type FeatureSet, idField } from './plan.ts';
 import { forgetOldest, markOf } from './repeats.ts';
 import { type FeatureRows, featureStates } from './rows.ts';
 import { lostState, type StateStore, type SubStateChange } from './store.ts';
@@ -18,6 +20,8 @@ export interface FeatureEngineOptions {
   readonly clock: Clock;
   readonly cacheEntities: number;
   readonly refreshMs: number;
+  /** What others are behind by no more than this is no reason to call a value stale. Milliseconds of event time. */
+  readonly toleranceMs: number;
   /** Name of the entity that the source is keyed by: no other partition has events of it, but for those from before the topic grew. */
   readonly keyEntity: string | undefined;
   readonly onLookups: (hits: number, misses: number) => void;
@@ -36,8 +40,12 @@ export interface FeatureEngine {
    * partitions share with it are marked stale.
    */
   recovering(partition: string, isRecovering: boolean): void;
-  /** Reads since when partitions have history, where that is not for ever; from then on it is kept up. */
-  learnHistory(): Promise<void>;
+  /** How far the partitions have come in event time. */
+  readonly frontiers: Frontiers;
+  /** What features of entities that partitions share ask of the other partitions. */
+  asksOfOthers(): Asked;
+  /** Reads how far the other partitions have come, and since when partitions have history, where that is not for ever; from then on it is kept up. */
+  learnOthers(): Promise<void>;
   /** The log of an owned partition begins behind what is stored of it, at the offset: windows that reach further back will be incomplete. */
   truncated(partition: string, offset: number): void;
   /** The stream has so many partitions by now. More than before: keys have moved to the new ones. */
@@ -47,12 +55,19 @@ export interface FeatureEngine {
    * @throws WeirError STORE, with a LostStateError as its cause when the store has lost state of the partition where one of them is kept.
    */
   load(batch: TransactionBatch, partition: string): Promise<Loaded>;
-  /** Applies event by event, each before its own features are evaluated, and writes the features to `out`. */
-  apply(batch: TransactionBatch, loaded: Loaded, partition: string, out: FeatureRows): Applied;
+  /** As load(), without the store: features of entities that are not in memory will be marked incomplete. */
+  held(batch: TransactionBatch, partition: string): Loaded;
+  /**
+   * Applies event by event, each before its own features are evaluated, and writes the features to `out`.
+   * @param seenBefore what other partitions have before this event time was visible when the batch was loaded; what reads beyond is stale.
+   */
+  apply(batch: TransactionBatch, loaded: Loaded, partition: string, out: FeatureRows, seenBefore?: number): Applied;
   /** Applies without evaluating, for recovery; sub-states that reach beyond an event leave it out. */
   replay(batch: TransactionBatch, loaded: Loaded, partition: string): void;
   /** The partition's sub-states changed since the last call, encoded; call it only when all that is applied is published. */
   takeChanges(partition: string): TakenChanges;
+  /** The partition's changes since takeChanges() are never to be stored: they need not be kept in memory any more. */
+  dropChanges(partition: string): void;
   /** Entities in memory. */
   entities(): number;
 }
@@ -64,6 +79,13 @@ export interface Applied {
   readonly repeats: number;
   /** 1 for the rows that repeat an earlier one; valid until the next call. */
   readonly isRepeat: Uint8Array;
+}
+
+export interface Asked {
+  /** Some features read up to the event's own time. */
+  readonly undelayed: boolean;
+  /** The shortest delay of those that do not; Infinity: there are none. Milliseconds. */
+  readonly delayMs: number;
 }
 
 export interface TakenChanges {
@@ -79,14 +101,16 @@ interface Change {
 }
 
 export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngine {
-  const { set, store, clock } = options;
+  const { set, store, clock, toleranceMs } = options;
   const { repeats } = set;
   const plans = repeats === undefined ? set.entities : [...set.entities, repeats];
   const featurePlans = set.entities.length;
   const evaluators = set.entities.map(createEvaluator);
+  const frontiers = createFrontiers(store, clock);
   const cache = createEntityCache({
     store,
     clock,
+    frontiers,
     capacity: options.cacheEntities,
     refreshMs: options.refreshMs,
     onLookups: options.onLookups,
@@ -104,11 +128,13 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     own: undefined,
     insertion: 'kept',
     isStale: false,
+    seenBefore: Number.POSITIVE_INFINITY,
+    toleranceMs,
     knownFrom: 0,
     facts: new Float64Array(0),
   };
 
-  const behind = new Set<string>();
+  const behind = trackBehind();
   let partitionCount = 0;
   /** What the names of the stream's partitions begin with. */
   let ofStream = '';
@@ -118,6 +144,11 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   /** The ids of a source key are nobody else's business; nor is the entity that the source is keyed by, while no key has moved. */
   function spans(plan: EntityPlan): boolean {
     return plan !== repeats && (plan.type !== options.keyEntity || haveKeysMoved);
+  }
+
+  /** Few keys have moved to any one partition: of theirs a suspicion is not enough, or each gain would cast doubt on nearly all. */
+  function isBehind(plan: EntityPlan): boolean {
+    return plan.type === options.keyEntity ? haveKeysMoved && behind.surely : behind.maybe && spans(plan);
   }
 
   function share(): void {
@@ -132,6 +163,10 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     return [...new Set([...changed.keys(), ...Array.from({ length: count }, (_, index) => `${ofStream}${index}`)])];
   }
 
+  function idsOf(batch: TransactionBatch): string[][] {
+    return plans.map((plan) => (plan === repeats ? batch.sources : batch.entityIds[plan.entity]));
+  }
+
   /** @throws WeirError STORE when the store has lost state of the partition that the batch is from. */
   function demandWhole({ entities, release }: Loaded, partition: string): void {
     for (const column of entities) {
@@ -141,6 +176,15 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
         throw lostState(partition);
       }
     }
+  }
+
+  const asked = plans.map(askedBy);
+
+  /** By plan: through when its features of this batch read what others have. */
+  function needsOf({ times, count }: TransactionBatch): number[] {
+    let newest = Number.NEGATIVE_INFINITY;
+    if (changed.size < partitionCount) for (let k = 0; k < count; k++) newest = Math.max(newest, times[k]);
+    return asked.map(({ undelayed, delayMs }) => newest - Math.min(undelayed ? toleranceMs : delayMs, delayMs));
   }
 
   function count(partitions: number): void {
@@ -223,6 +267,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   return {
     gain(partition, partitions) {
       cache.own(partition);
+      frontiers.own(partition);
       changed.set(partition, []);
       const stream = partition.slice(0, partition.lastIndexOf(':') + 1);
       if (stream !== ofStream) partitionCount = 0;
@@ -233,31 +278,35 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       for (const { entity } of changed.get(partition) ?? []) entity.dirty--;
       changed.delete(partition);
       cache.disown(partition);
+      frontiers.disown(partition);
       history.forget(partition);
       share();
     },
-    recovering(partition, isRecovering) {
-      if (isRecovering) behind.add(partition);
-      else behind.delete(partition);
+    recovering: behind.suspect,
+    frontiers,
+    asksOfOthers() {
+      const shared = asked.filter((_, k) => spans(plans[k]));
+      return {
+        undelayed: shared.some(({ undelayed }) => undelayed),
+        delayMs: Math.min(...shared.map(({ delayMs }) => delayMs)),
+      };
     },
-    learnHistory: () => history.learn(),
+    async learnOthers() {
+      await Promise.all([history.learn(), frontiers.learn()]);
+    },
     truncated: (partition, offset) => history.truncated(partition, offset),
     counted(partitions) {
       if (partitions !== partitionCount) count(partitions);
     },
     async load(batch, partition) {
       if (changed.size < partitionCount && history.isDue()) await history.learn();
-      const loaded = await cache.load(
-        plans,
-        plans.map((plan) => (plan === repeats ? batch.sources : batch.entityIds[plan.entity])),
-        batch.count,
-        partition,
-      );
+      const loaded = await cache.load(plans, idsOf(batch), batch.count, partition, needsOf(batch));
       demandWhole(loaded, partition);
       noticeMovedKeys(loaded, partition);
       return loaded;
     },
-    apply(batch, loaded, partition, out) {
+    held: (batch, partition) => cache.held(plans, idsOf(batch), batch.count, partition),
+    apply(batch, loaded, partition, out, seenBefore = Number.POSITIVE_INFINITY) {
       columns.fill(batch);
       history.began(partition, batch.times, batch.offsets, batch.count);
       const knownOfAll = history.knownFrom(ofStream);
@@ -273,6 +322,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
           repeated++;
           continue;
         }
+        const mayRepeat = repeats !== undefined && loaded.entities[featurePlans][row]!.isUnread;
         const base = row * out.width;
         eventFeatures(set, batch, row, out, base);
         moment.time = batch.times[row];
@@ -288,11 +338,16 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
           moment.insertion = update(k, entity, state, batch, changes);
           isLate ||= moment.insertion === 'late';
           moment.own = moment.insertion === 'kept' ? state : undefined;
+          // A repetition that nobody can tell from a new event counts once too often from here on.
+          entity.isUnread ||= mayRepeat;
           moment.knownFrom = spans(plans[k]) ? knownOfAll : knownOfOwn;
+          if (entity.isUnread) moment.knownFrom = Number.POSITIVE_INFINITY;
+          moment.seenBefore = spans(plans[k]) ? seenBefore : Number.POSITIVE_INFINITY;
           moment.isStale =
             entity.version === neverLoaded ||
             (entity.missing?.size ?? 0) > 0 ||
-            ((behind.size > 0 || entity.lost !== undefined) && spans(plans[k]));
+            isBehind(plans[k]) ||
+            (entity.lost !== undefined && spans(plans[k]));
           evaluators[k].evaluate(entity.subStates, moment, out, base);
         }
         if (set.derived.length > 0) derivedFeatures(set, out, base);
@@ -302,6 +357,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       return { late, repeats: repeated, isRepeat: isRepeatRow };
     },
     replay(batch, loaded, partition) {
+      behind.replays(partition);
       columns.fill(batch);
       history.began(partition, batch.times, batch.offsets, batch.count);
       const changes = changed.get(partition)!;
@@ -318,79 +374,34 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     },
     takeChanges(partition) {
       const taken = changed.get(partition) ?? [];
-      if (taken.length > 0) changed.set(partition, []);
+      // Also where nothing was taken: what is settled later on must not be what changes meanwhile.
+      if (changed.has(partition)) changed.set(partition, []);
       const writer = createSubStateWriter();
       const changes = taken.map(({ plan, entity, state }) => {
         state.dirty = false;
         return { type: plan.type, id: entity.id, offset: state.offset, bytes: writer.encode(state, plan) };
       });
       return {
-        changes: [...changes, ...history.take(partition)],
+        // The frontier last: who sees it is to see all that it stands for.
+        changes: [...changes, ...history.take(partition), ...(partitionCount > 1 ? frontiers.take(partition) : [])],
         settle() {
           for (const { entity } of taken) entity.dirty--;
         },
       };
     },
+    dropChanges(partition) {
+      for (const { entity, state } of changed.get(partition)?.splice(0) ?? []) {
+        state.dirty = false;
+        entity.dirty--;
+      }
+    },
     entities: () => cache.size(),
   };
 }
 
-/** Values of the whole batch that several entities share: predicates and text hashes. */
-function createBatchColumns(set: FeatureSet) {
-  /** By entity plan: one bit per predicate. */
-  const masks = set.entities.map(() => new Int32Array(0));
-  const uses = set.predicates.map((_, predicate) =>
-    set.entities.flatMap(({ predicates }, plan) => {
-      const bit = predicates.indexOf(predicate);
-      return bit < 0 ? [] : [{ plan, bit }];
-    }),
-  );
-  let passes = new Uint8Array(0);
-  const hashes: Float64Array[] = set.layout.fields.map(() => new Float64Array(0));
-  let ids = new Float64Array(0);
-  return {
-    masks,
-    hashes,
-    get ids() {
-      return ids;
-    },
-    fill(batch: TransactionBatch): void {
-      if (set.hashesIds) {
-        if (ids.length < batch.count) ids = new Float64Array(batch.count * 2);
-        for (let i = 0; i < batch.count; i++) ids[i] = textHash(batch.ids[i]);
-      }
-      if (passes.length < batch.count) {
-        passes = new Uint8Array(batch.count * 2);
-        for (let k = 0; k < masks.length; k++) masks[k] = new Int32Array(batch.count * 2);
-      }
-      for (const mask of masks) mask.fill(0, 0, batch.count);
-      for (let k = 0; k < uses.length; k++) {
-        set.predicates[k].fill(batch, passes);
-        for (const { plan, bit } of uses[k]) {
-          const mask = masks[plan];
-          for (let i = 0; i < batch.count; i++) mask[i] |= passes[i] << bit;
-        }
-      }
-      for (const field of set.hashedFields) {
-        if (hashes[field].length < batch.count) hashes[field] = new Float64Array(batch.count * 2);
-        const texts = batch.texts[field];
-        for (let i = 0; i < batch.count; i++) hashes[field][i] = texts[i] === '' ? 0 : textHash(texts[i]);
-      }
-    },
-  };
-}
-
-/** A fact's stored integer; NaN where the event has none. */
-function numberOf(
-  { layout }: FeatureSet,
-  batch: TransactionBatch,
-  { field, longitude }: NumberFact,
-  row: number,
-): number {
-  const value = batch.numbers[field][row];
-  if (longitude < 0) return value;
-  const degrees = (index: number) => batch.numbers[index][row] / 10 ** layout.fields[index].scale;
-  return packPlace(degrees(field), degrees(longitude));
+function askedBy({ spans, bounds }: EntityPlan): Asked {
+  const delays = spans.map(({ to }) => bounds[to]);
+  return { undelayed: delays.includes(0), delayMs: Math.min(...delays.filter((delay) => delay > 0)) };
 }
 
 /** Each as exact as the least exact feature that it reads. */

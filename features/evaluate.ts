@@ -21,6 +21,10 @@ export interface Moment {
   insertion: Insertion;
   /** Some other partition's sub-state is older than the bound. */
   isStale: boolean;
+  /** What other partitions have from this time on may be missing. Milliseconds since the epoch; Infinity: nothing is. */
+  seenBefore: number;
+  /** Windows without a delay are stale only where more than this is missing. Milliseconds. */
+  toleranceMs: number;
   /** What happened before is not known: the log does not reach back so far. Milliseconds since the epoch; -Infinity: all is. */
   knownFrom: number;
   /** The event's facts: [mask, numbers..., hashes...]. */
@@ -174,6 +178,14 @@ export function createEvaluator(plan: EntityPlan): Evaluator {
     for (let k = 0; k < spanStates.length; k++) if (isEndless[spans[k].from] === 1) spanStates[k] = incomplete;
   }
 
+  /** A window that reads up to where others are not visible yet. */
+  function markUnseen({ time, seenBefore, toleranceMs }: Moment): void {
+    for (let k = 0; k < spanStates.length; k++) {
+      const delay = bounds[spans[k].to];
+      if (time - (delay > 0 ? delay : toleranceMs) >= seenBefore) spanStates[k] = Math.max(spanStates[k], stale);
+    }
+  }
+
   /** A window that reaches behind the known history may lack events; totals without end do for good. */
   function markUnknown(time: number, knownFrom: number): void {
     for (let k = 0; k < spanStates.length; k++)
@@ -308,6 +320,7 @@ export function createEvaluator(plan: EntityPlan): Evaluator {
       hasPanes = false;
       const state = insertion === 'kept' ? (moment.isStale ? stale : fresh) : incomplete;
       for (let k = 0; k < spanStates.length; k++) spanStates[k] = state;
+      if (moment.seenBefore !== Number.POSITIVE_INFINITY) markUnseen(moment);
       if (knownFrom !== Number.NEGATIVE_INFINITY) markUnknown(time, knownFrom);
       for (let s = 0; s < subStates.length; s++) {
         if (!isIdle(subStates[s], time)) search(subStates[s], time);

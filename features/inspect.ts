@@ -119,6 +119,8 @@ function featureViews(set: FeatureSet, plan: EntityPlan, states: readonly SubSta
     own: undefined,
     insertion: 'kept' as const,
     isStale: false,
+    seenBefore: Number.POSITIVE_INFINITY,
+    toleranceMs: 0,
     knownFrom: Number.NEGATIVE_INFINITY,
     facts,
   };

@@ -18,6 +18,9 @@ export interface Metrics {
   /** From the broker's timestamp to published. */
   eventToPublished(seconds: number): void;
   ownedPartitions(change: number): void;
+  /** Partitions that are scored without the state store, and the events of them. */
+  degradedPartitions(change: number): void;
+  degraded(events: number): void;
   cacheLookups(hits: number, misses: number): void;
   damaged(): void;
   /** How many entities are in memory, asked at each scrape. */
@@ -37,6 +40,10 @@ export interface PartitionMetrics {
   lag(records: number): void;
   /** Records published whose state is not stored yet. */
   fenceLag(records: number): void;
+  /** Seconds of event time ahead of the slowest partition that it waits for. */
+  skew(seconds: number): void;
+  /** Seconds that it has waited for slower partitions. */
+  held(seconds: number): void;
   /** The partition is not this process's any more: its gauges are. */
   lost(): void;
 }
@@ -73,7 +80,19 @@ export function createMetrics(): Metrics {
     ['operation'],
   );
   const fenceLag = gauge('weir_fence_lag_records', 'Records published whose state is not stored yet', of);
+  const skew = gauge(
+    'weir_event_time_skew_seconds',
+    'Event time ahead of the slowest partition that is waited for',
+    of,
+  );
+  const held = counter(
+    'weir_held_seconds_total',
+    'Time spent waiting for partitions that are behind in event time',
+    of,
+  );
   const owned = gauge('weir_owned_partitions', 'Partitions that this process reads');
+  const degradedPartitions = gauge('weir_degraded_partitions', 'Partitions that are scored without the state store');
+  const degraded = counter('weir_degraded_events_total', 'Transactions scored while the state store was out of reach');
   const isReady = gauge('weir_ready', '1 when /readyz answers 200');
   const stages = histogram('weir_stage_seconds', 'Duration of a stage of a batch', stageBuckets, ['stage']);
   const batchEvents = histogram('weir_batch_events', 'Transactions of a batch', eventBuckets);
@@ -107,6 +126,8 @@ export function createMetrics(): Metrics {
         published: published.labels(labels),
         lag: lag.labels(labels),
         fenceLag: fenceLag.labels(labels),
+        skew: skew.labels(labels),
+        held: held.labels(labels),
       };
       // A rate needs a beginning: alerts compare it with 0 also where nothing was consumed yet.
       at.consumed.inc(0);
@@ -116,10 +137,13 @@ export function createMetrics(): Metrics {
         published: (events) => at.published.inc(events),
         lag: (records) => at.lag.set(records),
         fenceLag: (records) => at.fenceLag.set(records),
+        skew: (seconds) => at.skew.set(seconds),
+        held: (seconds) => at.held.inc(seconds),
         lost() {
           lag.remove(labels);
           behind.remove(labels);
           fenceLag.remove(labels);
+          skew.remove(labels);
         },
       };
     },
@@ -140,6 +164,8 @@ export function createMetrics(): Metrics {
     recovered: (events) => recovered.inc(events),
     eventToPublished: (seconds) => eventSeconds.observe(seconds),
     ownedPartitions: (change) => owned.inc(change),
+    degradedPartitions: (change) => degradedPartitions.inc(change),
+    degraded: (events) => degraded.inc(events),
     cacheLookups(hits, misses) {
       cacheHits.inc(hits);
       cacheMisses.inc(misses);

@@ -1,4 +1,5 @@
 import kafkajs, { type PartitionMetadata, type TopicMessages, type Transaction } from 'kafkajs';
+import { WeirError } from '../../runtime/errors.ts';
 import type { OutputBatch, OutputEvent } from '../ports.ts';
 import { compressRecords } from './codecs.ts';
 import { encodedMessages } from './encoded-messages.ts';
@@ -49,9 +50,9 @@ export function createSender({ events, deadLetters, maxMessageBytes, compression
       const letters = batch.deadLetters.map((of) => fitLetter(of, deadLetters.layout, mostBytes - lengthBytes));
       const streams = [await encode(batch.events, events, encoding), await encode(letters, deadLetters, encoding)];
       for (let turn = 0; ; turn++) {
-        const topicMessages = streams.flatMap((stream) => messagesOf(stream, turn));
-        if (topicMessages.length === 0) return;
-        await to.sendBatch({ acks: -1, topicMessages });
+        const shares = streams.flatMap((stream) => sharesOf(stream, turn));
+        if (shares.length === 0) return;
+        await sendAll(to, shares);
       }
     },
   };
@@ -87,10 +88,43 @@ interface EncodedStream {
   readonly byPartition: ReadonlyMap<number, readonly EncodedRecords[]>;
 }
 
-function messagesOf({ topic, byPartition }: EncodedStream, turn: number): TopicMessages[] {
-  const shares = new Map<number, EncodedRecords>();
-  for (const [partition, batches] of byPartition) if (turn < batches.length) shares.set(partition, batches[turn]);
-  return shares.size > 0 ? [{ topic, messages: encodedMessages(shares) }] : [];
+/** What one request sends to one partition. */
+interface Share {
+  readonly topic: string;
+  readonly partition: number;
+  readonly records: EncodedRecords;
+}
+
+function sharesOf({ topic, byPartition }: EncodedStream, turn: number): Share[] {
+  const shares: Share[] = [];
+  for (const [partition, batches] of byPartition)
+    if (turn < batches.length) shares.push({ topic, partition, records: batches[turn] });
+  return shares;
+}
+
+/**
+ * Sends until each partition is acknowledged. The client sends to a broker once: when a partition gets a new leader while it is sent to, and
+ * the new leader has taken its own share already, the client leaves the partition out, and succeeds.
+ */
+async function sendAll(to: Pick<Transaction, 'sendBatch'>, shares: readonly Share[]): Promise<void> {
+  for (let left = shares; left.length > 0; ) {
+    const answers = await to.sendBatch({ acks: -1, topicMessages: messagesOf(left) });
+    const isAnswered = ({ topic, partition }: Share) =>
+      answers.some((answer) => answer.topicName === topic && answer.partition === partition);
+    const rest = left.filter((share) => !isAnswered(share));
+    if (rest.length === left.length) {
+      const names = rest.map(({ topic, partition }) => `${topic}:${partition}`).join(', ');
+      throw new WeirError('BROKER', `the brokers did not acknowledge what was sent to ${names}; it is sent again`);
+    }
+    left = rest;
+  }
+}
+
+function messagesOf(shares: readonly Share[]): TopicMessages[] {
+  return [...Map.groupBy(shares, ({ topic }) => topic)].map(([topic, of]) => ({
+    topic,
+    messages: encodedMessages(new Map(of.map(({ partition, records }) => [partition, records]))),
+  }));
 }
 
 async function encode<R>(

@@ -60,7 +60,7 @@ export function sourceOver(
   const gained = createGained();
   const closing = new AbortController();
   const owned = new Map<number, OwnedPartition>();
-  const confirmation = createConfirmation();
+  const confirmation = createConfirmation(clock);
   let admin: Promise<Admin> | undefined;
   let partitions = 0;
   let assigned: Assignment | undefined;
@@ -163,6 +163,7 @@ export function sourceOver(
       clock,
       fetcher,
       confirmed: confirmation.next,
+      isDoubtful: () => confirmation.ageMs() > config.session_timeout_ms,
       commit: member.commit,
       lost: (from, to) =>
         options.log?.warn(
@@ -233,10 +234,11 @@ async function disconnect(admin: Promise<Admin>): Promise<void> {
   await admin.then((connected) => connected.disconnect()).catch(() => undefined);
 }
 
-/** Lets any number wait for the next word of the group. */
-function createConfirmation() {
+/** Lets any number wait for the next word of the group, and says how long ago the last one was. */
+function createConfirmation(clock: Clock) {
   let give = () => {};
   let next = Promise.resolve();
+  let givenAt = clock.monotonic();
   const renew = () => {
     next = new Promise((resolve) => {
       give = resolve;
@@ -245,7 +247,9 @@ function createConfirmation() {
   renew();
   return {
     next: () => next,
+    ageMs: () => clock.monotonic() - givenAt,
     give() {
+      givenAt = clock.monotonic();
       give();
       renew();
     },

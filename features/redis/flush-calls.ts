@@ -29,7 +29,7 @@ export interface FlushFacts {
 
 /**
  * Splits changes by slot group into calls, and these into round trips. A group's last call comes after all others are answered:
- * its fence must not pass a change whose call has failed.
+ * its fence must not pass a change whose call has failed. The last change of all goes after all others are stored.
  */
 export function planFlush(changes: readonly SubStateChange[], keys: RedisKeys, groups: number): FlushChunk[][] {
   const open: { changes: number[]; bytes: number }[] = [];
@@ -48,7 +48,8 @@ export function planFlush(changes: readonly SubStateChange[], keys: RedisKeys, g
     }
   }
   const last = open.map(({ changes }, group) => ({ group, changes, isLast: true }));
-  return [...waves(before), ...waves(last)];
+  const final = changes.length === 0 ? [] : last.splice(keys.groupOf(changes[changes.length - 1].id), 1);
+  return [...waves(before), ...waves(last), ...waves(final)];
 }
 
 function waves(chunks: readonly FlushChunk[]): FlushChunk[][] {

@@ -19,6 +19,21 @@ export async function killBroker(trial: Trial): Promise<readonly number[]> {
   return led;
 }
 
+/** A broker's machine is gone: nobody says that its connections have ended, and who makes one hears nothing. Later it is back. */
+export async function loseBroker(trial: Trial): Promise<readonly number[]> {
+  const { cluster, brokerProxies } = trial.ground;
+  const at = trial.random.below(cluster.nodes.length);
+  const node = cluster.nodes[at];
+  const led = await partitionsLedBy(trial, node.id);
+  brokerProxies[at].stall();
+  await node.kill();
+  await trial.progress(1 + trial.random.below(1000));
+  await node.restart();
+  brokerProxies[at].heal();
+  await untilInSync(trial);
+  return led;
+}
+
 /** Brokers are restarted in order, one after the other, each when the one before has caught up. */
 export async function rollBrokers(trial: Trial): Promise<readonly number[]> {
   const nodes = [...trial.ground.cluster.nodes];

@@ -1,8 +1,8 @@
-import { cutConnections, killBroker, rollBrokers, stallBrokers } from './broker-faults.ts';
+import { cutConnections, killBroker, loseBroker, rollBrokers, stallBrokers } from './broker-faults.ts';
 import type { GroundKind } from './ground.ts';
 import { grow } from './growth.ts';
 import type { Delivery } from './job.ts';
-import { kill, rollOut, storm, zombie } from './process-faults.ts';
+import { kill, rollOut, shrink, storm, zombie } from './process-faults.ts';
 import { killRedis, stallRedis } from './store-faults.ts';
 import type { Trial } from './trial.ts';
 
@@ -27,6 +27,7 @@ export const faults: Readonly<Record<string, Fault>> = {
   zombie: { ...exactlyOnce, ground: one, run: zombie },
   'zombie-at-least-once': { ...atLeastOnce, ground: one, run: zombie },
   'roll-out': { ...exactlyOnce, ground: one, run: rollOut },
+  shrink: { ...exactlyOnce, ground: one, run: shrink },
   storm: { ...exactlyOnce, ground: one, run: storm },
   grow: { ...exactlyOnce, ground: one, run: grow },
   cuts: { ...exactlyOnce, ground: one, run: cutConnections },
@@ -38,5 +39,6 @@ export const faults: Readonly<Record<string, Fault>> = {
   'only-broker-kill': { ...exactlyOnce, ground: one, run: killBroker },
   'broker-kill': { ...exactlyOnce, ground: three, run: killBroker },
   'broker-kill-at-least-once': { ...atLeastOnce, ground: three, run: killBroker },
+  'broker-gone': { ...exactlyOnce, ground: three, run: loseBroker },
   'brokers-roll': { ...exactlyOnce, ground: three, run: rollBrokers },
 };

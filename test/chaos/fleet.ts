@@ -3,6 +3,8 @@ import { until } from './until.ts';
 
 /** One process of the job. */
 export interface Member {
+  /** What it calls itself in the group; who comes after one that has ended has its name. */
+  readonly name: string;
   readonly weir: WeirProcess;
   /** Partitions of the input topic that it says it owns, now. */
   owned(): Promise<number[]>;
@@ -27,19 +29,33 @@ export interface Fleet {
 /** @param topic the input's. */
 export function createFleet(args: readonly string[], topic: string): Fleet {
   const members: Member[] = [];
-  const forget = (member: Member) => void members.splice(members.indexOf(member), 1);
+  /** Also of those that are being started. */
+  const names = new Set<string>();
+  const freeName = () => {
+    let number = 0;
+    while (names.has(`member-${number}`)) number++;
+    return `member-${number}`;
+  };
+  const forget = (member: Member) => {
+    members.splice(members.indexOf(member), 1);
+    names.delete(member.name);
+  };
 
   async function drain(member: Member): Promise<void> {
     forget(member);
     member.weir.kill('SIGTERM');
     const code = await member.weir.ended();
-    if (code !== 0) throw new Error(`a process that was told to stop ended with ${code}: ${tail(member.weir)}`);
+    // 8: at that very moment somebody else had taken over what it was doing.
+    if (code !== 0 && code !== 8)
+      throw new Error(`a process that was told to stop ended with ${code}: ${tail(member.weir)}`);
   }
 
   return {
     members: () => members,
     async start() {
-      const member = await startMember(args, topic);
+      const name = freeName();
+      names.add(name);
+      const member = await startMember(name, args, topic);
       members.push(member);
       return member;
     },
@@ -59,8 +75,8 @@ export function createFleet(args: readonly string[], topic: string): Fleet {
   };
 }
 
-async function startMember(args: readonly string[], topic: string): Promise<Member> {
-  const weir = startWeir(args);
+async function startMember(name: string, args: readonly string[], topic: string): Promise<Member> {
+  const weir = startWeir([...args, '--set', `source.kafka.process_name=${name}`]);
   const port = await until('a process says where its metrics are', async () => {
     if (weir.child.exitCode !== null) throw new Error(`weir ended with ${weir.child.exitCode}: ${tail(weir)}`);
     return /"metrics_port":(\d+)/.exec(weir.stderr())?.[1];
@@ -68,6 +84,7 @@ async function startMember(args: readonly string[], topic: string): Promise<Memb
   const text = async () => (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
   const own = new RegExp(`^weir_lag_records\\{stream="${topic}",partition="(\\d+)"\\}`, 'gm');
   return {
+    name,
     weir,
     owned: async () => [...(await text()).matchAll(own)].map(([, partition]) => Number(partition)),
     async metric(name) {

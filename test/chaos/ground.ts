@@ -15,7 +15,7 @@ export interface Ground {
   readonly cluster: KafkaCluster;
   readonly redis: RedisService;
   readonly kafka: TestKafka;
-  /** One in front of each broker. */
+  /** One in front of each node of the cluster, in their order. */
   readonly brokerProxies: readonly TcpProxy[];
   readonly redisProxy: TcpProxy;
   /** Everything gets through again. */
@@ -30,16 +30,17 @@ export async function startGround(
   { brokers, redisKeeps }: GroundKind,
   settings: Readonly<Record<string, string>> = {},
 ): Promise<Ground> {
-  const brokerProxies: TcpProxy[] = [];
+  const proxies = new Map<string, TcpProxy>();
   const front = async (port: number) => {
     const proxy = await startProxy(port);
-    brokerProxies.push(proxy);
+    proxies.set(`127.0.0.1:${proxy.port}`, proxy);
     return proxy.port;
   };
   const [cluster, redis] = await Promise.all([
     startKafkaCluster({ nodes: brokers, front, settings }),
     startRedis({ args: redisKeeps ? append : ['--appendonly', 'no'] }),
   ]);
+  const brokerProxies = cluster.fronted.map((address) => proxies.get(address)!);
   const redisProxy = await startProxy(redis.port);
   const kafka = testKafka(cluster.brokers);
   const heal = () => {

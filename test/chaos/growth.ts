@@ -1,5 +1,4 @@
 import { openRedisStore } from '../support/redis.ts';
-import { rollOut } from './process-faults.ts';
 import type { Trial } from './trial.ts';
 import { until } from './until.ts';
 
@@ -15,8 +14,12 @@ export async function grow(trial: Trial): Promise<readonly number[]> {
   await load.grow(grown);
   await untilStored(trial);
   load.release();
-  await rollOut(trial);
+  await until('the processes read all partitions', async () => (await ownedBy(trial)).size === grown);
   return [...(await trial.positions()).keys()];
+}
+
+async function ownedBy({ fleet }: Trial): Promise<Set<number>> {
+  return new Set((await Promise.all(fleet.members().map((member) => member.owned()))).flat());
 }
 
 /** Until the state of all that is in the topic now is stored. */

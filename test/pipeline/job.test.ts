@@ -109,7 +109,8 @@ describe('a job', () => {
       while (partition === 0 && stream.events.length === 0) await new Promise((resolve) => setTimeout(resolve, 2));
     };
     const stopping = new AbortController();
-    const running = runInMemory(job, {
+    // With no patience nobody waits for anybody.
+    const running = runInMemory(memoryJob({ alignment: { patience_ms: 0 } }), {
       store,
       source: stream.source(10),
       sink: stream.sink(),

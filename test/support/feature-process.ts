@@ -98,6 +98,7 @@ export function createProcess(store: StateStore, cacheEntities = 100, keyEntity?
     clock: clockAt(() => now),
     cacheEntities,
     refreshMs: 100,
+    toleranceMs: minute,
     keyEntity,
     onDamaged: (error) => damages.push(error.message),
     onLookups(hits, misses) {
@@ -106,9 +107,9 @@ export function createProcess(store: StateStore, cacheEntities = 100, keyEntity?
     },
   });
   /** Applies and answers the named feature of every event, with its state unless that is fresh. */
-  async function apply(partition: string, batch: TransactionBatch, feature: string) {
+  async function apply(partition: string, batch: TransactionBatch, feature: string, seenBefore?: number) {
     const rows = newRows(set!.names.length);
-    lates.push(engine.apply(batch, await engine.load(batch, partition), partition, rows).late);
+    lates.push(engine.apply(batch, await engine.load(batch, partition), partition, rows, seenBefore).late);
     const column = set!.names.indexOf(feature);
     return Array.from({ length: batch.count }, (_, row) => {
       const at = row * rows.width + column;

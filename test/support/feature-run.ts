@@ -137,6 +137,7 @@ export function createRun(set: FeatureSet, partitions = 3, store = memoryStore()
     clock: clockAt(() => 0),
     cacheEntities: 1000,
     refreshMs: 1000,
+    toleranceMs: 60_000,
     keyEntity: undefined,
     onLookups: () => {},
     onDamaged: () => {},

@@ -18,8 +18,8 @@ export interface HandbookJob {
   /** Arguments of the command that runs it. */
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
-  /** Sends rows as JSON records keyed by customer. */
-  produce(rows: readonly HandbookRow[]): Promise<void>;
+  /** Sends rows as JSON records keyed by customer. @param partitionOf where they go to, if not by their key's hash. */
+  produce(rows: readonly HandbookRow[], partitionOf?: (row: HandbookRow) => number): Promise<void>;
   /** All risk events that a read_committed consumer sees. */
   published(): Promise<PublishedRecord[]>;
   waitForPublished(count: number): Promise<void>;
@@ -47,7 +47,11 @@ export async function createHandbookJob(
   return {
     args: ['run', '--config', 'examples/handbook/kafka.yaml', ...overrides],
     env: { KAFKA_BROKERS: services.kafka.brokers.join(','), REDIS_URL: services.redis.url },
-    produce: (rows) => kafka.produce(input, rows.map(handbookRecord)),
+    produce: (rows, partitionOf) =>
+      kafka.produce(
+        input,
+        rows.map((row) => ({ ...handbookRecord(row), partition: partitionOf?.(row) })),
+      ),
     async published() {
       const records = await kafka.readCommitted(scored);
       return records.map((record) => ({ ...record, data: JSON.parse(record.value) as PublishedRecord['data'] }));
@@ -57,7 +61,7 @@ export async function createHandbookJob(
   };
 }
 
-function handbookRecord({ transaction_id, ts_ms, customer_id, terminal_id, amountMinor, fraud }: HandbookRow) {
+export function handbookRecord({ transaction_id, ts_ms, customer_id, terminal_id, amountMinor, fraud }: HandbookRow) {
   const amount = (amountMinor / 100).toFixed(2);
   return {
     key: customer_id,

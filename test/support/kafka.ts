@@ -15,8 +15,8 @@ export interface TopicRecord {
 export interface TestKafka {
   /** @param replicas 1 unless stated. */
   createTopic(topic: string, partitions: number, replicas?: number): Promise<void>;
-  /** Sends keyed records in order; the default partitioner spreads them by key. */
-  produce(topic: string, records: readonly { key: string; value: string }[]): Promise<void>;
+  /** Sends keyed records in order; where they name no partition, the default partitioner spreads them by key. */
+  produce(topic: string, records: readonly { key: string; value: string; partition?: number }[]): Promise<void>;
   /** Deletes all that the topic has now, as its retention does in time. */
   deleteRecords(topic: string): Promise<void>;
   /** All records of a topic as a read_committed consumer sees them, in partition order. */

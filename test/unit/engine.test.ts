@@ -95,6 +95,41 @@ describe('the feature engine', () => {
     expect(await apply('t:0', batch(2), 'terminal.count.1h')).toEqual([3]);
   });
 
+  it('reads again what others have stored since, also within the refresh time, as soon as an event asks for it', async () => {
+    const { store } = heldStore();
+    const [ahead, slow] = [createProcess(store, 100, 'card'), createProcess(store, 100, 'card')];
+    ahead.engine.gain('t:0', 2);
+    slow.engine.gain('t:1', 2);
+    await slow.apply('t:1', batchOf([0], 'd', 'x'), 'terminal.count.1h');
+    slow.engine.frontiers.say('t:1', 1 * minute, 'reading');
+    await slow.flush('t:1');
+    await ahead.engine.learnOthers();
+    expect(await ahead.apply('t:0', batchOf([1], 'c', 'x'), 'terminal.count.1h')).toEqual([2]);
+    await slow.apply('t:1', batchOf([1], 'd', 'x'), 'terminal.count.1h');
+    slow.engine.frontiers.say('t:1', 2 * minute, 'reading');
+    await slow.flush('t:1');
+    // What is stored is not known to be, and then it is known.
+    expect(await ahead.apply('t:0', batchOf([2], 'c', 'x'), 'terminal.count.1h')).toEqual([3]);
+    await ahead.engine.frontiers.learn();
+    expect(await ahead.apply('t:0', batchOf([3], 'c', 'x'), 'terminal.count.1h')).toEqual([5]);
+    expect(ahead.lookups).toEqual({ hits: 3, misses: 3 });
+  });
+
+  it('marks what reads beyond what others have stored as stale', async () => {
+    const { store } = heldStore();
+    const { engine, apply } = createProcess(store, 100, 'card');
+    engine.gain('t:0', 2);
+    // Within the tolerance of a minute it is not.
+    const seenBefore = 1 * minute;
+    expect(await apply('t:0', batchOf([0, 1, 2], 'c', 'x'), 'terminal.count.1h', seenBefore)).toEqual([
+      1,
+      2,
+      '3 stale',
+    ]);
+    expect(await apply('t:0', batchOf([3], 'c', 'x'), 'card.count.1h', seenBefore)).toEqual([4]);
+    expect(engine.asksOfOthers()).toEqual({ undelayed: true, delayMs: Number.POSITIVE_INFINITY });
+  });
+
   it('asks the store once for what two partitions want at the same time', async () => {
     const { store, held, hold } = heldStore();
     const { engine, apply, lookups } = createProcess(store);
@@ -208,6 +243,17 @@ describe('the feature engine', () => {
     for (const card of cards) expect(await apply('t:0', batchOf([23], card), 'card.count.1h')).toEqual([2]);
   });
 
+  it('keeps what changes while a flush of nothing is under way until it is stored', async () => {
+    const { store } = heldStore();
+    const { engine, apply } = createProcess(store, 2);
+    engine.gain('t:0', 1);
+    const nothing = engine.takeChanges('t:0');
+    await apply('t:0', batchOf([0], 'first'), 'card.count.1h');
+    nothing.settle();
+    for (let n = 1; n < 10; n++) await apply('t:0', batchOf([n], `other-${n}`), 'card.count.1h');
+    expect(await apply('t:0', batchOf([10], 'first'), 'card.count.1h')).toEqual([2]);
+  });
+
   it('goes on after a load has failed', async () => {
     const { store, held, hold } = heldStore();
     const { engine, apply } = createProcess(store, 2);
@@ -259,7 +305,7 @@ describe('the feature engine', () => {
     it('marks windows that reach behind its beginning, until they have filled', async () => {
       const { engine, apply } = createProcess(heldStore().store);
       engine.gain('t:0', 1);
-      await engine.learnHistory();
+      await engine.learnOthers();
       engine.truncated('t:0', begins);
       expect(await apply('t:0', batchOf([begins, begins + 59, begins + 60]), 'card.count.1h')).toEqual([
         '1 incomplete',
@@ -277,13 +323,13 @@ describe('the feature engine', () => {
       one.engine.replay(first, await one.engine.load(first, 't:0'), 't:0');
       await one.flush('t:0');
       two.engine.gain('t:1', 2);
-      await two.engine.learnHistory();
+      await two.engine.learnOthers();
       expect(await two.apply('t:1', batchOf([begins + 10], 'd', 'x'), 'terminal.count.1h')).toEqual(['1 incomplete']);
       expect(await two.apply('t:1', batchOf([begins + 11], 'e', 'x'), 'card.count.1h')).toEqual([1]);
       // As its owner, after a restart.
       const heir = createProcess(store, 100, 'card');
       heir.engine.gain('t:0', 2);
-      await heir.engine.learnHistory();
+      await heir.engine.learnOthers();
       expect(await heir.apply('t:0', batchOf([begins + 12]), 'card.count.1h')).toEqual(['2 incomplete']);
     });
 
@@ -297,7 +343,7 @@ describe('the feature engine', () => {
       await store.flush('history.jsonl:0', [known], 1);
       const { engine, apply } = createProcess(store);
       engine.gain('t:0', 1);
-      await engine.learnHistory();
+      await engine.learnOthers();
       engine.truncated('t:0', begins);
       await apply('t:0', batchOf([begins], 'd'), 'card.count.1h');
       expect(await apply('t:0', batchOf([begins + 20]), 'card.count.1h')).toEqual([wanted]);

@@ -75,6 +75,7 @@ async function stored(partition: string, batch: TransactionBatch, of = set!): Pr
     clock: clockAt(() => 0),
     cacheEntities: 10,
     refreshMs: 100,
+    toleranceMs: 60_000,
     keyEntity: undefined,
     onLookups: () => {},
     onDamaged: () => {},

@@ -161,7 +161,16 @@ function evaluateAll(steps: readonly Step[], set: FeatureSet): Evaluated {
     const own = insertion === 'kept' ? subStates[at] : undefined;
     const values = new Float64Array(set.names.length);
     const states = new Uint8Array(set.names.length);
-    const moment = { time: event.time, own, insertion, isStale: false, knownFrom: Number.NEGATIVE_INFINITY, facts };
+    const moment = {
+      time: event.time,
+      own,
+      insertion,
+      isStale: false,
+      seenBefore: Number.POSITIVE_INFINITY,
+      toleranceMs: 0,
+      knownFrom: Number.NEGATIVE_INFINITY,
+      facts,
+    };
     evaluator.evaluate(subStates, moment, { values, states, bounds: new Map() }, 0);
     return set.names.map((_, column) => [values[column], featureStates[states[column]]] as const);
   });
