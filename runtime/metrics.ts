@@ -3,6 +3,10 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 /** Everything that a process counts; docs/operations.md lists the names with their meaning. Times are seconds. */
 export interface Metrics {
   partition(stream: string, partition: number): PartitionMetrics;
+  /** How far a shard's reader is behind its newest record. */
+  behindLatest(stream: string, partition: number, seconds: number): void;
+  /** Counts what Kinesis refused for too much throughput: requests to read, records to put. */
+  kinesisThrottled(operation: 'get' | 'put'): (count: number) => void;
   stage(name: string, seconds: number): void;
   /** A published batch: events scored, and from read to published. */
   batch(events: number, seconds: number): void;
@@ -76,6 +80,12 @@ export function createMetrics(): Metrics {
   const repeated = counter('weir_repeated_events_total', 'Events that repeat an earlier one: counted and left out');
   const recovered = counter('weir_recovered_events_total', 'Events re-applied to the state without publishing');
   const lag = gauge('weir_lag_records', "Records between the position and the log's end", of);
+  const behind = gauge('weir_behind_latest_seconds', "How far a shard's reader is behind its newest record", of);
+  const throttled = counter(
+    'weir_kinesis_throttled_total',
+    'Reads (get) and records (put) that Kinesis refused for too much throughput',
+    ['operation'],
+  );
   const fenceLag = gauge('weir_fence_lag_records', 'Records published whose state is not stored yet', of);
   const skew = gauge(
     'weir_event_time_skew_seconds',
@@ -159,11 +169,14 @@ export function createMetrics(): Metrics {
         lost() {
           historyFrom.remove(labels);
           lag.remove(labels);
+          behind.remove(labels);
           fenceLag.remove(labels);
           skew.remove(labels);
         },
       };
     },
+    behindLatest: (stream, partition, seconds) => behind.labels(stream, String(partition)).set(seconds),
+    kinesisThrottled: (operation) => (count) => throttled.labels(operation).inc(count),
     stage: (name, seconds) => stages.labels(name).observe(seconds),
     batch(events, seconds) {
       scored.inc(events);

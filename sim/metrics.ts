@@ -21,6 +21,8 @@ export function createSimulatedMetrics(): SimulatedMetrics {
   let count = () => 0;
   return {
     partition: () => partition,
+    behindLatest: none,
+    kinesisThrottled: () => none,
     stage: none,
     batch: none,
     decided: none,
