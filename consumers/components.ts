@@ -63,7 +63,11 @@ export function openStore(
   if (state.embedded) return createEmbeddedStore(state.embedded, options);
   return createRedisStore(state.redis!, {
     ...options,
-    onTrouble: (error) => readiness.setReady('redis', error === undefined, error ? describeError(error) : ''),
+    onTrouble(error) {
+      const reason = error === undefined ? undefined : describeError(error);
+      if (state.when_away === 'degrade') readiness.setDegraded('redis', reason);
+      else readiness.setReady('redis', reason === undefined, reason ?? '');
+    },
     onWarning: (sentence) => log.warn({}, sentence),
     onCommand: ({ operation, bytesOut, bytesIn, commands }) => metrics.redis(operation, bytesOut, bytesIn, commands),
   });

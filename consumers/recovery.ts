@@ -25,6 +25,16 @@ export interface RecoveryObserver {
   lost(from: number, to: number): void;
 }
 
+/** Offsets of a partition that its state begins from. */
+export interface RecoveryRange {
+  /** Through where all is stored; 0 for nothing. */
+  readonly fence: number;
+  /** The first that is still in the log. */
+  readonly earliest: number;
+  /** What is published; asked for after the fence. */
+  readonly position: number;
+}
+
 /**
  * Applies the log from the fence to the committed position, state only. Sub-states that were stored beyond the fence leave out
  * what they have, so any number of repetitions ends in the same state.
@@ -32,14 +42,12 @@ export interface RecoveryObserver {
  */
 export async function recover(
   parts: RecoveryParts,
-  range: { readonly earliest: number },
-  position: number,
+  { fence, earliest, position }: RecoveryRange,
   isLeft: () => boolean,
 ): Promise<number> {
   const name = partitionName(parts.ownership);
-  const fence = (await parts.fence()) ?? 0;
   if (fence > position) throw stateAhead(parts.ownership, fence, position);
-  const from = Math.max(fence, range.earliest);
+  const from = Math.max(fence, earliest);
   await parts.engine.learnOthers();
   if (from > fence) parts.engine.truncated(name, from);
   if (from >= position) return position;

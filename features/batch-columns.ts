@@ -1,6 +1,7 @@
 import type { TransactionBatch } from './columns.ts';
+import { packPlace } from './geography.ts';
 import { textHash } from './hash.ts';
-import type { FeatureSet } from './plan.ts';
+import type { FeatureSet, NumberFact } from './plan.ts';
 
 /** Values of the whole batch that several entities share: predicates and text hashes. */
 export function createBatchColumns(set: FeatureSet) {
@@ -45,4 +46,17 @@ export function createBatchColumns(set: FeatureSet) {
       }
     },
   };
+}
+
+/** A fact's stored integer; NaN where the event has none. */
+export function numberOf(
+  { layout }: FeatureSet,
+  batch: TransactionBatch,
+  { field, longitude }: NumberFact,
+  row: number,
+): number {
+  const value = batch.numbers[field][row];
+  if (longitude < 0) return value;
+  const degrees = (index: number) => batch.numbers[index][row] / 10 ** layout.fields[index].scale;
+  return packPlace(degrees(field), degrees(longitude));
 }

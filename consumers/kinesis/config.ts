@@ -19,14 +19,10 @@ export const kinesisSourceConfig = z
       description:
         'DynamoDB table of the leases, in the format of the Kinesis Client Library 2.x; made when missing; default: application',
     }),
-    worker: z
-      .string()
-      .regex(/^[\w.-]{1,128}$/, '1 to 128 letters, digits, dots, underscores or hyphens')
-      .optional()
-      .meta({
-        description:
-          "What this process's name in the lease table begins with; the rest tells processes apart; default: the host's name",
-      }),
+    process_name: z.string().min(1).max(200).optional().meta({
+      description:
+        "What the process's name in the lease table begins with; a part that is new at each start follows. Default: the host name. Each of --processes N adds its number",
+    }),
     region: z
       .string()
       .regex(/^[a-z]{2}(-[a-z]+)+-\d$/, 'a region is a name like eu-central-1')
@@ -51,6 +47,26 @@ export const kinesisSourceConfig = z
     shard_sync_interval_ms: milliseconds(1_000, 3_600_000)
       .default(60_000)
       .meta({ description: "How often the stream's shards are compared with the leases" }),
+    poll_interval_ms: milliseconds(200, 60_000).default(500).meta({
+      description:
+        'Wait between two requests to a shard that had nothing new; five a second are allowed over all readers',
+    }),
+    max_records: z
+      .int()
+      .min(1)
+      .max(10_000)
+      .default(5_000)
+      .meta({ description: 'Most records of one request to a shard' }),
+    prefetch_records: z
+      .int()
+      .min(1)
+      .default(10_000)
+      .meta({ description: 'User records of one shard held in memory before reading pauses' }),
+    prefetch_bytes: z
+      .int()
+      .min(1_024)
+      .default(8_388_608)
+      .meta({ description: 'Bytes of one shard held in memory before reading pauses' }),
     max_leases: z.int().min(1).default(1_000).meta({ description: 'Most shards of one process' }),
   })
   .refine(({ start, start_at }) => (start === 'at-timestamp') === (start_at !== undefined), {
