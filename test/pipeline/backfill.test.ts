@@ -300,6 +300,15 @@ describe('a backfill beside the running job', () => {
     }
     expect(marked.size).toBeGreaterThan(0);
     expect(marked.size).toBeLessThan(records.length * 4);
+    const id = rows.find(({ transaction_id }) => transaction_id === records[0].data.transaction_id)!.customer_id;
+    const inspect = start(job, 'inspect', changedConfig(), ['customer', id, '--json']);
+    expect({ code: await inspect.ended(), stderr: inspect.stderr() }).toEqual({ code: 0, stderr: '' });
+    const shown = JSON.parse(inspect.stdout()) as { history: object[]; at: string; features: { state: string }[] };
+    expect(new Set(shown.history)).toEqual(
+      new Set(begins.map((time, p) => ({ partition: `short.in:${p}`, known_from: new Date(time).toISOString() }))),
+    );
+    const isShort = Date.parse(shown.at) - 72 * hourMs < begins[records[0].partition];
+    expect(shown.features.some(({ state }) => state === 'incomplete')).toBe(isShort);
   }, 100_000);
 
   it('marks them, and counts what is lost, where the log is cut while it is read', async () => {
