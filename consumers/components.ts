@@ -12,7 +12,7 @@ import type { Rewinder } from '../features/rewinder.ts';
 import type { StateStore } from '../features/store.ts';
 import type { StoreReader } from '../features/store-reader.ts';
 import type { Clock } from '../runtime/clock.ts';
-import { describeError } from '../runtime/errors.ts';
+import { describeError, type WeirError } from '../runtime/errors.ts';
 import type { Readiness } from '../runtime/http.ts';
 import type { Logger } from '../runtime/log.ts';
 import type { Metrics } from '../runtime/metrics.ts';
@@ -21,12 +21,15 @@ import { createRulesOnlyModel } from '../scoring/rules-only.ts';
 import { createScorer, type Scorer } from '../scoring/scorer.ts';
 import { toleranceMs } from './alignment.ts';
 import type { CompiledJob } from './compile.ts';
-import type { JobConfig } from './config.ts';
+import { deliveryOf, type JobConfig } from './config.ts';
 import { createFileSink } from './file/sink.ts';
 import { createFileSource } from './file/source.ts';
 import { sinkConnection } from './kafka/config.ts';
 import { createKafkaSink } from './kafka/sink.ts';
 import { createKafkaSource } from './kafka/source.ts';
+import { sinkRegion } from './kinesis/config.ts';
+import { createKinesisSink } from './kinesis/sink.ts';
+import { createKinesisSource } from './kinesis/source.ts';
 import type { RecordFormat, Sink, Source } from './ports.ts';
 
 /** What every component may use. */
@@ -129,14 +132,26 @@ function lifetimeMs({ retentionMs, idleMs }: Pick<EntityPlan, 'retentionMs' | 'i
 }
 
 /** @throws WeirError BROKER or OUTPUT when the brokers cannot be reached or a topic is missing. */
-export async function openSink({ config }: CompiledJob, { clock, log }: Surroundings): Promise<Sink> {
-  const { job, source, sink, delivery } = config;
+export async function openSink({ config }: CompiledJob, surroundings: Surroundings): Promise<Sink> {
+  const { job, source, sink } = config;
+  const { clock, log, metrics } = surroundings;
   if (sink.file) return createFileSink(sink.file, { job });
+  if (sink.kinesis) {
+    const connection = sinkRegion(sink.kinesis, source.kinesis);
+    const kinesis = createKinesisSink(sink.kinesis, {
+      connection,
+      job,
+      clock,
+      onThrottled: metrics.kinesisThrottled('put'),
+    });
+    await kinesis.connect();
+    return kinesis;
+  }
   const kafka = createKafkaSink(sink.kafka!, {
     connection: sinkConnection(sink.kafka!, source.kafka)!,
     job,
     group: source.kafka?.group ?? job,
-    delivery,
+    delivery: deliveryOf(config),
     sourceIsKafka: source.kafka !== undefined,
     clock,
     log,
@@ -148,7 +163,7 @@ export async function openSink({ config }: CompiledJob, { clock, log }: Surround
 /** Ready once its records can be read: a file at once, a topic when the consumer group is joined. */
 export async function openSource(
   { config }: Pick<CompiledJob, 'config'>,
-  { clock, log, readiness }: Surroundings,
+  { clock, log, metrics, readiness }: Surroundings,
 ): Promise<Source> {
   const { source, event, batch } = config;
   const maxEvents = batch.max_events;
@@ -157,12 +172,23 @@ export async function openSource(
     readiness.setReady('source', true, '');
     return file;
   }
-  return createKafkaSource(source.kafka!, {
+  const format = formatOf(event);
+  const onTrouble = (error: WeirError | undefined) =>
+    readiness.setReady('source', error === undefined, error ? describeError(error) : '');
+  if (source.kafka) return createKafkaSource(source.kafka, { maxEvents, format, clock, log, onTrouble });
+  const stream = source.kinesis!.stream;
+  return createKinesisSource(source.kinesis!, {
     maxEvents,
-    format: formatOf(event),
+    format,
     clock,
-    log,
-    onTrouble: (error) => readiness.setReady('source', error === undefined, error ? describeError(error) : ''),
+    onTrouble,
+    onBehind: (partition, ms) => metrics.behindLatest(stream, partition, ms / 1000),
+    onThrottled: () => metrics.kinesisThrottled('get')(1),
+    onLost: (partition) =>
+      log.warn(
+        { stream, partition },
+        'records were deleted before they were read: retention is too short, or the job was away too long',
+      ),
   });
 }
 

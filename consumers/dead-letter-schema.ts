@@ -25,7 +25,7 @@ const reason = z.string().meta({
 const message = z.string().meta({ description: 'What is wrong and where in the record, for a person' });
 const stream = z.string().meta({ description: 'Topic or file that the record was read from' });
 
-/** A dead letter in a file, one a line. */
+/** A dead letter in a file, one a line, or as a Kinesis record. */
 export const deadLetterLine = z
   .strictObject({
     reason,
@@ -36,6 +36,10 @@ export const deadLetterLine = z
     key: z.string().nullable().meta({ description: "The record's key as UTF-8" }),
     value: z.string().nullable().meta({ description: 'The original bytes: text where they are UTF-8, else base64' }),
     encoding: z.literal('base64').optional().meta({ description: 'How `value` is written, when it is not text' }),
+    truncated_from: z.int().min(1).optional().meta({
+      description:
+        'Only where the original does not fit a Kinesis record: how many bytes it has. The value is its beginning then, and a key of more than an eighth of the limit is left out',
+    }),
   })
   .meta({ title: 'Weir dead letter', description: 'An input record that could not be scored, kept whole' });
 

@@ -32,6 +32,11 @@ export interface FeatureSet extends FeatureIdentity {
   readonly horizonMs: number;
 }
 
+/** How late events may come that are still applied at their own time, milliseconds. */
+export function latenessOf({ entities }: FeatureSet): number {
+  return Math.max(0, ...entities.map((plan) => plan.retentionMs - plan.horizonMs - plan.leadMs));
+}
+
 export type EventFeature =
   | { readonly column: number; readonly source: 'field'; readonly field: number; readonly divisor: number }
   | { readonly column: number; readonly source: 'is-weekend' | 'is-night' };
