@@ -8,6 +8,7 @@ import { benchKinesis } from './kinesis.ts';
 import { benchPublish } from './publish.ts';
 import { benchScoring } from './scoring.ts';
 import { benchState } from './state.ts';
+import { benchTakeOver } from './take-over.ts';
 
 /**
  * `npm run bench`: JSON lines {name, unit, median, min, max, runs}. With words, only the figures whose names contain one of them:
@@ -31,6 +32,7 @@ for (const bench of [
   benchFile,
   benchKafka,
   benchHandOver,
+  benchTakeOver,
   benchKinesis,
 ])
   await bench(runs, only);

@@ -6,9 +6,11 @@ import { describeError, WeirError } from '../runtime/errors.ts';
 import { backfillCommand } from './backfill.ts';
 import { checkCommand } from './check.ts';
 import { demoCommand } from './demo.ts';
+import { dlqCommand } from './dlq.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { featuresCommand } from './features.ts';
 import { inspectCommand } from './inspect.ts';
+import { offsetsCommand } from './offsets.ts';
 import { runCommand } from './run.ts';
 import { simulateCommand } from './simulate.ts';
 
@@ -26,6 +28,8 @@ for (const command of [
   simulateCommand(),
   featuresCommand(),
   inspectCommand(),
+  offsetsCommand(),
+  dlqCommand(),
 ]) {
   program.addCommand(command);
   inherit(command, program);

@@ -6,7 +6,7 @@ import { type CompiledPolicy, compilePolicy } from '../scoring/policy.ts';
 import type { JobConfig } from './config.ts';
 import { layoutOf } from './decode/decoder.ts';
 import { largestStored } from './decode/values.ts';
-import { type KafkaSinkConfig, type KafkaSourceConfig, sinkConnection } from './kafka/config.ts';
+import { sameCluster, sinkConnection } from './kafka/config.ts';
 import { kindFaults } from './kinds.ts';
 
 /** What the config's definitions compile to. */
@@ -121,8 +121,4 @@ function pairingFaults({ source, sink, delivery }: Pick<JobConfig, 'source' | 's
     });
   }
   return faults;
-}
-
-function sameCluster(source: KafkaSourceConfig, sink: KafkaSinkConfig): boolean {
-  return sink.brokers === undefined || [...sink.brokers].sort().join() === [...source.brokers].sort().join();
 }

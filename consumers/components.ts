@@ -1,11 +1,14 @@
 import { createEmbeddedReader } from '../features/embedded/reader.ts';
+import { createEmbeddedRewinder } from '../features/embedded/rewinder.ts';
 import { createEmbeddedStore } from '../features/embedded/store.ts';
 import { createFeatureEngine, type FeatureEngine } from '../features/engine.ts';
 import { frontierType } from '../features/frontier.ts';
 import { historyType } from '../features/history.ts';
 import type { EntityPlan, FeatureSet } from '../features/plan.ts';
 import { createRedisReader } from '../features/redis/reader.ts';
+import { createRedisRewinder } from '../features/redis/rewinder.ts';
 import { createRedisStore } from '../features/redis/store.ts';
+import type { Rewinder } from '../features/rewinder.ts';
 import type { StateStore } from '../features/store.ts';
 import type { StoreReader } from '../features/store-reader.ts';
 import type { Clock } from '../runtime/clock.ts';
@@ -18,6 +21,7 @@ import { createRulesOnlyModel } from '../scoring/rules-only.ts';
 import { createScorer, type Scorer } from '../scoring/scorer.ts';
 import { toleranceMs } from './alignment.ts';
 import type { CompiledJob } from './compile.ts';
+import type { JobConfig } from './config.ts';
 import { createFileSink } from './file/sink.ts';
 import { createFileSource } from './file/source.ts';
 import { sinkConnection } from './kafka/config.ts';
@@ -59,7 +63,11 @@ export function openStore(
   if (state.embedded) return createEmbeddedStore(state.embedded, options);
   return createRedisStore(state.redis!, {
     ...options,
-    onTrouble: (error) => readiness.setReady('redis', error === undefined, error ? describeError(error) : ''),
+    onTrouble(error) {
+      const reason = error === undefined ? undefined : describeError(error);
+      if (state.when_away === 'degrade') readiness.setDegraded('redis', reason);
+      else readiness.setReady('redis', reason === undefined, reason ?? '');
+    },
     onWarning: (sentence) => log.warn({}, sentence),
     onCommand: ({ operation, bytesOut, bytesIn, commands }) => metrics.redis(operation, bytesOut, bytesIn, commands),
   });
@@ -73,6 +81,16 @@ export function openStoreReader({ config, set }: CompiledJob, { clock }: Surroun
   const { job, state } = config;
   const options = { job, recipe: set.recipe, clock };
   return state.embedded ? createEmbeddedReader(state.embedded, options) : createRedisReader(state.redis!, options);
+}
+
+/**
+ * Takes back what openStore() keeps, while nobody else has it.
+ * @throws WeirError STORE when the store cannot be reached, or a process has it.
+ */
+export function openRewinder({ config, set }: CompiledJob, { clock }: Surroundings): Promise<Rewinder> {
+  const { job, state } = config;
+  const options = { job, recipe: set.recipe, clock };
+  return state.embedded ? createEmbeddedRewinder(state.embedded, options) : createRedisRewinder(state.redis!, options);
 }
 
 /** The engine of one process over its store. */
@@ -139,13 +157,16 @@ export async function openSource(
     readiness.setReady('source', true, '');
     return file;
   }
-  const format: RecordFormat =
-    event.format === 'csv' ? { type: 'csv', columns: event.columns!, delimiter: ',' } : { type: 'json' };
   return createKafkaSource(source.kafka!, {
     maxEvents,
-    format,
+    format: formatOf(event),
     clock,
     log,
     onTrouble: (error) => readiness.setReady('source', error === undefined, error ? describeError(error) : ''),
   });
+}
+
+/** What the record values of a topic are. */
+export function formatOf({ format, columns }: JobConfig['event']): RecordFormat {
+  return format === 'csv' ? { type: 'csv', columns: columns!, delimiter: ',' } : { type: 'json' };
 }

@@ -46,8 +46,24 @@ export const deadLetterHeaders = z.strictObject({
   'weir-stream': stream,
   'weir-partition': z.string().regex(/^\d+$/).meta({ description: 'Partition that it was read from, decimal digits' }),
   'weir-offset': z.string().regex(/^\d+$/).meta({ description: 'Offset that it was read from, decimal digits' }),
+  'weir-timestamp': z
+    .string()
+    .regex(/^\d+$/)
+    .optional()
+    .meta({ description: "The record's own timestamp, milliseconds since the epoch; absent where it had none" }),
   'weir-truncated': z.string().regex(/^\d+$/).optional().meta({
     description:
       'Only where the original does not fit `sink.kafka.max_message_bytes`: how many bytes the original value has, decimal digits. The value is its beginning then, and a key of more than half the limit is left out',
   }),
+});
+
+/** Headers of a mark: a record of the same topic, without key and value, which says that a dead letter was put back into its topic. */
+export const replayMarkHeaders = z.strictObject({
+  'weir-replayed': z
+    .string()
+    .regex(/^\d+$/)
+    .meta({ description: 'Offset that the record has now, in the same stream and partition, decimal digits' }),
+  'weir-stream': deadLetterHeaders.shape['weir-stream'],
+  'weir-partition': deadLetterHeaders.shape['weir-partition'],
+  'weir-offset': deadLetterHeaders.shape['weir-offset'],
 });

@@ -54,13 +54,15 @@ export function observePartition({ clock, log, metrics, of, onBatch }: ObserveOp
       metrics.stage('flush', seconds);
       of.fenceLag(Math.max(0, position - fence));
     },
-    published({ raw, decoded, applied: { late, repeats }, scored }) {
+    degraded: (isDegraded) => metrics.degradedPartitions(isDegraded ? 1 : -1),
+    published({ raw, decoded, applied: { late, repeats }, scored, isDegraded }) {
       const { batch, deadLetters } = decoded;
       position = raw.next;
       const latencyMs = clock.monotonic() - readAt;
       of.consumed(raw.values.length);
       of.published(batch.count);
       metrics.batch(batch.count, latencyMs / 1000);
+      if (isDegraded) metrics.degraded(batch.count);
       metrics.late(late);
       metrics.repeated(repeats);
       decisionCounts.fill(0);

@@ -23,6 +23,16 @@ export interface RecoveryObserver {
   recovered(events: number): void;
 }
 
+/** Offsets of a partition that its state begins from. */
+export interface RecoveryRange {
+  /** Through where all is stored; 0 for nothing. */
+  readonly fence: number;
+  /** The first that is still in the log. */
+  readonly earliest: number;
+  /** What is published; asked for after the fence. */
+  readonly position: number;
+}
+
 /**
  * Applies the log from the fence to the committed position, state only. Sub-states that were stored beyond the fence leave out
  * what they have, so any number of repetitions ends in the same state.
@@ -30,24 +40,25 @@ export interface RecoveryObserver {
  */
 export async function recover(
   parts: RecoveryParts,
-  range: { readonly earliest: number },
-  position: number,
+  { fence, earliest, position }: RecoveryRange,
   isLeft: () => boolean,
 ): Promise<number> {
   const name = partitionName(parts.ownership);
-  const fence = (await parts.fence()) ?? 0;
-  if (fence > position) {
-    throw new WeirError(
-      'CONFIG',
-      `the state of ${name} reaches offset ${fence}, but its output only ${position}: the output was lost or set back, and state cannot go back with it. Empty the state, or give the job another name`,
-    );
-  }
-  const from = Math.max(fence, range.earliest);
+  if (fence > position) throw stateAhead(parts.ownership, fence, position);
+  const from = Math.max(fence, earliest);
   await parts.engine.learnOthers();
   if (from > fence) parts.engine.truncated(name, from);
   if (from >= position) return position;
   parts.observer.recovering(from, position, from > fence);
   return replayThrough(parts, from, position, isLeft);
+}
+
+function stateAhead(of: Ownership, fence: number, position: number): WeirError {
+  return new WeirError(
+    'CONFIG',
+    `the state of ${partitionName(of)} reaches offset ${fence}, but its output only ${position}: the output was lost or set back, and the state does not follow by itself. ` +
+      `Positions of a consumer group: stop all processes and run weir offsets reset --to-offset ${position} --partition ${of.partition}. Files: empty the state, or give the job another name`,
+  );
 }
 
 /**

@@ -1,13 +1,14 @@
 import type { Clock } from '../runtime/clock.ts';
+import { createBatchColumns, numberOf } from './batch-columns.ts';
+import { trackBehind } from './behind.ts';
 import { createEntityCache, type Entity, type Loaded, neverLoaded } from './cache.ts';
 import { createSubStateWriter } from './codec.ts';
 import type { TransactionBatch } from './columns.ts';
 import { createEvaluator, type Moment } from './evaluate.ts';
 import { createFrontiers, type Frontiers } from './frontiers.ts';
-import { packPlace } from './geography.ts';
 import { textHash } from './hash.ts';
 import { createHistory } from './history.ts';
-import { type EntityPlan, type FeatureSet, idField, type NumberFact } from './plan.ts';
+import { type EntityPlan, type FeatureSet, idField } from './plan.ts';
 import { forgetOldest, markOf } from './repeats.ts';
 import { type FeatureRows, featureStates } from './rows.ts';
 import { lostState, type StateStore, type SubStateChange } from './store.ts';
@@ -54,6 +55,8 @@ export interface FeatureEngine {
    * @throws WeirError STORE, with a LostStateError as its cause when the store has lost state of the partition where one of them is kept.
    */
   load(batch: TransactionBatch, partition: string): Promise<Loaded>;
+  /** As load(), without the store: features of entities that are not in memory will be marked incomplete. */
+  held(batch: TransactionBatch, partition: string): Loaded;
   /**
    * Applies event by event, each before its own features are evaluated, and writes the features to `out`.
    * @param seenBefore what other partitions have before this event time was visible when the batch was loaded; what reads beyond is stale.
@@ -63,6 +66,8 @@ export interface FeatureEngine {
   replay(batch: TransactionBatch, loaded: Loaded, partition: string): void;
   /** The partition's sub-states changed since the last call, encoded; call it only when all that is applied is published. */
   takeChanges(partition: string): TakenChanges;
+  /** The partition's changes since takeChanges() are never to be stored: they need not be kept in memory any more. */
+  dropChanges(partition: string): void;
   /** Entities in memory. */
   entities(): number;
 }
@@ -129,7 +134,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     facts: new Float64Array(0),
   };
 
-  const behind = new Set<string>();
+  const behind = trackBehind();
   let partitionCount = 0;
   /** What the names of the stream's partitions begin with. */
   let ofStream = '';
@@ -139,6 +144,11 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   /** The ids of a source key are nobody else's business; nor is the entity that the source is keyed by, while no key has moved. */
   function spans(plan: EntityPlan): boolean {
     return plan !== repeats && (plan.type !== options.keyEntity || haveKeysMoved);
+  }
+
+  /** Few keys have moved to any one partition: of theirs a suspicion is not enough, or each gain would cast doubt on nearly all. */
+  function isBehind(plan: EntityPlan): boolean {
+    return plan.type === options.keyEntity ? haveKeysMoved && behind.surely : behind.maybe && spans(plan);
   }
 
   function share(): void {
@@ -151,6 +161,10 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   function watchedPartitions(): string[] {
     const count = changed.size < partitionCount && Number.isFinite(partitionCount) ? partitionCount : 0;
     return [...new Set([...changed.keys(), ...Array.from({ length: count }, (_, index) => `${ofStream}${index}`)])];
+  }
+
+  function idsOf(batch: TransactionBatch): string[][] {
+    return plans.map((plan) => (plan === repeats ? batch.sources : batch.entityIds[plan.entity]));
   }
 
   /** @throws WeirError STORE when the store has lost state of the partition that the batch is from. */
@@ -268,10 +282,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       history.forget(partition);
       share();
     },
-    recovering(partition, isRecovering) {
-      if (isRecovering) behind.add(partition);
-      else behind.delete(partition);
-    },
+    recovering: behind.suspect,
     frontiers,
     asksOfOthers() {
       const shared = asked.filter((_, k) => spans(plans[k]));
@@ -289,17 +300,12 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     },
     async load(batch, partition) {
       if (changed.size < partitionCount && history.isDue()) await history.learn();
-      const loaded = await cache.load(
-        plans,
-        plans.map((plan) => (plan === repeats ? batch.sources : batch.entityIds[plan.entity])),
-        batch.count,
-        partition,
-        needsOf(batch),
-      );
+      const loaded = await cache.load(plans, idsOf(batch), batch.count, partition, needsOf(batch));
       demandWhole(loaded, partition);
       noticeMovedKeys(loaded, partition);
       return loaded;
     },
+    held: (batch, partition) => cache.held(plans, idsOf(batch), batch.count, partition),
     apply(batch, loaded, partition, out, seenBefore = Number.POSITIVE_INFINITY) {
       columns.fill(batch);
       history.began(partition, batch.times, batch.offsets, batch.count);
@@ -316,6 +322,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
           repeated++;
           continue;
         }
+        const mayRepeat = repeats !== undefined && loaded.entities[featurePlans][row]!.isUnread;
         const base = row * out.width;
         eventFeatures(set, batch, row, out, base);
         moment.time = batch.times[row];
@@ -331,12 +338,16 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
           moment.insertion = update(k, entity, state, batch, changes);
           isLate ||= moment.insertion === 'late';
           moment.own = moment.insertion === 'kept' ? state : undefined;
+          // A repetition that nobody can tell from a new event counts once too often from here on.
+          entity.isUnread ||= mayRepeat;
           moment.knownFrom = spans(plans[k]) ? knownOfAll : knownOfOwn;
+          if (entity.isUnread) moment.knownFrom = Number.POSITIVE_INFINITY;
           moment.seenBefore = spans(plans[k]) ? seenBefore : Number.POSITIVE_INFINITY;
           moment.isStale =
             entity.version === neverLoaded ||
             (entity.missing?.size ?? 0) > 0 ||
-            ((behind.size > 0 || entity.lost !== undefined) && spans(plans[k]));
+            isBehind(plans[k]) ||
+            (entity.lost !== undefined && spans(plans[k]));
           evaluators[k].evaluate(entity.subStates, moment, out, base);
         }
         if (set.derived.length > 0) derivedFeatures(set, out, base);
@@ -346,6 +357,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       return { late, repeats: repeated, isRepeat: isRepeatRow };
     },
     replay(batch, loaded, partition) {
+      behind.replays(partition);
       columns.fill(batch);
       history.began(partition, batch.times, batch.offsets, batch.count);
       const changes = changed.get(partition)!;
@@ -362,7 +374,8 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     },
     takeChanges(partition) {
       const taken = changed.get(partition) ?? [];
-      if (taken.length > 0) changed.set(partition, []);
+      // Also where nothing was taken: what is settled later on must not be what changes meanwhile.
+      if (changed.has(partition)) changed.set(partition, []);
       const writer = createSubStateWriter();
       const changes = taken.map(({ plan, entity, state }) => {
         state.dirty = false;
@@ -376,6 +389,12 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
         },
       };
     },
+    dropChanges(partition) {
+      for (const { entity, state } of changed.get(partition)?.splice(0) ?? []) {
+        state.dirty = false;
+        entity.dirty--;
+      }
+    },
     entities: () => cache.size(),
   };
 }
@@ -383,64 +402,6 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
 function askedBy({ spans, bounds }: EntityPlan): Asked {
   const delays = spans.map(({ to }) => bounds[to]);
   return { undelayed: delays.includes(0), delayMs: Math.min(...delays.filter((delay) => delay > 0)) };
-}
-
-/** Values of the whole batch that several entities share: predicates and text hashes. */
-function createBatchColumns(set: FeatureSet) {
-  /** By entity plan: one bit per predicate. */
-  const masks = set.entities.map(() => new Int32Array(0));
-  const uses = set.predicates.map((_, predicate) =>
-    set.entities.flatMap(({ predicates }, plan) => {
-      const bit = predicates.indexOf(predicate);
-      return bit < 0 ? [] : [{ plan, bit }];
-    }),
-  );
-  let passes = new Uint8Array(0);
-  const hashes: Float64Array[] = set.layout.fields.map(() => new Float64Array(0));
-  let ids = new Float64Array(0);
-  return {
-    masks,
-    hashes,
-    get ids() {
-      return ids;
-    },
-    fill(batch: TransactionBatch): void {
-      if (set.hashesIds) {
-        if (ids.length < batch.count) ids = new Float64Array(batch.count * 2);
-        for (let i = 0; i < batch.count; i++) ids[i] = textHash(batch.ids[i]);
-      }
-      if (passes.length < batch.count) {
-        passes = new Uint8Array(batch.count * 2);
-        for (let k = 0; k < masks.length; k++) masks[k] = new Int32Array(batch.count * 2);
-      }
-      for (const mask of masks) mask.fill(0, 0, batch.count);
-      for (let k = 0; k < uses.length; k++) {
-        set.predicates[k].fill(batch, passes);
-        for (const { plan, bit } of uses[k]) {
-          const mask = masks[plan];
-          for (let i = 0; i < batch.count; i++) mask[i] |= passes[i] << bit;
-        }
-      }
-      for (const field of set.hashedFields) {
-        if (hashes[field].length < batch.count) hashes[field] = new Float64Array(batch.count * 2);
-        const texts = batch.texts[field];
-        for (let i = 0; i < batch.count; i++) hashes[field][i] = texts[i] === '' ? 0 : textHash(texts[i]);
-      }
-    },
-  };
-}
-
-/** A fact's stored integer; NaN where the event has none. */
-function numberOf(
-  { layout }: FeatureSet,
-  batch: TransactionBatch,
-  { field, longitude }: NumberFact,
-  row: number,
-): number {
-  const value = batch.numbers[field][row];
-  if (longitude < 0) return value;
-  const degrees = (index: number) => batch.numbers[index][row] / 10 ** layout.fields[index].scale;
-  return packPlace(degrees(field), degrees(longitude));
 }
 
 /** Each as exact as the least exact feature that it reads. */

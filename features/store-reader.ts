@@ -7,6 +7,8 @@ import type { StoredSubState } from './store.ts';
 export interface StoreReader {
   /** What the store holds of an entity, by partition name; empty when it does not know it. */
   read(type: string, id: string): Promise<InspectedSubState[]>;
+  /** Of each partition in turn, the offset (exclusive) through which all its state is stored; undefined: none is known. */
+  fences(partitions: readonly string[]): Promise<(number | undefined)[]>;
   close(): Promise<void>;
 }
 

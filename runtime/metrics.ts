@@ -14,6 +14,9 @@ export interface Metrics {
   /** From the broker's timestamp to published. */
   eventToPublished(seconds: number): void;
   ownedPartitions(change: number): void;
+  /** Partitions that are scored without the state store, and the events of them. */
+  degradedPartitions(change: number): void;
+  degraded(events: number): void;
   cacheLookups(hits: number, misses: number): void;
   damaged(): void;
   /** How many entities are in memory, asked at each scrape. */
@@ -78,6 +81,8 @@ export function createMetrics(): Metrics {
     of,
   );
   const owned = gauge('weir_owned_partitions', 'Partitions that this process reads');
+  const degradedPartitions = gauge('weir_degraded_partitions', 'Partitions that are scored without the state store');
+  const degraded = counter('weir_degraded_events_total', 'Transactions scored while the state store was out of reach');
   const isReady = gauge('weir_ready', '1 when /readyz answers 200');
   const stages = histogram('weir_stage_seconds', 'Duration of a stage of a batch', stageBuckets, ['stage']);
   const batchEvents = histogram('weir_batch_events', 'Transactions of a batch', eventBuckets);
@@ -146,6 +151,8 @@ export function createMetrics(): Metrics {
     recovered: (events) => recovered.inc(events),
     eventToPublished: (seconds) => eventSeconds.observe(seconds),
     ownedPartitions: (change) => owned.inc(change),
+    degradedPartitions: (change) => degradedPartitions.inc(change),
+    degraded: (events) => degraded.inc(events),
     cacheLookups(hits, misses) {
       cacheHits.inc(hits);
       cacheMisses.inc(misses);

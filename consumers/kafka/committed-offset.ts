@@ -52,11 +52,18 @@ export async function carriedOutOffsets(
   group: string,
   topic: string,
 ): Promise<Map<number, number>> {
+  const [{ partitions }] = await whenLoaded(clock, () =>
+    askForCarriedOut(() => admin.fetchOffsets({ groupId: group, topics: [topic] })),
+  );
+  const offsets = partitions.map(({ partition, offset }) => [partition, Number(offset)] as const);
+  return new Map(offsets.filter(([, offset]) => offset >= 0));
+}
+
+/** Asks again while a group's coordinator is being elected or still reads its log. */
+export async function whenLoaded<T>(clock: Clock, ask: () => Promise<T>): Promise<T> {
   for (let waited = 0, waitMs = firstWaitMs; ; waited += waitMs, waitMs = Math.min(waitMs * 2, longestWaitMs)) {
     try {
-      const [{ partitions }] = await askForCarriedOut(() => admin.fetchOffsets({ groupId: group, topics: [topic] }));
-      const offsets = partitions.map(({ partition, offset }) => [partition, Number(offset)] as const);
-      return new Map(offsets.filter(([, offset]) => offset >= 0));
+      return await ask();
     } catch (error) {
       if (waited >= patienceMs || !passing.has(protocolType(error) ?? '')) throw error;
     }

@@ -17,6 +17,8 @@ export interface OwnedPartitionParts {
   partitions(): number;
   /** Resolves when the group has confirmed the membership, or ended it, after the call. */
   confirmed(): Promise<void>;
+  /** The group's last word is so old that it may have given the partition away since, as after a pause of the process. */
+  isDoubtful(): boolean;
   commit(partition: number, offset: number): Promise<void>;
   readonly clock: Clock;
   range(): Promise<{ readonly earliest: number; readonly end: number }>;
@@ -115,6 +117,7 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
     revoked: revocation.signal,
     range: parts.range,
     async read(position) {
+      if (parts.isDoubtful()) await parts.confirmed();
       assertOwned();
       if (position !== prefetch.position || isAstray) await seek(position);
       if (prefetch.isEmpty) await arrival();

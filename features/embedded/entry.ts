@@ -44,6 +44,13 @@ export function readEntity(
   return { version, subStates };
 }
 
+/** Through where a partition's sub-state reaches; -1: there is none. */
+export function reachOf(value: Buffer, partition: number): number {
+  for (let at = versionBytes; at < value.length; at = next(value, at))
+    if (value.readUInt16BE(at) === partition) return value.readDoubleBE(at + 2);
+  return -1;
+}
+
 /** The value without one partition's sub-state. */
 export function withoutSubState(value: Buffer, version: number, partition: number): Buffer {
   const head = Buffer.alloc(versionBytes);

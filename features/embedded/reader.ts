@@ -3,9 +3,9 @@ import type { Clock } from '../../runtime/clock.ts';
 import { describeError } from '../../runtime/errors.ts';
 import { byPartition, type StoreReader } from '../store-reader.ts';
 import type { EmbeddedStoreConfig } from './config.ts';
+import { fencesOf, readStateFacts } from './database.ts';
 import { entityKey, readEntity } from './entry.ts';
 import { checkStateFolder, damaged } from './folder.ts';
-import { readStateFacts } from './store.ts';
 
 export interface EmbeddedReaderOptions {
   readonly job: string;
@@ -36,12 +36,18 @@ export async function createEmbeddedReader(
       entries.resetReadTxn();
       const value = entries.getBinary(entityKey(type, id));
       if (value === undefined) return [];
-      const facts = readStateFacts(entries)!;
+      const { partitions } = readStateFacts(entries)!;
       const now = Math.floor(clock.now() / 1000);
-      const names = facts.partitions.map(({ name }) => name);
-      const fences = new Map(facts.partitions.map(({ name, fence, until }) => [name, until > now ? fence : undefined]));
+      const names = partitions.map(({ name }) => name);
+      const fences = fencesOf(partitions, now);
       const { subStates } = readEntity(value, 0, new Set(), names, now);
       return byPartition(subStates.map((subState) => ({ ...subState, fence: fences.get(subState.partition) })));
+    },
+    async fences(partitions) {
+      entries?.resetReadTxn();
+      const known = entries === undefined ? undefined : readStateFacts(entries);
+      const fences = fencesOf(known?.partitions ?? [], Math.floor(clock.now() / 1000));
+      return partitions.map((partition) => fences.get(partition));
     },
     async close() {
       await root.close();

@@ -1,10 +1,20 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import { type Database, open, type RootDatabase } from 'lmdb';
+import type { RootDatabase } from 'lmdb';
 import type { Clock } from '../../runtime/clock.ts';
 import { describeError, WeirError } from '../../runtime/errors.ts';
 import { fenceLifetimeMs, leastLifetimeMs, subStateExpiry } from '../expiry.ts';
 import { LostStateError, type StateStore, type SubStateChange } from '../store.ts';
 import type { EmbeddedStoreConfig } from './config.ts';
+import {
+  causeOf,
+  closeRoot,
+  type Entries,
+  factsKey,
+  isDisk,
+  openRoot,
+  readStateFacts,
+  type StateFacts,
+  unwritable,
+} from './database.ts';
 import { entityKey, hasExpired, mergeSubState, readEntity, withoutSubState } from './entry.ts';
 import { damaged, openStateFolder } from './folder.ts';
 
@@ -15,30 +25,6 @@ export interface EmbeddedStoreOptions {
   readonly retentionMs: (type: string) => number;
   readonly clock: Clock;
 }
-
-/** The one entry of a state that is no entity, as JSON; entity types begin with a letter. */
-const factsKey = Buffer.from('!');
-
-interface StateFacts {
-  /** Raised by every flush; the version of what it changes. */
-  sequence: number;
-  /** Nothing was stored before, seconds. */
-  since: number;
-  /** By partition number. */
-  partitions: PartitionFacts[];
-}
-
-interface PartitionFacts {
-  name: string;
-  /** Offset; the fence counts until `until`, seconds. */
-  fence: number;
-  until: number;
-}
-
-/** How long closing may take: LMDB tells nobody when its last sync fails. */
-const closeMs = 10_000;
-
-type Entries = Database<Buffer, Buffer>;
 
 const dayMs = 86_400_000;
 /** States of other jobs and recipes in the folder go when they were not opened for so long; no window is longer than 90 days. */
@@ -191,34 +177,12 @@ export async function createEmbeddedStore(
   };
 }
 
-/**
- * Pages of 8 KiB: entities are small, and of each page that changes a copy is written. Without event-turn batching a failed commit
- * rejects the flush alone, not a promise that nobody has.
- */
-function openRoot(path: string): RootDatabase<Buffer, Buffer> {
-  return open({
-    path,
-    noSubdir: false,
-    pageSize: 8192,
-    maxDbs: 64,
-    eventTurnBatching: false,
-    encoding: 'binary',
-    keyEncoding: 'binary',
-  });
-}
-
 async function dropUnused(root: RootDatabase<Buffer, Buffer>, states: Record<string, number>, nowMs: number) {
   for (const [name, usedAt] of Object.entries(states)) {
     if (nowMs - usedAt < unusedMs) continue;
     await root.openDB(name, { encoding: 'binary', keyEncoding: 'binary' }).drop();
     delete states[name];
   }
-}
-
-/** undefined for a state that was never written. */
-export function readStateFacts(entries: Entries): StateFacts | undefined {
-  const bytes = entries.getBinary(factsKey);
-  return bytes === undefined ? undefined : JSON.parse(bytes.toString('utf8'));
 }
 
 /** The facts as they are once the flush is through, and the partition's number. */
@@ -243,37 +207,4 @@ function lostState(path: string, partition: string): WeirError {
     `a state of partition ${partition} in ${path} was damaged and is discarded; the partition re-applies its log`,
     { cause: new LostStateError('the partition has to ask for its fence and re-apply the log from there') },
   );
-}
-
-/** LMDB waits for ever for a transaction that has failed to be on the disk: then it is left open, and goes with the process. */
-async function closeRoot(root: RootDatabase<Buffer, Buffer>, failure: unknown): Promise<void> {
-  if (failure !== undefined) throw failure;
-  const timer = new AbortController();
-  const tooLong = delay(closeMs, undefined, { signal: timer.signal }).then(() => {
-    throw new Error(`the disk did not take the last writes in ${closeMs / 1000} s`);
-  });
-  try {
-    await Promise.race([Promise.resolve(root.flushed).then(() => root.close()), tooLong]);
-  } finally {
-    timer.abort();
-    tooLong.catch(() => undefined);
-  }
-}
-
-/** What made a commit fail; the error itself only says that it did. */
-async function causeOf(error: unknown): Promise<unknown> {
-  const cause = await (error as { commitError?: Promise<unknown> }).commitError?.catch((reason: unknown) => reason);
-  return cause ?? error;
-}
-
-function unwritable(path: string, error: unknown, whatNow: string): WeirError {
-  // What page was to be written where helps nobody.
-  const message = describeError(error).split(': Attempting')[0];
-  const why = isDisk(error) ? `the disk is full or fails (${message})` : message;
-  return new WeirError('STORE', `the state folder ${path} cannot be written: ${why}; ${whatNow}`);
-}
-
-/** LMDB takes a write that is cut short by a full disk for an input/output error. */
-function isDisk(error: unknown): boolean {
-  return /ENOSPC|EDQUOT|EFBIG|No space left|quota|File too large|Input\/output/.test(describeError(error));
 }

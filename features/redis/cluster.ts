@@ -196,6 +196,7 @@ export async function connectCluster(config: RedisStoreConfig, options: LinkOpti
       await follow(calls, replies);
       return replies;
     },
+    places: () => [...route],
     async loadScripts(scripts) {
       await Promise.all(readyNodes().map((node) => node.loadScripts(scripts)));
     },

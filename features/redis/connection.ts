@@ -12,6 +12,8 @@ export interface RedisLink {
   readonly address: string;
   /** Sends the calls in one write each to whoever has their slot groups and waits for all answers. Errors come as values, one per call. */
   exchange(calls: readonly GroupCall[]): Promise<Reply[]>;
+  /** By group: the address of the server that has it now. */
+  places(): readonly string[];
   /** Makes the scripts known wherever calls go to. */
   loadScripts(scripts: readonly Script[]): Promise<void>;
   /** @throws WeirError STORE at once while there is no connection. */
@@ -46,7 +48,7 @@ export function connectRedis(config: RedisStoreConfig, options: LinkOptions): Pr
 }
 
 async function connectSingle(config: RedisStoreConfig, options: LinkOptions): Promise<RedisLink> {
-  const { name, clock, onTrouble, onWarning } = options;
+  const { name, slots, clock, onTrouble, onWarning } = options;
   let hasBegun = false;
   const node = openNode(config, addressOf(config.url ?? defaultUrl), name, (isReady) => {
     if (hasBegun) onTrouble?.(isReady ? undefined : node.lost());
@@ -64,6 +66,7 @@ async function connectSingle(config: RedisStoreConfig, options: LinkOptions): Pr
   return {
     address: node.address,
     exchange: (calls) => node.exchange(calls.map(({ bytes }) => bytes)),
+    places: () => slots.map(() => node.address),
     loadScripts: (scripts) => node.loadScripts(scripts),
     demand(doing) {
       if (!node.isReady) throw node.lost(doing);

@@ -24,11 +24,20 @@ export interface RedisKeys {
   /** At least the bytes of an entity's key. */
   bound(entity: { readonly type: string; readonly id: string }, group: number): number;
   fence(group: number, partition: string): string;
+  /** Matches every key of the state, as SCAN has it. */
+  readonly pattern: string;
+  /** The group that an entity's key says; undefined for any other key. */
+  groupOfEntity(key: string): number | undefined;
 }
 
+/** Stands where an entity's type does. */
+const ofFences = ':FENCE:';
+
 export function redisKeys({ prefix, job, recipe, groups }: RedisKeysOptions): RedisKeys {
-  const hashTags = spreadTags(`${job}:${recipe}:${groups}`, groups);
+  const stem = `${job}:${recipe}:${groups}`;
+  const hashTags = spreadTags(stem, groups);
   const tags = hashTags.map((tag) => `${prefix}:{${tag}}`);
+  const head = `${prefix}:{${stem}:`;
   const byType = new Map<string, string[]>();
 
   function entityPrefixes(type: string): string[] {
@@ -46,6 +55,11 @@ export function redisKeys({ prefix, job, recipe, groups }: RedisKeysOptions): Re
     entityPrefixes,
     // A UTF-16 unit becomes three bytes at most.
     bound: ({ type, id }, group) => entityPrefixes(type)[group].length + 3 * id.length,
-    fence: (group, partition) => `${tags[group]}:FENCE:${partition}`,
+    fence: (group, partition) => `${tags[group]}${ofFences}${partition}`,
+    pattern: `${head}*`,
+    groupOfEntity(key) {
+      const group = Number.parseInt(key.slice(head.length), 10);
+      return key.startsWith(ofFences, tags[group]?.length) ? undefined : group;
+    },
   };
 }

@@ -67,7 +67,7 @@ export function writeLoad(
 }
 
 /** The fences in the answer to a chunk, in the order in which they were asked for; -1: none. */
-export function readFences(reply: Reply): number[] {
+export function readLoadedFences(reply: Reply): number[] {
   const packed = (reply as readonly Reply[])[2] as Buffer;
   return Array.from({ length: packed.length / 8 }, (_, index) => packed.readDoubleBE(8 * index));
 }

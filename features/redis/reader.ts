@@ -1,8 +1,9 @@
 import type { Clock } from '../../runtime/clock.ts';
 import { byPartition, type InspectedSubState, type StoreReader } from '../store-reader.ts';
-import { encodeCommand, type Reply, subStateHeader } from './call.ts';
+import { encodeCommand, type GroupCall, type Reply, subStateHeader } from './call.ts';
 import type { RedisStoreConfig } from './config.ts';
 import { connectRedis } from './connection.ts';
+import { fenceCalls, lowestFence, readFences } from './fences.ts';
 import { redisKeys } from './keys.ts';
 
 export interface RedisReaderOptions {
@@ -19,9 +20,15 @@ export async function createRedisReader(
   const keys = redisKeys({ prefix: config.key_prefix, job, recipe, groups: config.groups });
   const link = await connectRedis(config, { name: `weir-${job}-inspect`, slots: keys.slots, clock });
 
-  async function ask(group: number, commands: readonly (readonly string[])[], doing: string): Promise<Reply[]> {
+  const ask = (group: number, commands: readonly (readonly string[])[], doing: string) =>
+    send(
+      commands.map((words) => ({ group, bytes: encodeCommand(...words) })),
+      doing,
+    );
+
+  async function send(calls: readonly GroupCall[], doing: string): Promise<Reply[]> {
     link.demand(doing);
-    const replies = await link.exchange(commands.map((words) => ({ group, bytes: encodeCommand(...words) })));
+    const replies = await link.exchange(calls);
     const error = replies.find((reply) => reply instanceof Error);
     if (error !== undefined) throw link.fault(error, doing);
     return replies;
@@ -49,6 +56,12 @@ export async function createRedisReader(
           }),
         ),
       );
+    },
+    async fences(partitions) {
+      const found: (number | undefined)[] = [];
+      for (const partition of partitions)
+        found.push(lowestFence(readFences(await send(fenceCalls(keys, partition), 'reading fences'))));
+      return found;
     },
     async close() {
       link.close();

@@ -4,9 +4,10 @@ import { type LoadedEntity, lostState, type StateStore } from '../store.ts';
 import { type CallWriter, createCallWriter, encodeCommand, type GroupCall, type Reply, replyBytes } from './call.ts';
 import type { RedisStoreConfig } from './config.ts';
 import { connectRedis, type RedisLink } from './connection.ts';
+import { fenceCalls, lowestFence, readFences } from './fences.ts';
 import { flushScript, planFlush, writeFlush } from './flush-calls.ts';
 import { redisKeys } from './keys.ts';
-import { loadScript, planLoad, readFences, readLoaded, writeLoad } from './load-calls.ts';
+import { loadScript, planLoad, readLoaded, readLoadedFences, writeLoad } from './load-calls.ts';
 
 export interface RedisStoreOptions {
   readonly job: string;
@@ -138,7 +139,7 @@ export function storeOver(
           for (const chunk of chunks) writeLoad(writer, chunk, requests, facts, keys);
         });
         for (let k = 0; k < chunks.length; k++) {
-          const lost = lostIn(slotGroups[k], readFences(replies[k]), watched, known);
+          const lost = lostIn(slotGroups[k], readLoadedFences(replies[k]), watched, known);
           readLoaded(replies[k], chunks[k], lost, answers);
         }
       }
@@ -161,15 +162,12 @@ export function storeOver(
     async fence(partition) {
       const doing = `reading the fence of partition ${partition}`;
       connection.demand(doing);
-      const names = Array.from({ length: groups }, (_, group) => keys.fence(group, partition));
-      const calls = names.map((name, group) => ({ group, bytes: encodeCommand('GET', name) }));
-      const replies = await roundTrip('fence', calls);
+      const replies = await roundTrip('fence', fenceCalls(keys, partition));
       const error = replies.find((reply) => reply instanceof Error);
       if (error !== undefined) throw connection.fault(error, doing);
-      const fences = Float64Array.from(replies, (reply) => (reply === null ? -1 : Number(String(reply))));
+      const fences = readFences(replies);
       confirmed.set(partition, fences);
-      const lowest = fences.reduce((least, fence) => Math.min(least, fence));
-      return lowest < 0 ? undefined : lowest;
+      return lowestFence(fences);
     },
 
     async discard(partition, { type, id }) {

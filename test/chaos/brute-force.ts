@@ -16,6 +16,8 @@ export interface WantedOutput {
   /** Dead letters: reason and record by `partition:offset`. */
   readonly deadLetters: ReadonlyMap<string, { readonly reason: string; readonly record: TopicRecord }>;
   readonly repeated: number;
+  /** Some card has transactions in two partitions: the topic has grown. */
+  readonly haveKeysMoved: boolean;
 }
 
 interface Event {
@@ -71,7 +73,10 @@ export function bruteForce(log: readonly TopicRecord[]): WantedOutput {
     const of = { delayed: delayedFeatures(event, all), bounds: terminalBounds(event, sameTerminal, all) };
     events.set(at, { ...events.get(at)!, ...of });
   }
-  return { events, deadLetters, repeated };
+  const haveKeysMoved = [...byCard.values()].some((card) =>
+    card.some(({ partition }) => partition !== card[0].partition),
+  );
+  return { events, deadLetters, repeated, haveKeysMoved };
 }
 
 function read({ partition, value }: TopicRecord): Event {

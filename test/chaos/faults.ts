@@ -1,7 +1,7 @@
 import { cutConnections, killBroker, loseBroker, rollBrokers, stallBrokers } from './broker-faults.ts';
 import type { GroundKind } from './ground.ts';
 import { grow } from './growth.ts';
-import { kill, rollOut, storm, zombie } from './process-faults.ts';
+import { kill, rollOut, shrink, storm, zombie } from './process-faults.ts';
 import { killRedis, stallRedis } from './store-faults.ts';
 import type { Mode, Trial } from './trial.ts';
 
@@ -30,6 +30,7 @@ export const faults: Readonly<Record<string, Fault>> = {
   zombie: { mode: exactlyOnce, ground: one, run: zombie },
   'zombie-at-least-once': { mode: atLeastOnce, ground: one, run: zombie },
   'roll-out': { mode: exactlyOnce, ground: one, run: rollOut },
+  shrink: { mode: exactlyOnce, ground: one, run: shrink },
   storm: { mode: exactlyOnce, ground: one, run: storm },
   'storm-aligned': { mode: aligned, ground: one, run: storm },
   grow: { mode: exactlyOnce, ground: one, run: grow },

@@ -59,6 +59,22 @@ export function describeStoreReaderContract(name: string, create: () => Promise<
       ]);
     });
 
+    it('reads the fences of partitions, the lowest over all that is stored', async () => {
+      await stored(async (store) => {
+        await store.flush('t:0', [], 4);
+        await store.flush('t:2', [change('a', 70), change('b', 71)], 80);
+      });
+      const reader = await fixture.openReader({});
+      expect(await reader.fences(['t:2', 't:1', 't:0'])).toEqual([80, undefined, 4]);
+      await reader.close();
+      const later = await fixture.openReader({ now: () => systemClock.now() + 60_000 });
+      expect(await later.fences(['t:0'])).toEqual([4]);
+      await later.close();
+      const other = await fixture.openReader({ recipe: 'ba9876543210' });
+      expect(await other.fences(['t:0'])).toEqual([undefined]);
+      await other.close();
+    });
+
     it('knows nothing of other ids, types and recipes', async () => {
       const id = `${'ü'.repeat(300)}:x`;
       await stored((store) => store.flush('t:0', [change('a', 1), change(id, 1, 'long')], 1));

@@ -280,7 +280,7 @@ describe('weir run', () => {
     expect((await fetch(`${at}/healthz`)).status).toBe(200);
     while (!existsSync(output)) await delay(2);
     const ready = await fetch(`${at}/readyz`);
-    expect([ready.status, await ready.json()]).toEqual([200, { ready: true, troubles: {} }]);
+    expect([ready.status, await ready.json()]).toEqual([200, { ready: true, troubles: {}, degraded: {} }]);
     const metrics = await (await fetch(`${at}/metrics`)).text();
     expect(metrics).toMatch(/weir_owned_partitions 1/);
     expect((await fetch(`${at}/nothing`)).status).toBe(404);

@@ -39,7 +39,7 @@ describe('files that do not fit together', () => {
     const { code, stderr } = await run();
     expect(code).toBe(2);
     expect(stderr).toMatch(
-      /the state of transactions\.jsonl:0 reaches offset 3000, but its output only 0: .*Empty the state, or give the job another name/,
+      /the state of transactions\.jsonl:0 reaches offset 3000, but its output only 0: .*weir offsets reset --to-offset 0 --partition 0.*empty the state, or give the job another name/,
     );
     remove('state');
     expect(await run()).toMatchObject({ code: 0, summary: { published: 3000 } });

@@ -1,10 +1,13 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { redisStoreConfig } from '../../features/redis/config.ts';
 import { redisKeys } from '../../features/redis/keys.ts';
+import { createRedisRewinder } from '../../features/redis/rewinder.ts';
 import type { RedisStoreOptions } from '../../features/redis/store.ts';
 import { LostStateError, type StateStore } from '../../features/store.ts';
 import { type RedisCluster, startRedisCluster } from '../../infra/services/redis-cluster.ts';
 import { ask } from '../../infra/services/redis-commands.ts';
 import { systemClock } from '../../runtime/clock.ts';
+import { describeRewinderContract } from '../contract/rewinder.ts';
 import { change, contents, describeStateStoreContract, nobody, request } from '../contract/state-store.ts';
 import { eventually } from '../support/eventually.ts';
 import { openRedisStore } from '../support/redis.ts';
@@ -25,6 +28,16 @@ describeStateStoreContract('the Redis store over a cluster', {
       remove: async () => {},
     };
   },
+});
+
+describeRewinderContract('the Redis rewinder over a cluster', async () => {
+  const settings = { cluster: cluster.addresses, key_prefix: `rewinder-${prefixes++}` };
+  const state = { job: 'test', recipe: '0123456789ab', clock: systemClock };
+  return {
+    openStore: () => openRedisStore(settings),
+    openRewinder: () => createRedisRewinder(redisStoreConfig.parse(settings), state),
+    remove: async () => {},
+  };
 });
 
 describe('the Redis store over a cluster', () => {

@@ -8,6 +8,7 @@ export interface Terminal {
   shown(): string;
   /** Waits until the text is shown. */
   shows(text: string | RegExp): Promise<void>;
+  type(text: string): void;
   pressCtrlC(): void;
   /** The command's exit code. */
   ended(): Promise<number>;
@@ -33,6 +34,7 @@ export function openTerminal(command: string, env: Readonly<Record<string, strin
         await delay(10);
       }
     },
+    type: (text) => void child.stdin!.write(text),
     pressCtrlC: () => void child.stdin!.write('\u0003'),
     ended: () => end,
     kill: () => void child.kill('SIGKILL'),

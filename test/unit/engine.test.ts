@@ -243,6 +243,17 @@ describe('the feature engine', () => {
     for (const card of cards) expect(await apply('t:0', batchOf([23], card), 'card.count.1h')).toEqual([2]);
   });
 
+  it('keeps what changes while a flush of nothing is under way until it is stored', async () => {
+    const { store } = heldStore();
+    const { engine, apply } = createProcess(store, 2);
+    engine.gain('t:0', 1);
+    const nothing = engine.takeChanges('t:0');
+    await apply('t:0', batchOf([0], 'first'), 'card.count.1h');
+    nothing.settle();
+    for (let n = 1; n < 10; n++) await apply('t:0', batchOf([n], `other-${n}`), 'card.count.1h');
+    expect(await apply('t:0', batchOf([10], 'first'), 'card.count.1h')).toEqual([2]);
+  });
+
   it('goes on after a load has failed', async () => {
     const { store, held, hold } = heldStore();
     const { engine, apply } = createProcess(store, 2);

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from '@jest/globals';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const folders = ['cli', 'consumers', 'features', 'infra', 'runtime', 'scoring', 'simulator'];
+const folders = ['cli', 'consumers', 'features', 'infra', 'runtime', 'scoring', 'sim', 'simulator'];
 
 function filesBelow(folder: string, ending: string): string[] {
   return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
@@ -29,6 +29,7 @@ const allowed: Record<string, readonly string[]> = {
   consumers: ['consumers', 'scoring', 'features', 'runtime'],
   simulator: ['simulator', 'runtime'],
   cli: ['cli', 'simulator', 'consumers', 'scoring', 'features', 'runtime'],
+  sim: ['sim', 'consumers', 'scoring', 'features', 'runtime'],
   infra: ['infra', 'runtime'],
 };
 
@@ -45,6 +46,14 @@ const pure = [
   'features/duration.ts',
   'consumers/decode/decoder.ts',
   'consumers/file/framing.ts',
+  'consumers/kinesis/balance.ts',
+  'consumers/kinesis/checkpoint.ts',
+  'consumers/kinesis/lease-change.ts',
+  'consumers/kinesis/lease-outcome.ts',
+  'consumers/kinesis/lease-view.ts',
+  'consumers/kinesis/lease.ts',
+  'consumers/kinesis/shards.ts',
+  'consumers/kinesis/table-mode.ts',
   'scoring/policy.ts',
   'scoring/risk-event.ts',
   'runtime/expression.ts',
@@ -91,7 +100,8 @@ describe('the tree', () => {
   });
 
   it('has no file that nothing imports', () => {
-    const entries = /^(cli\/(weir|schemas)\.ts|infra\/(build|services\/cli)\.ts|bench\/bench\.ts)$|\.test\.ts$/;
+    const entries =
+      /^(cli\/(weir|schemas)\.ts|infra\/(build|services\/cli)\.ts|bench\/bench\.ts|sim\/cli\.ts)$|\.test\.ts$/;
     const imported = new Set(all.flatMap(importsOf));
     const named = ['package.json', 'jest.config.js', ...filesBelow('infra', '.ts')].map(read).join('\n');
     const dead = all.filter(
@@ -103,7 +113,7 @@ describe('the tree', () => {
   it('names only paths that exist in its documents', () => {
     const documents = ['README.md', 'SPEC.md', ...filesBelow('docs', '.md')];
     const pattern =
-      /(?<![\w./-])((?:bench|cli|consumers|docs|examples|features|infra|runtime|scoring|simulator|test)\/[\w./-]*[\w/])/g;
+      /(?<![\w./-])((?:bench|cli|consumers|docs|examples|features|infra|runtime|scoring|sim|simulator|test)\/[\w./-]*[\w/])/g;
     const faults = documents.flatMap((path) =>
       [...read(path).matchAll(pattern)]
         .filter(([, named]) => !existsSync(join(root, named)))

@@ -1,0 +1,81 @@
+import { Command } from 'commander';
+import type { CompiledJob } from '../consumers/compile.ts';
+import { groupOf, type OffsetsView, type PartitionStanding, viewOffsets } from '../consumers/offsets.ts';
+import { type JobFlags, loadJobFrom, surroundingsOf, withJobOptions } from './job-options.ts';
+import { table } from './table.ts';
+
+interface Flags extends JobFlags {
+  readonly json?: boolean;
+}
+
+const examples = `
+Examples:
+  $ weir offsets show --config job.yaml
+  $ weir offsets show --config job.yaml --json
+
+Reads the group's committed offsets, the log's range and the state's fences, also while the job runs; nothing is changed.
+What a start re-applies is the log between fence and position: it publishes nothing of that.`;
+
+/** `weir offsets show`. */
+export function offsetsShowCommand(): Command {
+  return withJobOptions(new Command('show').description('show positions, lag, and how far the state is stored'))
+    .option('--json', 'print one JSON line')
+    .addHelpText('after', examples)
+    .action(show);
+}
+
+async function show(flags: Flags): Promise<void> {
+  const job = loadJobFrom(flags);
+  const view = await viewOffsets(job, surroundingsOf(job));
+  process.stdout.write(flags.json ? `${JSON.stringify(asJson(job, view))}\n` : asText(job, view));
+}
+
+function asJson(job: CompiledJob, { members, partitions }: OffsetsView): object {
+  const { topic, group } = groupOf(job);
+  return {
+    job: job.config.job,
+    recipe: job.set.recipe,
+    topic,
+    group,
+    members: members.map(({ clientId, ...of }) => ({ client_id: clientId, ...of })),
+    partitions: partitions.map(({ committed, fence, trouble, ...of }) => ({
+      partition: of.partition,
+      committed: committed ?? null,
+      begin: of.begin,
+      end: of.end,
+      lag: of.lag,
+      fence: fence ?? null,
+      reapplied: of.reapplied,
+      trouble: trouble ?? null,
+    })),
+  };
+}
+
+function asText(job: CompiledJob, { members, partitions }: OffsetsView): string {
+  const { topic, group } = groupOf(job);
+  const named = members.map(
+    ({ clientId, host, partitions: of }) => `${clientId} at ${host} (${of.join(', ') || 'no partition'})`,
+  );
+  const rows = partitions.map((of) => [
+    ...[of.partition, of.committed ?? '', of.begin, of.end, of.lag, of.fence ?? '', of.reapplied],
+  ]);
+  return [
+    `Group ${group} in topic ${topic}, state of recipe ${job.set.recipe}; members: ${named.join(', ') || 'none'}\n`,
+    table(['partition', 'committed', 'log begins', 'log ends', 'lag', 'fence', 're-applied at a start'], rows),
+    ...partitions.flatMap((of) => remark(of)),
+  ].join('');
+}
+
+function remark({ partition, trouble }: PartitionStanding): string[] {
+  if (trouble === 'ahead') {
+    return [
+      `Partition ${partition}: the state reaches beyond the position, which somebody has set back. No process can start: run weir offsets reset to the position that is wanted.\n`,
+    ];
+  }
+  if (trouble === 'short') {
+    return [
+      `Partition ${partition}: the log begins behind what is stored. Windows that reach further back will be incomplete until they have filled.\n`,
+    ];
+  }
+  return [];
+}

@@ -1,0 +1,81 @@
+import { z } from 'zod';
+
+const name = (most: number) =>
+  z
+    .string()
+    .regex(new RegExp(`^[a-zA-Z0-9._-]{1,${most}}$`), `1 to ${most} letters, digits, dots, underscores or hyphens`);
+
+const milliseconds = (least: number, most: number) => z.int().min(least).max(most);
+
+const endpoint = z.url({ protocol: /^https?$/ }).optional();
+
+export const kinesisSourceConfig = z
+  .strictObject({
+    stream: name(128).meta({ description: 'Stream to read; it must exist' }),
+    application: name(255).meta({
+      description: 'Name of the group of workers that share the shards: the name of its lease table unless stated',
+    }),
+    lease_table: name(255).optional().meta({
+      description:
+        'DynamoDB table of the leases, in the format of the Kinesis Client Library 2.x; made when missing; default: application',
+    }),
+    process_name: z.string().min(1).max(200).optional().meta({
+      description:
+        "What the process's name in the lease table begins with; a part that is new at each start follows. Default: the host name. Each of --processes N adds its number",
+    }),
+    region: z
+      .string()
+      .regex(/^[a-z]{2}(-[a-z]+)+-\d$/, 'a region is a name like eu-central-1')
+      .optional()
+      .meta({ description: "AWS region; default: the environment's" }),
+    endpoint: endpoint.meta({ description: "Address of Kinesis, http:// or https://; default: the region's" }),
+    dynamodb_endpoint: endpoint.meta({
+      description: "Address of DynamoDB, http:// or https://; default: the region's",
+    }),
+    start: z
+      .enum(['trim-horizon', 'latest', 'at-timestamp'])
+      .default('trim-horizon')
+      .meta({ description: 'Where the stream begins for an application that has no leases yet' }),
+    start_at: z.iso
+      .datetime({ offset: true })
+      .optional()
+      .meta({ description: 'Time from which records are read, with start: at-timestamp, RFC 3339' }),
+    failover_time_ms: milliseconds(1_000, 600_000).default(10_000).meta({
+      description:
+        'After this silence of a worker the others take its shards; the same as that of other applications that share the lease table',
+    }),
+    shard_sync_interval_ms: milliseconds(1_000, 3_600_000)
+      .default(60_000)
+      .meta({ description: "How often the stream's shards are compared with the leases" }),
+    poll_interval_ms: milliseconds(200, 60_000).default(500).meta({
+      description:
+        'Wait between two requests to a shard that had nothing new; five a second are allowed over all readers',
+    }),
+    max_records: z
+      .int()
+      .min(1)
+      .max(10_000)
+      .default(5_000)
+      .meta({ description: 'Most records of one request to a shard' }),
+    prefetch_records: z
+      .int()
+      .min(1)
+      .default(10_000)
+      .meta({ description: 'User records of one shard held in memory before reading pauses' }),
+    prefetch_bytes: z
+      .int()
+      .min(1_024)
+      .default(8_388_608)
+      .meta({ description: 'Bytes of one shard held in memory before reading pauses' }),
+    max_leases: z.int().min(1).default(1_000).meta({ description: 'Most shards of one process' }),
+  })
+  .refine(({ start, start_at }) => (start === 'at-timestamp') === (start_at !== undefined), {
+    path: ['start_at'],
+    error: 'start_at goes with start: at-timestamp, and with it alone',
+  });
+
+export type KinesisSourceConfig = z.output<typeof kinesisSourceConfig>;
+
+export function leaseTableName({ lease_table, application }: KinesisSourceConfig): string {
+  return lease_table ?? application;
+}

@@ -1,0 +1,79 @@
+import type { Clock } from '../../runtime/clock.ts';
+import { WeirError } from '../../runtime/errors.ts';
+import { compareCheckpoints } from './checkpoint.ts';
+import type { Lease } from './lease.ts';
+import type { LeaseChange } from './lease-change.ts';
+import type { LeaseWrites } from './lease-writes.ts';
+
+/** A change but for the lease that it is made to. */
+export type HeldChange = LeaseChange extends infer Change
+  ? Change extends LeaseChange
+    ? Omit<Change, 'lease'>
+    : never
+  : never;
+
+/** A lease from when it is taken until it is lost, given back or finished. */
+export interface HeldLease {
+  readonly lease: Lease;
+  /** Aborts when the lease is lost or given back; from then on nothing is written for it. */
+  readonly revoked: AbortSignal;
+  /** Monotonic time of the last change that was made, as of its sending: the others may count from no earlier. */
+  readonly renewedAt: number;
+  readonly isBusy: boolean;
+  /**
+   * Changes are made one after the other: each raises the counter that the next expects.
+   * @throws WeirError FENCED when the lease is lost; BROKER when the table does not answer.
+   */
+  make(change: HeldChange): Promise<void>;
+  lose(): void;
+}
+
+export function holdLease(taken: Lease, takenAt: number, writes: LeaseWrites, clock: Clock): HeldLease {
+  const revocation = new AbortController();
+  let lease = taken;
+  let renewedAt = takenAt;
+  let waiting = 0;
+  let queue: Promise<void> = Promise.resolve();
+
+  async function makeNow(change: HeldChange): Promise<void> {
+    if (revocation.signal.aborted) throw fenced(lease.key);
+    assertForward(change);
+    const sentAt = clock.monotonic();
+    const made = await writes.make({ ...change, lease } as LeaseChange, revocation.signal);
+    if (made === undefined || change.kind === 'evict' || change.kind === 'delete') revocation.abort();
+    if (made === undefined) throw fenced(lease.key);
+    lease = made;
+    // What does not raise the counter tells the others nothing.
+    if (change.kind !== 'children') renewedAt = sentAt;
+  }
+
+  function assertForward(change: HeldChange): void {
+    if (change.kind !== 'checkpoint' || compareCheckpoints(change.checkpoint, lease.checkpoint) >= 0) return;
+    const { sequence, sub } = change.checkpoint;
+    throw new WeirError('INTERNAL', `the checkpoint of ${lease.key} would go back to ${sequence}:${sub}`);
+  }
+
+  return {
+    get lease() {
+      return lease;
+    },
+    get renewedAt() {
+      return renewedAt;
+    },
+    get isBusy() {
+      return waiting > 0;
+    },
+    revoked: revocation.signal,
+    make(change) {
+      waiting++;
+      const made = queue.then(() => makeNow(change)).finally(() => waiting--);
+      queue = made.catch(() => undefined);
+      return made;
+    },
+    lose: () => revocation.abort(),
+  };
+}
+
+function fenced(key: string): WeirError {
+  return new WeirError('FENCED', `the lease of ${key} is not this worker's any more`);
+}

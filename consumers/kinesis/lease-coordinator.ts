@@ -1,0 +1,244 @@
+import type { Clock } from '../../runtime/clock.ts';
+import { WeirError } from '../../runtime/errors.ts';
+import type { Random } from '../../runtime/random.ts';
+import { leasesToTake } from './balance.ts';
+import { isShardEnd, shardEnd } from './checkpoint.ts';
+import { type HeldLease, holdLease } from './held-lease.ts';
+import { type Lease, newLease } from './lease.ts';
+import type { LeaseTable } from './lease-table.ts';
+import { type LeaseView, leasesByWorker, look, nextChange } from './lease-view.ts';
+import { leaseWrites } from './lease-writes.ts';
+import { firstLeases, type InitialPosition, isFinished, isReady, missingLeases, type Shard } from './shards.ts';
+
+/** What the stream says of its shards. */
+export interface ShardList {
+  /** Those of the stream: all that still have records, or only those that stand at the initial position. */
+  list(which: 'all' | 'initial'): Promise<Shard[]>;
+}
+
+export interface LeaseCoordinatorParts {
+  readonly table: LeaseTable;
+  readonly shards: ShardList;
+  /** This process's name in the table; no two may have the same. */
+  readonly worker: string;
+  readonly failoverMs: number;
+  readonly shardSyncMs: number;
+  readonly maxLeases: number;
+  readonly initial: InitialPosition;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** A shard may be read from its lease's checkpoint on, until the lease is revoked. */
+  readonly onReady: (held: HeldLease) => void;
+  readonly onEvent?: (event: LeaseEvent) => void;
+}
+
+export type LeaseEvent =
+  | { readonly kind: 'taken' | 'stolen' | 'lost' | 'evicted' | 'ended' | 'deleted'; readonly lease: Lease }
+  /** The table or the stream did not answer; tried again. */
+  | { readonly kind: 'trouble'; readonly error: unknown };
+
+export interface LeaseCoordinator {
+  /** Shares the leases with the other workers until the signal aborts; then gives its own up, so that others need not wait. */
+  run(signal: AbortSignal): Promise<void>;
+  /** A shard is done with: those that follow get their leases, parents before children. */
+  end(held: HeldLease, children: readonly Shard[]): Promise<void>;
+}
+
+/** Renewals in parts of the failover time: two attempts before a lease expires, as with the library's third. */
+const renewalShare = 0.4;
+/** A look at the whole table, for a fleet of up to so many workers; a larger one looks the less often each. */
+const lookShare = 0.4;
+const workersPerLook = 10;
+const longestLookShare = 2;
+
+export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoordinator {
+  const { table, shards, worker, failoverMs, initial, clock, random } = parts;
+  const writes = leaseWrites(table, worker, failoverMs, clock);
+  const held = new Map<string, HeldLease>();
+  const started = new WeakSet<HeldLease>();
+  const onEvent = parts.onEvent ?? (() => {});
+  let view: LeaseView = new Map();
+  /** When what it shows was asked for. */
+  let lookedAt = Number.NEGATIVE_INFINITY;
+  /** The stream's shards, as of the last time that they were compared with the leases. */
+  let listed: readonly Shard[] = [];
+  let syncedAt = Number.NEGATIVE_INFINITY;
+  /** Ends the wait for the next look. */
+  let hurry = () => {};
+
+  function letGo(one: HeldLease, kind: 'lost' | 'evicted' | 'deleted'): void {
+    one.lose();
+    if (held.get(one.lease.key) !== one) return;
+    held.delete(one.lease.key);
+    onEvent({ kind, lease: one.lease });
+  }
+
+  /** One look at the table, and what follows from it. */
+  async function lookAround(): Promise<void> {
+    let askedAt = clock.monotonic();
+    let leases = await table.list();
+    if (askedAt - syncedAt >= parts.shardSyncMs && (await sync(leases))) {
+      askedAt = clock.monotonic();
+      leases = await table.list();
+    }
+    view = look(view, leases, clock.monotonic());
+    lookedAt = askedAt;
+    noticeLosses();
+    const options = { worker, failoverMs, maxLeases: parts.maxLeases, random };
+    // One of its own that it has let go of, while the table did not answer, has nobody else who works on it.
+    const dropped = leases.filter(({ owner }) => owner === worker);
+    const wanted = new Map([...dropped, ...leasesToTake(view, askedAt, options)].map((lease) => [lease.key, lease]));
+    await Promise.all([...wanted.values()].filter(({ key }) => !held.has(key)).map(take));
+    await Promise.all([...held.values()].map((one) => startOrFinish(one)));
+  }
+
+  /** What the table says of a lease held here counts once it is newer than what is known of it. */
+  function noticeLosses(): void {
+    for (const one of held.values()) {
+      const seen = view.get(one.lease.key)?.lease;
+      if (seen !== undefined && seen.owner !== worker && seen.counter > one.lease.counter) letGo(one, 'lost');
+    }
+  }
+
+  async function take(lease: Lease): Promise<void> {
+    const sentAt = clock.monotonic();
+    const taken = await writes.make({ kind: 'take', lease, owner: worker });
+    if (taken === undefined) return;
+    held.set(lease.key, holdLease(taken, sentAt, writes, clock));
+    const since = view.get(lease.key)?.since ?? sentAt;
+    const isStolen = lease.owner !== undefined && sentAt - since < failoverMs;
+    onEvent({ kind: isStolen ? 'stolen' : 'taken', lease: taken });
+  }
+
+  async function startOrFinish(one: HeldLease): Promise<void> {
+    const find = (key: string) => view.get(key)?.lease;
+    if (isShardEnd(one.lease.checkpoint)) return finish(one, find);
+    if (started.has(one) || !isReady(one.lease, find) || !(await parentsAreGone(one.lease))) return;
+    if (one.revoked.aborted || started.has(one)) return;
+    started.add(one);
+    parts.onReady(one);
+  }
+
+  /** A look may be older than the parents' leases: that one is missing in it must be asked for again before it counts. */
+  async function parentsAreGone({ parents }: Lease): Promise<boolean> {
+    const missing = parents.filter((key) => !view.has(key));
+    const found = await Promise.all(missing.map((key) => table.read(key)));
+    return found.every((lease) => lease === undefined || isShardEnd(lease.checkpoint));
+  }
+
+  /** Deletes the lease once nobody needs it any more. One that nobody noted the children of is completed first. */
+  async function finish(one: HeldLease, find: (key: string) => Lease | undefined): Promise<void> {
+    const { lease } = one;
+    if (lease.children.length === 0) {
+      const children = listed.filter(({ parents }) => parents.includes(lease.key)).map(({ id }) => id);
+      if (children.length > 0) return one.make({ kind: 'children', children }).catch(fencedIsLost(one));
+    }
+    const hasLeftTheStream = listed.length > 0 && !listed.some(({ id }) => id === lease.key);
+    if (!isFinished(lease, find) && !(lease.children.length === 0 && hasLeftTheStream)) return;
+    await one.make({ kind: 'delete' }).then(() => letGo(one, 'deleted'), fencedIsLost(one));
+  }
+
+  /**
+   * Gives every shard that should be read a lease; true when some were missing. Creating one that somebody else has created meanwhile
+   * changes nothing.
+   */
+  async function sync(leases: readonly Lease[]): Promise<boolean> {
+    listed = await shards.list('all');
+    const missing =
+      leases.length === 0 ? firstLeases(await shards.list('initial'), initial) : await trulyMissing(leases);
+    for (const lease of missing) await writes.make({ kind: 'create', lease });
+    syncedAt = clock.monotonic();
+    return missing.length > 0;
+  }
+
+  /** A look may be older than a lease: what is missing in it is asked for again, or its ancestors would be read once more. */
+  async function trulyMissing(leases: readonly Lease[]): Promise<Lease[]> {
+    const missing = missingLeases(listed, leases, initial);
+    const found = await Promise.all(missing.map(({ key }) => table.read(key)));
+    const present = found.filter((lease) => lease !== undefined);
+    return present.length === 0 ? missing : missingLeases(listed, [...leases, ...present], initial);
+  }
+
+  function renewAll(): void {
+    const now = clock.monotonic();
+    for (const one of held.values()) {
+      if (one.revoked.aborted || now - one.renewedAt >= failoverMs) letGo(one, 'lost');
+      else if (!one.isBusy && now - one.renewedAt >= renewalShare * failoverMs) {
+        one.make({ kind: 'renew' }).catch(fencedIsLost(one)).catch(trouble);
+      }
+    }
+  }
+
+  function fencedIsLost(one: HeldLease): (error: unknown) => void {
+    return (error) => {
+      if (!(error instanceof WeirError) || error.code !== 'FENCED') throw error;
+      letGo(one, 'lost');
+    };
+  }
+
+  function trouble(error: unknown): void {
+    onEvent({ kind: 'trouble', error });
+  }
+
+  /** How long until the table is to be looked at again: not much later than a lease expires. */
+  function waitMs(): number {
+    const now = clock.monotonic();
+    const workers = leasesByWorker(view, worker, now, failoverMs).size;
+    const share = Math.min(longestLookShare, lookShare * Math.max(1, workers / workersPerLook));
+    return Math.max(0, Math.min(share * failoverMs, nextChange(view, worker, lookedAt, failoverMs) - now));
+  }
+
+  async function keepLooking(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await lookAround().catch((error: unknown) => {
+        if (!(error instanceof WeirError) || error.code !== 'BROKER') throw error;
+        trouble(error);
+      });
+      const cut = new AbortController();
+      hurry = () => cut.abort();
+      await clock.sleep(waitMs(), AbortSignal.any([signal, cut.signal]));
+    }
+  }
+
+  async function keepRenewing(signal: AbortSignal): Promise<void> {
+    while (await clock.sleep((renewalShare * failoverMs) / 4, signal)) renewAll();
+  }
+
+  async function giveUp(): Promise<void> {
+    await Promise.all(
+      [...held.values()].map(async (one) => {
+        await one.make({ kind: 'evict' }).then(() => letGo(one, 'evicted'), trouble);
+        letGo(one, 'lost');
+      }),
+    );
+  }
+
+  return {
+    async run(signal) {
+      const failed = new AbortController();
+      const until = AbortSignal.any([signal, failed.signal]);
+      const renewing = keepRenewing(until);
+      try {
+        await keepLooking(until);
+      } finally {
+        failed.abort();
+        await renewing;
+        await giveUp();
+      }
+    },
+    async end(one, children) {
+      const known = await table.list();
+      const hasLease = (key: string) => known.some((lease) => lease.key === key) || key === one.lease.key;
+      // A merged shard's other parent that has no lease yet would be left out if the child had one first.
+      if (children.some(({ parents }) => !parents.every(hasLease))) await sync(known);
+      for (const { id, parents, hashRange } of children) {
+        const lease = newLease(id, { sequence: 'TRIM_HORIZON', sub: 0 }, parents, hashRange);
+        await writes.make({ kind: 'create', lease });
+      }
+      if (children.length > 0) await one.make({ kind: 'children', children: children.map(({ id }) => id) });
+      await one.make({ kind: 'checkpoint', checkpoint: shardEnd });
+      onEvent({ kind: 'ended', lease: one.lease });
+      hurry();
+    },
+  };
+}

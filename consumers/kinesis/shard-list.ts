@@ -1,0 +1,74 @@
+import {
+  type KinesisClient,
+  type Shard as ListedShard,
+  ListShardsCommand,
+  type ListShardsCommandInput,
+  type ListShardsCommandOutput,
+  ResourceNotFoundException,
+  type ShardFilter,
+} from '@aws-sdk/client-kinesis';
+import { WeirError } from '../../runtime/errors.ts';
+import type { KinesisSourceConfig } from './config.ts';
+import { awsFault } from './faults.ts';
+import type { ShardList } from './lease-coordinator.ts';
+import type { InitialPosition, Shard } from './shards.ts';
+
+export function initialPosition({ start }: KinesisSourceConfig): InitialPosition {
+  return start === 'trim-horizon' ? 'TRIM_HORIZON' : start === 'latest' ? 'LATEST' : 'AT_TIMESTAMP';
+}
+
+/** @throws WeirError INPUT when there is no such stream; CONFIG when a permission is missing; BROKER when Kinesis cannot be asked now. */
+export function listShards(client: KinesisClient, config: KinesisSourceConfig): ShardList {
+  const { stream } = config;
+  return {
+    async list(which) {
+      try {
+        const shards = await listAll(client, stream, which === 'initial' ? initialFilter(config) : undefined);
+        return shards.map(shardOf);
+      } catch (error) {
+        if (error instanceof ResourceNotFoundException) throw missingStream(config);
+        throw awsFault(error, 'Kinesis', `listing the shards of stream ${stream}`);
+      }
+    },
+  };
+}
+
+async function listAll(client: KinesisClient, StreamName: string, ShardFilter?: ShardFilter): Promise<ListedShard[]> {
+  const shards: ListedShard[] = [];
+  let input: ListShardsCommandInput | undefined = { StreamName, ShardFilter };
+  while (input !== undefined) {
+    const answer: ListShardsCommandOutput = await client.send(new ListShardsCommand(input));
+    shards.push(...(answer.Shards ?? []));
+    input = answer.NextToken === undefined ? undefined : { NextToken: answer.NextToken };
+  }
+  return shards;
+}
+
+function initialFilter({ start, start_at }: KinesisSourceConfig): ShardFilter {
+  if (start === 'at-timestamp') return { Type: 'AT_TIMESTAMP', Timestamp: new Date(start_at!) };
+  return { Type: start === 'latest' ? 'AT_LATEST' : 'AT_TRIM_HORIZON' };
+}
+
+function shardOf({
+  ShardId,
+  ParentShardId,
+  AdjacentParentShardId,
+  HashKeyRange,
+  SequenceNumberRange,
+}: ListedShard): Shard {
+  return {
+    id: ShardId!,
+    parents: [ParentShardId, AdjacentParentShardId].filter((id) => id !== undefined),
+    hashRange: { start: HashKeyRange!.StartingHashKey!, end: HashKeyRange!.EndingHashKey! },
+    isOpen: SequenceNumberRange?.EndingSequenceNumber === undefined,
+  };
+}
+
+export function missingStream({ stream, region, endpoint }: KinesisSourceConfig): WeirError {
+  const where = endpoint ?? region ?? "the environment's region";
+  return new WeirError(
+    'INPUT',
+    `stream ${stream} does not exist at ${where}; check source.kinesis.stream and region, or create it, for example: ` +
+      `aws kinesis create-stream --stream-name ${stream} --shard-count 4`,
+  );
+}

@@ -1,0 +1,74 @@
+import { type Checkpoint, isInitial, isShardEnd } from './checkpoint.ts';
+import type { HashRange } from './hash-range.ts';
+import { type Lease, newLease } from './lease.ts';
+
+/** A shard as the stream tells of it. */
+export interface Shard {
+  readonly id: string;
+  /** The shards that it came from: one after a split, two after a merge. They may have left the stream since. */
+  readonly parents: readonly string[];
+  readonly hashRange: HashRange;
+  readonly isOpen: boolean;
+}
+
+/** Where a shard begins that nobody has read yet. */
+export type InitialPosition = 'TRIM_HORIZON' | 'LATEST' | 'AT_TIMESTAMP';
+
+const trimHorizon: Checkpoint = { sequence: 'TRIM_HORIZON', sub: 0 };
+
+/** A table's first leases: of the shards at the initial position. Those that came from them follow when they end. */
+export function firstLeases(shards: readonly Shard[], initial: InitialPosition): Lease[] {
+  return shards.map(({ id, parents, hashRange }) => newLease(id, { sequence: initial, sub: 0 }, parents, hashRange));
+}
+
+/**
+ * Leases that are missing, parents before children: of the open shards, and of those between them and a shard that has a lease. What
+ * descends from a shard with a lease begins at its oldest record, so that nothing is left out; any other at the initial position.
+ */
+export function missingLeases(shards: readonly Shard[], leases: readonly Lease[], initial: InitialPosition): Lease[] {
+  const byId = new Map(shards.map((shard) => [shard.id, shard]));
+  const leased = new Set(leases.map(({ key }) => key));
+  const descends = new Map<string, boolean>();
+  const missing = new Map<string, Lease>();
+
+  const add = ({ id, parents, hashRange }: Shard, isDescendant: boolean) => {
+    const sequence = isDescendant && initial !== 'AT_TIMESTAMP' ? trimHorizon.sequence : initial;
+    if (!leased.has(id) && !missing.has(id)) {
+      missing.set(id, newLease(id, { sequence, sub: 0 }, parents, hashRange));
+    }
+  };
+  /** Whether the shard is read from a lease on, its own or an ancestor's; if so its ancestors' missing leases are added. */
+  const visit = (shard: Shard): boolean => {
+    const known = descends.get(shard.id);
+    if (known !== undefined) return known;
+    let isDescendant = leased.has(shard.id);
+    if (!isDescendant) {
+      const parents = shard.parents.flatMap((id) => byId.get(id) ?? []);
+      const descendants = parents.filter(visit);
+      if (descendants.length > 0) for (const parent of parents) add(parent, descendants.includes(parent));
+      isDescendant = descendants.length > 0 || initial !== 'LATEST';
+    }
+    descends.set(shard.id, isDescendant);
+    return isDescendant;
+  };
+  for (const shard of shards) if (shard.isOpen && !leased.has(shard.id)) add(shard, visit(shard));
+  return [...missing.values()];
+}
+
+/** True once a shard may be read: all of its parents are done with, or so long ago that their leases are gone. */
+export function isReady(lease: Lease, parent: (key: string) => Lease | undefined): boolean {
+  return lease.parents.every((key) => {
+    const found = parent(key);
+    return found === undefined || isShardEnd(found.checkpoint);
+  });
+}
+
+/** True when a lease has served its turn: its shard is done with, its own parents' leases are gone, and every child is being read. */
+export function isFinished(lease: Lease, find: (key: string) => Lease | undefined): boolean {
+  if (!isShardEnd(lease.checkpoint) || lease.children.length === 0) return false;
+  if (lease.parents.some((key) => find(key) !== undefined)) return false;
+  return lease.children.every((key) => {
+    const child = find(key);
+    return child !== undefined && !isInitial(child.checkpoint);
+  });
+}

@@ -1,0 +1,89 @@
+import { WeirError } from '../runtime/errors.ts';
+import type { KafkaSourceConfig } from './kafka/config.ts';
+import type { PartitionOffsets } from './kafka/group-view.ts';
+import { startOf } from './offsets.ts';
+import { partitionName } from './ports.ts';
+
+/** Where positions are to go. Times are milliseconds since the epoch and mean the broker's timestamps. */
+export type ResetTarget =
+  | { readonly to: 'earliest' | 'latest' }
+  | { readonly offset: number }
+  | { readonly time: number };
+
+/** One partition's new position, before anything is known of its state. */
+export interface Move extends PartitionOffsets {
+  readonly name: string;
+  readonly to: number;
+}
+
+/** What a move does to state and output. */
+export interface PlannedMove extends Move {
+  readonly fence: number | undefined;
+  /** Stored sub-states that hold events at or behind the new position; dropped. */
+  readonly beyond: number;
+  /** State cannot go back: the partition's fence is dropped, what reaches beyond the position as well, and made anew from the log. */
+  readonly isRewound: boolean;
+  /** Offsets that the next start applies to the state again, publishing nothing. */
+  readonly reapplied: number;
+  /** Offsets whose transactions are scored and published again, with the ids that they had. */
+  readonly repeated: number;
+  /** Offsets whose transactions get into the state, but never into the output. */
+  readonly skipped: number;
+  /** The log no longer has what is before this offset, and the state is to be made from there: windows that reach further back are incomplete. */
+  readonly knownFrom: number | undefined;
+}
+
+/**
+ * The new position of each partition, within what its log has.
+ * @param only partitions to move; undefined for all.
+ * @param atTime by partition, for a target that is a time.
+ * @throws WeirError CONFIG for a partition that the topic does not have.
+ */
+export function planMoves(
+  topic: string,
+  offsets: readonly PartitionOffsets[],
+  target: ResetTarget,
+  only: readonly number[] | undefined,
+  atTime: ReadonlyMap<number, number>,
+): Move[] {
+  const missing = only?.find((partition) => !offsets.some((of) => of.partition === partition));
+  if (missing !== undefined) {
+    throw new WeirError('CONFIG', `topic ${topic} has no partition ${missing}: it has ${offsets.length}, from 0`);
+  }
+  return offsets
+    .filter(({ partition }) => only?.includes(partition) ?? true)
+    .map((of) => {
+      const asked = positionOf(target, of, atTime);
+      const to = Math.min(Math.max(asked, of.begin), of.end);
+      return { ...of, name: partitionName({ stream: topic, partition: of.partition }), to };
+    });
+}
+
+function positionOf(target: ResetTarget, of: PartitionOffsets, atTime: ReadonlyMap<number, number>): number {
+  if ('offset' in target) return target.offset;
+  if ('time' in target) return atTime.get(of.partition) ?? of.end;
+  return target.to === 'earliest' ? of.begin : of.end;
+}
+
+/** Adds what is stored, and what follows from it. */
+export function planned(
+  move: Move,
+  fence: number | undefined,
+  beyond: number,
+  start: KafkaSourceConfig['start'],
+): PlannedMove {
+  const { to, begin } = move;
+  const from = startOf(move, start);
+  const isRewound = beyond > 0 || (fence ?? 0) > to;
+  const stored = isRewound ? 0 : (fence ?? 0);
+  return {
+    ...move,
+    fence,
+    beyond,
+    isRewound,
+    reapplied: Math.max(0, to - Math.max(stored, begin)),
+    repeated: move.committed === undefined ? 0 : Math.max(0, from - to),
+    skipped: Math.max(0, to - from),
+    knownFrom: stored < begin ? begin : undefined,
+  };
+}

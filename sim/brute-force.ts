@@ -1,0 +1,114 @@
+import { epoch, windows } from './job.ts';
+import type { InputRecord, TopicLog } from './kafka/log.ts';
+
+/** A record that is a transaction, as it stands in the log. */
+export interface Transaction {
+  readonly partition: number;
+  readonly offset: number;
+  readonly id: string;
+  readonly time: number;
+  readonly card: string;
+  readonly shop: string;
+  /** Minor units. */
+  readonly amount: number;
+  /** When it was appended, virtual milliseconds. */
+  readonly appendedAt: number;
+}
+
+/** What a partition's log holds, said in the plainest way. */
+export interface JudgedLog {
+  readonly transactions: readonly Transaction[];
+  /** Offsets of those that repeat an earlier one, and are left out. */
+  readonly repeats: readonly number[];
+  /** Offsets of records that are none. */
+  readonly corrupt: readonly number[];
+}
+
+/** @param isDeduplicating a transaction that came before, in the same partition, is left out. */
+export function judgeLogs(input: TopicLog<InputRecord>, isDeduplicating: boolean): JudgedLog[] {
+  return input.partitions.map(({ entries }, partition) => {
+    const transactions: Transaction[] = [];
+    const repeats: number[] = [];
+    const corrupt: number[] = [];
+    const seen = new Set<string>();
+    for (const [offset, record] of entries.entries()) {
+      if (record === undefined) continue;
+      const fields = fieldsOf(record);
+      if (fields === undefined) corrupt.push(offset);
+      else if (isDeduplicating && seen.has(`${fields.card} ${fields.id}`)) repeats.push(offset);
+      else {
+        seen.add(`${fields.card} ${fields.id}`);
+        const { ts: time, ...rest } = fields;
+        transactions.push({ ...rest, partition, offset, time, appendedAt: record.timestamp - epoch });
+      }
+    }
+    return { transactions, repeats, corrupt };
+  });
+}
+
+interface Fields {
+  readonly id: string;
+  readonly ts: number;
+  readonly amount: number;
+  readonly card: string;
+  readonly shop: string;
+}
+
+function fieldsOf({ value }: InputRecord): Fields | undefined {
+  try {
+    const fields = JSON.parse(String(value)) as Fields;
+    return fields?.card === undefined || fields.amount < 0 ? undefined : fields;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A feature by what it says: which transactions count. */
+export interface Feature {
+  readonly name: string;
+  readonly entity: 'card' | 'shop';
+  readonly isSum: boolean;
+  readonly widthMs: number;
+  readonly delayMs: number;
+  readonly isCurrentExcluded: boolean;
+}
+
+const of = (
+  entity: Feature['entity'],
+  isSum: boolean,
+  seconds: number,
+  delay = 0,
+  isCurrentExcluded = false,
+): Feature => ({
+  name:
+    `${entity}.${isSum ? 'sum.amount' : 'count'}.${seconds}s` +
+    `${delay > 0 ? `.delay-${delay}s` : ''}${isCurrentExcluded ? '.exclude-current' : ''}`,
+  entity,
+  isSum,
+  widthMs: seconds * 1_000,
+  delayMs: delay * 1_000,
+  isCurrentExcluded,
+});
+
+/** Those of job.ts. */
+export const features: readonly Feature[] = [
+  ...(['card', 'shop'] as const).flatMap((entity) =>
+    [windows.short, windows.long].flatMap((seconds) => [of(entity, false, seconds), of(entity, true, seconds)]),
+  ),
+  of('card', false, windows.short, 0, true),
+  of('shop', false, windows.delayed, windows.delay),
+];
+
+/** What the feature is for the transaction when exactly those came before it. */
+export function bruteValue(feature: Feature, current: Transaction, before: Iterable<Transaction>): number {
+  const end = current.time - feature.delayMs;
+  let value = 0;
+  const add = (one: Transaction) => {
+    if (one[feature.entity] !== current[feature.entity]) return;
+    if (one.time <= end - feature.widthMs || one.time > end) return;
+    value += feature.isSum ? one.amount : 1;
+  };
+  for (const one of before) add(one);
+  if (!feature.isCurrentExcluded) add(current);
+  return feature.isSum ? value / 100 : value;
+}

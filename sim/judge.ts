@@ -1,0 +1,216 @@
+import type { RiskEvent } from '../scoring/risk-event.ts';
+import { bruteValue, type Feature, features, type JudgedLog, judgeLogs, type Transaction } from './brute-force.ts';
+import type { FenceHistory } from './fence-history.ts';
+import { deadTopic, epoch, inputTopic, scoredTopic } from './job.ts';
+import { isVisible, type SentRecord, type SimulatedBroker } from './kafka/broker.ts';
+import type { Settings } from './plan.ts';
+import { Violation } from './violation.ts';
+
+/** What happened in a run that the judgement depends on. */
+export interface Evidence {
+  readonly broker: SimulatedBroker;
+  readonly settings: Settings;
+  readonly fences: FenceHistory;
+  /** By event id: each attempt to publish it, with when its batch was read; virtual milliseconds. */
+  readonly attempts: ReadonlyMap<string, readonly Attempt[]>;
+  /** By partition: stretches of the log that are to be published, one after the other; an operator begins new ones. */
+  readonly stretches: ReadonlyMap<number, readonly Stretch[]>;
+  /** Partitions that have been since the beginning; their keys have not come from others. */
+  readonly hasGrown: boolean;
+  /** Whether some log was cut: only then may features be incomplete. */
+  readonly hasTruncated: boolean;
+  /** Ids of the events at the end, when one process has everything and nothing moves. */
+  readonly probes: ReadonlySet<string>;
+}
+
+export interface Attempt {
+  readonly readAt: number;
+  readonly publishedAt: number;
+}
+
+export interface Stretch {
+  readonly from: number;
+  readonly to: number;
+}
+
+interface Published {
+  readonly offset: number;
+  readonly event: RiskEvent;
+}
+
+/** @throws Violation for the first thing that does not hold. */
+export function judge(evidence: Evidence): void {
+  const { broker, settings } = evidence;
+  const logs = judgeLogs(broker.input, settings.isDeduplicating);
+  const scored = broker.outputs.get(scoredTopic)!.partitions.map(({ entries }) => visibleOf(entries));
+  const dead = broker.outputs.get(deadTopic)!.partitions.map(({ entries }) => visibleOf(entries));
+  for (const [partition, log] of logs.entries()) {
+    // What repeats an earlier one cannot be told once that is deleted from the log and the state is made anew from what is left.
+    const isKnown = ({ offset }: Published) => !(evidence.hasTruncated && log.repeats.includes(offset));
+    const published = (scored[partition] ?? []).map((record) => readEvent(record, partition, broker)).filter(isKnown);
+    const offsets = log.transactions.map(({ offset }) => offset);
+    judgeOrder(
+      `events of ${partition}`,
+      published.map(({ offset }) => offset),
+      offsets,
+      partition,
+      evidence,
+    );
+    const letters = (dead[partition] ?? []).map((record) => readLetter(record, partition, broker));
+    judgeOrder(`dead letters of ${partition}`, letters, log.corrupt, partition, evidence);
+    judgeFeatures(published, log, logs, evidence);
+  }
+}
+
+function visibleOf(entries: readonly (SentRecord | undefined)[]): SentRecord[] {
+  return entries.filter((entry) => entry !== undefined).filter(isVisible);
+}
+
+function readEvent({ key, value, headers }: SentRecord, partition: number, { input }: SimulatedBroker): Published {
+  const event = JSON.parse(String(value)) as RiskEvent;
+  const { offset } = event.source_position;
+  const source = input.partitions[partition].entries[offset];
+  if (
+    event.source_position.partition !== partition ||
+    headers.get('ce_id') !== `${inputTopic}:${partition}:${offset}`
+  ) {
+    throw new Violation('I11', `the event ${headers.get('ce_id')} lies in partition ${partition}`);
+  }
+  if (source === undefined || !key?.equals(source.key)) {
+    throw new Violation('I11', `the event ${headers.get('ce_id')} has another key than its record`);
+  }
+  return { offset, event };
+}
+
+/** @returns the offset of the record. */
+function readLetter({ value, headers }: SentRecord, partition: number, { input }: SimulatedBroker): number {
+  const offset = Number(headers.get('weir-offset'));
+  const source = input.partitions[partition].entries[offset];
+  const isSame = source !== undefined && (source.value === null ? value === null : value?.equals(source.value));
+  if (!isSame || headers.get('weir-partition') !== String(partition)) {
+    throw new Violation('I12', `the dead letter of ${partition}:${offset} is not its record`);
+  }
+  return offset;
+}
+
+/** Exactly once: as many as there are, in order. At least once: the same, with repetitions left out. */
+function judgeOrder(
+  what: string,
+  published: readonly number[],
+  all: readonly number[],
+  partition: number,
+  { stretches, settings }: Evidence,
+): void {
+  const expected = (stretches.get(partition) ?? []).flatMap(({ from, to }) =>
+    all.filter((offset) => offset >= from && offset < to),
+  );
+  const found = settings.delivery === 'exactly-once' ? published : firstOnes(published);
+  const wanted = settings.delivery === 'exactly-once' ? expected : firstOnes(expected);
+  const at = wanted.findIndex((offset, index) => found[index] !== offset);
+  if (at < 0 && found.length === wanted.length) return;
+  const index = at < 0 ? wanted.length : at;
+  throw new Violation(
+    'I1',
+    `${what}: number ${index} is ${found[index] ?? 'missing'}, expected ${wanted[index] ?? 'none'} (${found.length} of ${wanted.length})`,
+  );
+}
+
+function firstOnes(offsets: readonly number[]): number[] {
+  return [...new Set(offsets)];
+}
+
+/** How often each offset was published. */
+function countsOf(published: readonly Published[]): ReadonlyMap<number, number> {
+  const counts = new Map<number, number>();
+  for (const { offset } of published) counts.set(offset, (counts.get(offset) ?? 0) + 1);
+  return counts;
+}
+
+function judgeFeatures(
+  published: readonly Published[],
+  log: JudgedLog,
+  logs: readonly JudgedLog[],
+  evidence: Evidence,
+): void {
+  const counts = countsOf(published);
+  const byOffset = new Map(log.transactions.map((transaction) => [transaction.offset, transaction]));
+  for (const { offset, event } of published) {
+    const current = byOffset.get(offset)!;
+    const before = log.transactions.filter((one) => one.offset < offset);
+    const others = logs.filter((other) => other !== log).flatMap(({ transactions }) => transactions);
+    // Who has lost the partition and does not know yet repeats events, if it may, with what it knew of other partitions then.
+    const isRepeated = counts.get(offset)! > 1;
+    for (const feature of features) judgeFeature(feature, event, current, before, others, isRepeated, evidence);
+  }
+}
+
+function judgeFeature(
+  feature: Feature,
+  event: RiskEvent,
+  current: Transaction,
+  before: readonly Transaction[],
+  others: readonly Transaction[],
+  isRepeated: boolean,
+  evidence: Evidence,
+): void {
+  const { name, entity } = feature;
+  const value = event.features[name];
+  const state: string = event.feature_state[name] ?? 'fresh';
+  const where = `${name} of ${current.partition}:${current.offset}`;
+  if (state === 'incomplete' && evidence.hasTruncated) return;
+  if (state !== 'fresh' && state !== 'absent' && state !== 'stale') {
+    throw new Violation('I17', `${where} is ${state}`);
+  }
+  // Of a key that has moved, what was deleted from the old log has left no trace either.
+  if (entity === 'card' && evidence.hasGrown && evidence.hasTruncated) return;
+  if (entity === 'card' && !evidence.hasGrown) {
+    assertValue(where, value, bruteValue(feature, current, before), state);
+    return;
+  }
+  const scoredAt = Date.parse(event.scored_at) - epoch;
+  const isProbe = evidence.probes.has(event.transaction_id);
+  if (isProbe && state === 'stale') throw new Violation('I2', `${where} is stale although nothing moves`);
+  const possibly = others.filter((one) => one.appendedAt <= scoredAt);
+  // Windows that end so long ago are waited for.
+  const isAwaited = feature.delayMs > 0 && state !== 'stale';
+  const surely = isRepeated ? [] : isAwaited ? possibly : surelySeen(current, event, state, others, evidence);
+  const least = bruteValue(feature, current, [...before, ...surely]);
+  const most = bruteValue(feature, current, [...before, ...possibly]);
+  if (value < least - 1e-9 || value > most + 1e-9) {
+    throw new Violation('I2', `${where} is ${value} (${state}), not between ${least} and ${most}`);
+  }
+}
+
+function assertValue(where: string, value: number, expected: number, state: string): void {
+  if (value !== expected) throw new Violation('I2', `${where} is ${value} (${state}), by brute force ${expected}`);
+}
+
+/** What of the others must be in it, unless it says that something is missing. */
+function surelySeen(
+  current: Transaction,
+  event: RiskEvent,
+  state: string,
+  others: readonly Transaction[],
+  evidence: Evidence,
+): readonly Transaction[] {
+  const scoredAt = Date.parse(event.scored_at) - epoch;
+  if (evidence.probes.has(event.transaction_id)) return others.filter((one) => one.appendedAt <= scoredAt);
+  return state === 'stale' ? [] : storedBefore(current, scoredAt, others, evidence);
+}
+
+/** A copy of others' state is read anew when it is older than the refresh interval: what was stored before that, and ever since, is seen. */
+function storedBefore(
+  { partition, offset }: Transaction,
+  scoredAt: number,
+  others: readonly Transaction[],
+  { attempts, fences, settings }: Evidence,
+): Transaction[] {
+  const id = `${inputTopic}:${partition}:${offset}`;
+  const mine = (attempts.get(id) ?? []).filter(
+    ({ readAt, publishedAt }) => Math.floor(readAt) <= scoredAt && scoredAt <= publishedAt,
+  );
+  const readAt = Math.min(...mine.map((attempt) => attempt.readAt));
+  if (!Number.isFinite(readAt)) return [];
+  const stored = (of: number) => fences.storedBetween(of, readAt - settings.refreshMs - 1, scoredAt + 1);
+  return others.filter((other) => other.offset < stored(other.partition));
+}

@@ -1,0 +1,122 @@
+import type { Cluster } from 'kafkajs';
+import type { BrokerCalls, Coordinator, FetchAnswer } from '../../consumers/kafka/internals.ts';
+import type { VirtualTime } from '../clock.ts';
+import type { Connection, Network } from '../network.ts';
+import type { SimulatedProcess } from '../process.ts';
+import type { Chance } from '../random.ts';
+import type { SimulatedBroker } from './broker.ts';
+import type { InputRecord, PartitionLog } from './log.ts';
+import { ProtocolError } from './protocol-error.ts';
+
+export interface ClusterParts {
+  readonly time: VirtualTime;
+  readonly chance: Chance;
+  readonly network: Network;
+  readonly broker: SimulatedBroker;
+  /** Most records of one partition in one fetch. */
+  readonly fetchRecords: number;
+}
+
+/** What the group's member and the fetcher use of the client's inner cluster: connections of their own. */
+export function simulatedCluster(parts: ClusterParts, process: SimulatedProcess): Cluster {
+  const { broker, network } = parts;
+  const connection = network.connect(process);
+  let known = 0;
+  const cluster = {
+    connect: async () => {},
+    disconnect: async () => {},
+    addTargetTopic: () => cluster.refreshMetadata(),
+    async refreshMetadata() {
+      known = await connection.ask('metadata', () => broker.input.partitions.length);
+    },
+    findTopicPartitionMetadata: () => Array.from({ length: known }, (_, partitionId) => ({ partitionId, leader: 0 })),
+    findGroupCoordinator: async () => coordinator(broker, connection),
+    findBroker: async () => ({ fetch: (query: FetchQuery) => fetch(parts, connection, query) }),
+  };
+  return cluster as unknown as Cluster;
+}
+
+/** Of the broker that coordinates the group. */
+type GroupCalls = Pick<Coordinator, 'joinGroup' | 'syncGroup' | 'heartbeat' | 'leaveGroup' | 'offsetCommit'>;
+
+function coordinator({ group, coordinator: offsets }: SimulatedBroker, connection: Connection): GroupCalls {
+  return {
+    joinGroup: ({ memberId, groupProtocols }) => connection.ask('join', () => group.join(memberId, groupProtocols)),
+    syncGroup: ({ memberId, generationId, groupAssignment }) =>
+      connection.ask('sync', async () => ({
+        memberAssignment: await group.sync(memberId, generationId, groupAssignment),
+      })),
+    heartbeat: ({ memberId, groupGenerationId }) =>
+      connection.ask('heartbeat', () => group.heartbeat(memberId, groupGenerationId)),
+    leaveGroup: ({ memberId }) => connection.ask('leave', () => group.leave(memberId)),
+    offsetCommit: ({ memberId, groupGenerationId, topics }) =>
+      connection.ask('checkpoint', () => {
+        group.assertMember(memberId, groupGenerationId);
+        for (const { partition, offset } of topics.flatMap(({ partitions }) => partitions)) {
+          offsets.commit(partition, Number(offset));
+        }
+        return { responses: [] };
+      }),
+  };
+}
+
+interface FetchQuery {
+  readonly maxWaitTime: number;
+  readonly topics: readonly {
+    readonly topic: string;
+    readonly partitions: readonly { readonly partition: number; readonly fetchOffset: string }[];
+  }[];
+}
+
+type FetchedPartition = FetchAnswer['responses'][number]['partitions'][number] & { readonly highWatermark: string };
+
+/** Answers when there is something of any of the partitions, or after the longest wait with nothing. */
+function fetch(
+  { time, chance, broker, fetchRecords }: ClusterParts,
+  connection: Connection,
+  { maxWaitTime, topics: [{ topic, partitions }] }: FetchQuery,
+): ReturnType<BrokerCalls['fetch']> {
+  const wanted = partitions.map(({ partition, fetchOffset }) => {
+    return { partition, offset: Number(fetchOffset), log: broker.input.partitions[partition] };
+  });
+
+  function answer(): FetchAnswer {
+    const found = wanted.map(({ partition, offset, log }): FetchedPartition => {
+      const messages = read(log, offset);
+      return { partition, highWatermark: String(log.entries.length), abortedTransactions: [], messages };
+    });
+    return { responses: [{ topicName: topic, partitions: found }] };
+  }
+
+  function read({ entries }: PartitionLog<InputRecord>, offset: number) {
+    // Records come in the batches in which they were written: the first may begin before what was asked for.
+    const first = chance.isTrue(0.1) ? Math.max(0, offset - chance.between(1, 3)) : offset;
+    const next = Math.min(entries.length, offset + chance.between(1, fetchRecords));
+    if (next <= offset) return [];
+    return entries.slice(first, next).map((record, index) => ({
+      offset: String(first + index),
+      timestamp: String(record?.timestamp ?? -1),
+      key: record?.key ?? null,
+      value: record?.value ?? null,
+      isControlRecord: record === undefined,
+    }));
+  }
+
+  return connection.ask('fetch', () => {
+    for (const { partition, offset, log } of wanted) {
+      if (offset < log.earliest || offset > log.entries.length) {
+        throw Object.assign(new ProtocolError('OFFSET_OUT_OF_RANGE'), { partition });
+      }
+    }
+    if (wanted.some(({ offset, log }) => offset < log.entries.length)) return answer();
+    return new Promise<FetchAnswer>((resolve) => {
+      const wake = () => {
+        cancel();
+        for (const { log } of wanted) log.waiting.delete(wake);
+        resolve(answer());
+      };
+      const cancel = time.after(maxWaitTime, wake);
+      for (const { log } of wanted) log.waiting.add(wake);
+    });
+  });
+}

@@ -1,0 +1,54 @@
+import type { Ownership } from '../consumers/ports.ts';
+import type { VirtualTime } from './clock.ts';
+import type { Attempt } from './judge.ts';
+import type { Trace } from './trace.ts';
+import type { Alterations } from './weir.ts';
+
+/** The ports as they are, but what goes through them is written down. */
+export function observed(time: VirtualTime, attempts: Map<string, Attempt[]>, trace: Trace, name: string): Alterations {
+  /** By partition: when its last batch came. */
+  const readAt = new Map<number, number>();
+
+  function ownership(of: Ownership): Ownership {
+    return {
+      ...of,
+      async read(position) {
+        const raw = await of.read(position);
+        readAt.set(of.partition, time.now());
+        if (raw.values.length > 0) trace(`${name} read ${of.partition}:${raw.offsets[0]} to ${raw.next}`);
+        return raw;
+      },
+    };
+  }
+
+  return {
+    source: (of) => ({
+      ...of,
+      async *ownerships(signal) {
+        for await (const each of of.ownerships(signal)) yield ownership(each);
+      },
+    }),
+    sink: (of) => ({
+      ...of,
+      async open(at) {
+        trace(`${name} opens ${at.partition}`);
+        const output = await of.open(at);
+        return {
+          ...output,
+          publish(batch, position) {
+            trace(
+              `${name} publishes ${batch.events.map(({ id }) => id)} and the position ${position} of ${at.partition}`,
+            );
+            for (const { id } of batch.events) {
+              const known = attempts.get(id) ?? [];
+              known.push({ readAt: readAt.get(at.partition)!, publishedAt: time.now() });
+              attempts.set(id, known);
+            }
+            return output.publish(batch, position);
+          },
+        };
+      },
+    }),
+    store: (of) => of,
+  };
+}

@@ -1,0 +1,320 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { type KafkaService, type RedisService, startKafka, startRedis } from '../../infra/services/start.ts';
+import { bruteForceFeatures, differences, type HandbookRow, readHandbook } from '../support/handbook.ts';
+import { createHandbookJob, type HandbookJob, type PublishedRecord, partitions } from '../support/handbook-job.ts';
+import { type TestKafka, testKafka } from '../support/kafka.ts';
+import { openTerminal } from '../support/terminal.ts';
+import { startWeir, type WeirProcess } from '../support/weir-process.ts';
+
+const rowCount = 4_000;
+const groupTool = 'org.apache.kafka.tools.consumer.group.ConsumerGroupCommand';
+
+let rows: HandbookRow[];
+let wanted: Map<string, Record<string, number>>;
+let services: { kafka: KafkaService; redis: RedisService };
+let kafka: TestKafka;
+let folder: string;
+let processes: WeirProcess[] = [];
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'weir-offsets-'));
+  const [read, kafkaService, redis] = await Promise.all([readHandbook(rowCount), startKafka(), startRedis()]);
+  rows = read;
+  wanted = bruteForceFeatures(rows);
+  services = { kafka: kafkaService, redis };
+  kafka = testKafka(kafkaService.brokers);
+}, 240_000);
+afterEach(async () => {
+  for (const weir of processes) {
+    weir.kill('SIGKILL');
+    await weir.ended();
+  }
+  processes = [];
+});
+afterAll(async () => {
+  await kafka?.close();
+  await Promise.all([services?.kafka.stop(), services?.redis.stop()]);
+  rmSync(folder, { recursive: true, force: true });
+});
+
+interface Standing {
+  readonly partition: number;
+  readonly committed: number | null;
+  readonly begin: number;
+  readonly end: number;
+  readonly lag: number;
+  readonly fence: number | null;
+  readonly reapplied: number;
+  readonly trouble: string | null;
+}
+
+function start({ args, env }: HandbookJob, command: readonly string[], more: readonly string[] = []): WeirProcess {
+  const [, ...options] = args;
+  const weir = startWeir([...command, ...options, ...more], env);
+  processes.push(weir);
+  return weir;
+}
+
+async function run(job: HandbookJob, command: readonly string[], more: readonly string[] = []) {
+  const weir = start(job, command, more);
+  const code = await weir.ended();
+  return { code, stdout: weir.stdout(), stderr: weir.stderr() };
+}
+
+async function runWell(job: HandbookJob, command: readonly string[], more: readonly string[] = []): Promise<string> {
+  const { code, stdout, stderr } = await run(job, command, more);
+  expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+  return stdout;
+}
+
+const toEnd = (job: HandbookJob, more: readonly string[] = []) => runWell(job, ['run'], [...more, '--until-end']);
+
+async function show(job: HandbookJob, more: readonly string[] = []): Promise<Standing[]> {
+  const text = await runWell(job, ['offsets', 'show'], [...more, '--json']);
+  return (JSON.parse(text) as { partitions: Standing[] }).partitions;
+}
+
+const reset = (job: HandbookJob, more: readonly string[]) => run(job, ['offsets', 'reset'], more);
+
+/** What Kafka's own tool says of the group, by partition. */
+async function byKafka(
+  name: string,
+  ...args: string[]
+): Promise<Map<number, { committed: number; end: number; lag: number }>> {
+  const broker = ['--bootstrap-server', services.kafka.brokers.join(','), '--group', name];
+  const text = await services.kafka.tool(groupTool, [...broker, ...(args.length > 0 ? args : ['--describe'])]);
+  const lines = text.split('\n').map((line) => line.trim().split(/\s+/));
+  const own = lines.filter(([group, topic]) => group === name && topic === `${name}.in`);
+  return new Map(
+    own.map(([, , partition, committed, end, lag]) => [
+      Number(partition),
+      { committed: Number(committed), end: Number(end), lag: Number(lag) },
+    ]),
+  );
+}
+
+/** A job whose rows are all published, and its events. */
+async function doneJob(name: string, more: readonly string[] = []) {
+  const job = await createHandbookJob(name, kafka, services);
+  await job.produce(rows);
+  await toEnd(job, more);
+  const before = await job.published();
+  expect(before).toHaveLength(rowCount);
+  return { job, before };
+}
+
+const idOf = ({ headers }: PublishedRecord) => headers.ce_id;
+const ofPartition = (records: readonly PublishedRecord[], partition: number) =>
+  records.filter(({ data }) => data.source_position.partition === partition);
+
+/** Customer features: those of terminals depend on how far the other partitions had come. */
+const customerFeatures = ({ data }: PublishedRecord) =>
+  Object.fromEntries(Object.entries(data.features).filter(([name]) => !name.startsWith('terminal.')));
+
+/** Those that were not there before. */
+function newcomers(records: readonly PublishedRecord[], before: readonly PublishedRecord[]): PublishedRecord[] {
+  const known = new Set(before.map(({ partition, offset }) => `${partition}:${offset}`));
+  return records.filter(({ partition, offset }) => !known.has(`${partition}:${offset}`));
+}
+
+/** Each event is published again, once, as it was. */
+function expectAgain(after: readonly PublishedRecord[], again: readonly PublishedRecord[]): void {
+  expect(after.map(idOf).sort()).toEqual(again.map(idOf).sort());
+  const former = new Map(again.map((record) => [idOf(record), customerFeatures(record)]));
+  const faults = after.flatMap((record) => [
+    ...differences(idOf(record), customerFeatures(record), former.get(idOf(record))!),
+    ...differences(idOf(record), record.data.features, wanted.get(record.data.transaction_id)!, 'customer.'),
+  ]);
+  expect(faults.slice(0, 5)).toEqual([]);
+}
+
+const modes = {
+  'exactly-once': () => [],
+  'at-least-once': () => ['--set', 'delivery=at-least-once'],
+  embedded: () => ['--set', 'state.redis=null', '--set', `state.embedded.path=${join(folder, 'state')}`],
+};
+
+describe.each(Object.entries(modes))('weir offsets, %s', (mode, settings) => {
+  it('shows what the distribution shows, goes back, and publishes again what it had published', async () => {
+    const name = `back-${mode}`;
+    const own = settings();
+    const { job, before } = await doneJob(name, own);
+    const places = await show(job, own);
+    for (const { partition, committed, end, lag } of places)
+      expect((await byKafka(name)).get(partition)).toEqual({ committed, end, lag });
+    expect(places.map(({ fence, committed, reapplied, trouble }) => [fence === committed, reapplied, trouble])).toEqual(
+      places.map(() => [true, 0, null]),
+    );
+
+    const [to, partition] = [Math.floor(places[2].end / 3), 2];
+    const back = ['--to-offset', String(to), '--partition', String(partition)];
+    const dry = await reset(job, [...own, ...back, '--dry-run']);
+    expect(dry).toMatchObject({ code: 0, stderr: '' });
+    expect(dry.stdout).toContain(
+      `Output: ${(places[2].end - to).toLocaleString('en-US')} records are scored and published again, with the ids that they had`,
+    );
+    expect(dry.stdout).toContain('State: what reaches beyond the new position is dropped');
+    expect(await show(job, own)).toEqual(places);
+    expect(await reset(job, [...own, ...back])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('nothing is changed: add --yes'),
+    });
+    expect(await show(job, own)).toEqual(places);
+
+    expect(await reset(job, [...own, ...back, '--yes'])).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/Done\.\n$/),
+    });
+    const after = await show(job, own);
+    expect(after[2]).toMatchObject({ committed: to, lag: places[2].end - to, fence: null, reapplied: to });
+    expect(after.filter((of) => of.partition !== partition)).toEqual(places.filter((of) => of.partition !== partition));
+    expect((await byKafka(name)).get(partition)).toEqual({
+      committed: to,
+      end: places[2].end,
+      lag: places[2].end - to,
+    });
+
+    await toEnd(job, own);
+    const repeated = await job.published();
+    expectAgain(
+      newcomers(repeated, before),
+      ofPartition(before, partition).filter(({ data }) => data.source_position.offset >= to),
+    );
+
+    // All of it again.
+    expect(await reset(job, [...own, '--to-earliest', '--yes'])).toMatchObject({ code: 0 });
+    await toEnd(job, own);
+    expectAgain(newcomers(await job.published(), repeated), before);
+  }, 200_000);
+});
+
+describe('weir offsets', () => {
+  it('goes forward: what lies between gets into the state, never into the output', async () => {
+    const job = await createHandbookJob('forward', kafka, services);
+    await job.produce(rows.slice(0, rowCount / 2));
+    await toEnd(job);
+    await job.produce(rows.slice(rowCount / 2, rowCount - 500));
+    const skip = await reset(job, ['--to-latest', '--yes']);
+    expect(skip).toMatchObject({ code: 0, stderr: '' });
+    expect(skip.stdout).toContain('Output: 1,500 records get into the state, but are never scored.');
+    expect((await show(job)).map(({ lag }) => lag)).toEqual([0, 0, 0, 0]);
+    await job.produce(rows.slice(rowCount - 500));
+    await toEnd(job);
+    const records = await job.published();
+    const scored = [...rows.slice(0, rowCount / 2), ...rows.slice(rowCount - 500)];
+    expect(records.map(({ data }) => data.transaction_id).sort()).toEqual(
+      scored.map(({ transaction_id }) => transaction_id).sort(),
+    );
+    const faults = records.flatMap(({ data }) =>
+      differences(data.transaction_id, data.features, wanted.get(data.transaction_id)!, 'customer.'),
+    );
+    expect(faults.slice(0, 5)).toEqual([]);
+  }, 100_000);
+
+  it("goes to a time as Kafka's own tool does, and asks before", async () => {
+    const job = await createHandbookJob('to-time', kafka, services);
+    await job.produce(rows.slice(0, 1_000));
+    await toEnd(job);
+    const { last } = await kafka.times('to-time.in');
+    await new Promise((resolve) => setTimeout(resolve, 2));
+    const time = new Date(last + 1);
+    await job.produce(rows.slice(1_000, 1_400));
+    await toEnd(job);
+    const [, ...options] = job.args;
+    const ask = openTerminal(
+      ['node', 'cli/weir.ts', 'offsets', 'reset', ...options, '--to-time', time.toISOString()].join(' '),
+      job.env,
+    );
+    await ask.shows(/Do it\? \[y\/N\]/);
+    ask.type('y\r');
+    expect(await ask.ended()).toBe(0);
+    const ours = (await show(job)).map(({ partition, committed }) => [partition, committed]);
+    const moved = [
+      '--reset-offsets',
+      '--topic',
+      'to-time.in',
+      '--to-datetime',
+      time.toISOString().replace('Z', ''),
+      '--execute',
+    ];
+    await byKafka('to-time', ...moved);
+    const theirs = (await show(job)).map(({ partition, committed }) => [partition, committed]);
+    expect(ours).toEqual(theirs);
+    expect(ours.reduce((sum, [, committed]) => sum + committed!, 0)).toBe(1_000);
+  }, 100_000);
+
+  it("takes the state along after a reset with Kafka's own tool, which a start refuses", async () => {
+    const { job, before } = await doneJob('by-tool');
+    await byKafka('by-tool', '--reset-offsets', '--topic', 'by-tool.in:1', '--to-offset', '100', '--execute');
+    expect((await show(job))[1]).toMatchObject({ committed: 100, trouble: 'ahead' });
+    const refused = await run(job, ['run'], ['--until-end']);
+    expect(refused).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('run weir offsets reset --to-offset 100 --partition 1'),
+    });
+    expect(await reset(job, ['--to-offset', '100', '--partition', '1', '--yes'])).toMatchObject({ code: 0 });
+    await toEnd(job);
+    expectAgain(
+      newcomers(await job.published(), before),
+      ofPartition(before, 1).filter(({ data }) => data.source_position.offset >= 100),
+    );
+  }, 100_000);
+
+  it('refuses while a process is in the group, or builds state beside it, and names it', async () => {
+    const job = await createHandbookJob('alive', kafka, services);
+    await job.produce(rows.slice(0, 400));
+    const weir = start(job, ['run'], ['--set', 'source.kafka.client_id=scorer-7']);
+    await job.waitForPublished(400);
+    expect(await reset(job, ['--to-earliest', '--yes'])).toMatchObject({
+      code: 2,
+      stdout: '',
+      stderr: expect.stringContaining('group alive has members: scorer-7 at 127.0.0.1'),
+    });
+    const live = await runWell(job, ['offsets', 'show'], ['--json']);
+    expect(JSON.parse(live)).toMatchObject({
+      members: [
+        { client_id: 'scorer-7', host: '127.0.0.1', partitions: Array.from({ length: partitions }, (_, p) => p) },
+      ],
+    });
+    weir.kill('SIGTERM');
+    expect(await weir.ended()).toBe(0);
+    const backfill = start(job, ['backfill'], ['--follow', '--set', 'log.level=info']);
+    while (!/caught up/.test(backfill.stderr())) await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(await reset(job, ['--to-earliest', '--yes'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('group alive.backfill has members'),
+    });
+    backfill.kill('SIGTERM');
+    await backfill.ended();
+    expect((await show(job)).reduce((sum, { committed }) => sum + committed!, 0)).toBe(400);
+  }, 100_000);
+
+  it('says what it cannot do', async () => {
+    const job = await createHandbookJob('refused', kafka, services);
+    const refusals: [string[], number, string][] = [
+      [[], 2, 'say where to: one of --to-earliest'],
+      [['--to-earliest', '--to-latest'], 2, 'say where to'],
+      [['--to-offset', '-1'], 2, '--to-offset wants a whole number'],
+      [['--to-earliest', '--partition', '9'], 2, 'topic refused.in has no partition 9'],
+      [['--to-earliest', '--set', 'source.kafka.topic=nowhere'], 3, 'topic nowhere does not exist'],
+      [
+        [
+          '--to-earliest',
+          '--set',
+          'sink.kafka=null',
+          '--set',
+          `sink.file.path=${folder}/x.jsonl`,
+          '--set',
+          `sink.file.dead_letters=${folder}/y.jsonl`,
+        ],
+        2,
+        "position is kept in the file sink's checkpoint",
+      ],
+    ];
+    for (const [more, code, sentence] of refusals)
+      expect(await reset(job, more)).toMatchObject({ code, stdout: '', stderr: expect.stringContaining(sentence) });
+  }, 100_000);
+});

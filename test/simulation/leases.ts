@@ -1,0 +1,277 @@
+import { compareCheckpoints, isInitial, isShardEnd } from '../../consumers/kinesis/checkpoint.ts';
+import type { HeldLease } from '../../consumers/kinesis/held-lease.ts';
+import type { Lease } from '../../consumers/kinesis/lease.ts';
+import {
+  createLeaseCoordinator,
+  type LeaseCoordinator,
+  type LeaseEvent,
+} from '../../consumers/kinesis/lease-coordinator.ts';
+import type { LeaseTable } from '../../consumers/kinesis/lease-table.ts';
+import { describeError, WeirError } from '../../runtime/errors.ts';
+import { type Random, seededRandom } from '../../runtime/random.ts';
+import { memoryLeaseTable } from '../support/memory-lease-table.ts';
+import { faultyTable, noFaults, type TableFaults } from './faulty-table.ts';
+import { createStream } from './stream.ts';
+import { createProcess, createWorld, type Process } from './world.ts';
+
+/**
+ * A fleet of workers that share a stream's shards through one lease table, in virtual time: clocks that differ and drift, requests and
+ * answers that get lost, come late or twice, workers that stand still, crash, leave and come, shards that are split and merged while
+ * they change hands. All follows from the seed.
+ */
+export interface LeaseSimulation {
+  readonly seed: number;
+  readonly workers?: number;
+  readonly shards?: number;
+  /** What goes wrong with requests; noFaults for a sound network. */
+  readonly faults?: TableFaults;
+  /** How long things go wrong; then all is quiet until the fleet has settled. */
+  readonly troubledMs?: number;
+  /** How many times something happens to a worker or the stream while things go wrong. */
+  readonly incidents?: number;
+  /** When the worker that has most leases crashes, incidents or none. */
+  readonly crashAtMs?: number;
+  /** A table that does not keep its promises: what the simulation must find out. */
+  readonly mutateTable?: (table: LeaseTable) => LeaseTable;
+}
+
+export interface LeaseReport {
+  /** What must never happen and did, as sentences. */
+  readonly violations: readonly string[];
+  readonly events: Readonly<Record<LeaseEvent['kind'], number>>;
+  /** The longest time that a shard with unread records had nobody at work on it while somebody could have been. */
+  readonly longestOrphanedMs: number;
+  readonly published: number;
+  /** Records published again after a change of owner. */
+  readonly repeated: number;
+  readonly requests: number;
+}
+
+export const failoverMs = 10_000;
+const quietMs = 12 * failoverMs;
+
+const defaultFaults: TableFaults = { lost: 0.02, unanswered: 0.02, late: 0.01, twice: 0.02, stale: 0.2 };
+
+export async function simulateLeases(simulation: LeaseSimulation): Promise<LeaseReport> {
+  const { seed, troubledMs = 180_000, incidents = 20 } = simulation;
+  const random = seededRandom(seed);
+  const world = createWorld();
+  const stream = createStream(simulation.shards ?? 1 + random.below(5), random);
+  const violations: string[] = [];
+  const events: Record<string, number> = {};
+  const truth = simulation.mutateTable?.(memoryLeaseTable()) ?? memoryLeaseTable();
+  let faults = simulation.faults ?? defaultFaults;
+  // The owner falls silent just after it was heard of, and the others wait for one that would have less; failing requests take their
+  // time limits on top.
+  const orphanedLimitMs = 2 * failoverMs + (simulation.faults === noFaults ? 0 : 10_000);
+  let published = 0;
+  let repeated = 0;
+  let requests = 0;
+  const violated = (what: string) => violations.push(`at ${Math.round(world.now)} ms: ${what}`);
+  const workers: Worker[] = [];
+
+  interface Worker {
+    readonly name: string;
+    readonly process: Process;
+    readonly leaving: AbortController;
+    /** Leases that it is at work on, by shard. */
+    readonly reading: Map<string, HeldLease>;
+  }
+
+  /** The table itself, which knows who writes and sees that only owners do. */
+  function watchedTable(name: string): LeaseTable {
+    return {
+      ...truth,
+      async write(change) {
+        requests++;
+        const before = await truth.read(change.lease.key);
+        const isMade = await truth.write(change);
+        if (isMade && before !== undefined) judge(name, before, change);
+        return isMade;
+      },
+    };
+  }
+
+  function judge(name: string, before: Lease, change: Parameters<LeaseTable['write']>[0]): void {
+    const { key, owner } = before;
+    if (change.kind === 'checkpoint' || change.kind === 'renew') {
+      if (owner !== name) violated(`${name} made a ${change.kind} of ${key}, which ${owner} owns`);
+    }
+    if (change.kind === 'checkpoint' && compareCheckpoints(change.checkpoint, before.checkpoint) < 0) {
+      violated(`the checkpoint of ${key} went back from ${before.checkpoint.sequence}`);
+    }
+    if (change.kind === 'delete' && !isShardEnd(before.checkpoint)) violated(`${key} was deleted before its end`);
+  }
+
+  function start(): void {
+    const name = `worker-${workers.length}`;
+    // A hundredth is far more than quartz is off by.
+    const process = createProcess(world, 0.99 + 0.02 * random.next(), 1e6 * random.next());
+    const worker: Worker = { name, process, leaving: new AbortController(), reading: new Map() };
+    const own = seededRandom(random.below(2 ** 31));
+    const coordinator = createLeaseCoordinator({
+      table: faultyTable(watchedTable(name), process, world, () => faults, own),
+      shards: {
+        list: async (which) =>
+          (which === 'all' ? [...stream.shards.values()] : stream.open()).map((shard) => ({ ...shard })),
+      },
+      worker: name,
+      failoverMs,
+      shardSyncMs: 60_000,
+      maxLeases: 1_000,
+      initial: 'TRIM_HORIZON',
+      clock: process.clock,
+      random: own,
+      onReady: (held) => void read(worker, held, coordinator, own).catch((error) => violated(describeError(error))),
+      onEvent: ({ kind }) => {
+        events[kind] = (events[kind] ?? 0) + 1;
+      },
+    });
+    workers.push(worker);
+    coordinator
+      .run(worker.leaving.signal)
+      .catch((error: unknown) => violated(`${name} ended: ${describeError(error)}`));
+  }
+
+  /** What a source does with a lease: read, publish, checkpoint, to the shard's end. */
+  async function read(worker: Worker, held: HeldLease, coordinator: LeaseCoordinator, own: Random): Promise<void> {
+    const shard = stream.shards.get(held.lease.key)!;
+    const { checkpoint } = held.lease;
+    let position = isInitial(checkpoint) ? 0 : Number(checkpoint.sequence);
+    worker.reading.set(shard.id, held);
+    try {
+      while (!held.revoked.aborted) {
+        await worker.process.clock.sleep(100 + own.below(400));
+        if (held.revoked.aborted || !worker.process.isRunning) continue;
+        const next = Math.min(shard.records, position + 1 + own.below(30));
+        if (next > position) {
+          publish(worker, shard.id, position, next);
+          position = next;
+          await held.make({ kind: 'checkpoint', checkpoint: { sequence: String(position), sub: 0 } });
+          await expectKept(held.lease.key, position);
+        } else if (!shard.isOpen) {
+          await coordinator.end(held, stream.children(shard.id));
+          return;
+        }
+      }
+    } catch (error) {
+      if (!(error instanceof WeirError) || (error.code !== 'FENCED' && error.code !== 'BROKER')) throw error;
+      // What a source does when the table is silent: it waits for the lease to be lost or to come back.
+      held.lose();
+    } finally {
+      if (worker.reading.get(shard.id) === held) worker.reading.delete(shard.id);
+    }
+  }
+
+  function publish(worker: Worker, id: string, from: number, to: number): void {
+    const shard = stream.shards.get(id)!;
+    for (const parent of shard.parents.map((key) => stream.shards.get(key)!)) {
+      if (parent.published < parent.records)
+        violated(`${worker.name} began ${id} before the end of its parent ${parent.id}`);
+    }
+    if (from > shard.published) violated(`${worker.name} left out records of ${id}: ${shard.published} to ${from}`);
+    published += Math.max(0, to - Math.max(from, shard.published));
+    repeated += Math.max(0, Math.min(to, shard.published) - from);
+    shard.published = Math.max(shard.published, to);
+  }
+
+  async function expectKept(key: string, position: number): Promise<void> {
+    const found = (await truth.read(key))?.checkpoint;
+    if (found !== undefined && compareCheckpoints(found, { sequence: String(position), sub: 0 }) < 0) {
+      violated(`the checkpoint ${position} of ${key} was acknowledged and is not kept`);
+    }
+  }
+
+  const alive = () => workers.filter(({ process, leaving }) => process.isRunning && !leaving.signal.aborted);
+
+  /** Something happens to a worker or to the stream. */
+  function incident(): void {
+    const running = alive();
+    const one = running[random.below(running.length)];
+    const dice = random.below(8);
+    // Who would have taken a lease next may be the one that is gone.
+    if (dice < 4) untouched.clear();
+    if (dice < 2) one?.process.pause(random.below(4 * failoverMs));
+    else if (dice === 2 && running.length > 1) one.process.crash();
+    else if (dice === 3 && running.length > 1) one.leaving.abort();
+    else if (dice === 4 && running.length < 5) start();
+    else if (dice === 5) stream.merge();
+    else if (stream.open().length < 8) stream.split();
+  }
+
+  /** Since when a shard has been in its owner's hands without being read: each owner's silence is to be noticed anew. */
+  const untouched = new Map<string, { readonly owner?: string; readonly since: number }>();
+  let longestOrphanedMs = 0;
+  /** Watches, once in a while, for how long each shard that has something to be read is read by nobody who could. */
+  async function watchOrphans(): Promise<void> {
+    world.at(world.now + 500, () => void watchOrphans());
+    const running = alive();
+    const owners = new Map((await truth.list()).map(({ key, owner }) => [key, owner]));
+    for (const shard of stream.shards.values()) {
+      const owner = owners.get(shard.id);
+      const isWaiting = shard.parents.some((id) => !isDone(id));
+      const isAttended = running.some(({ reading }) => reading.has(shard.id));
+      const before = untouched.get(shard.id);
+      if (
+        running.length === 0 ||
+        isWaiting ||
+        isAttended ||
+        isDone(shard.id) ||
+        before === undefined ||
+        before.owner !== owner
+      ) {
+        untouched.set(shard.id, { owner, since: world.now });
+        continue;
+      }
+      const forMs = world.now - before.since;
+      longestOrphanedMs = Math.max(longestOrphanedMs, forMs);
+      if (forMs <= orphanedLimitMs) continue;
+      violated(`${shard.id} of ${owner} has been read by nobody for ${Math.round(forMs)} ms`);
+      untouched.set(shard.id, { owner, since: world.now });
+    }
+  }
+  const isDone = (id: string) => {
+    const { isOpen, records, published: all } = stream.shards.get(id)!;
+    return !isOpen && all === records;
+  };
+
+  const appending = () => {
+    stream.append();
+    world.at(world.now + 300, appending);
+  };
+  const first = simulation.workers ?? 2 + random.below(3);
+  for (let n = 0; n < first; n++) world.at(random.below(5_000), start);
+  appending();
+  world.at(5_000, () => void watchOrphans());
+  for (let n = 0; n < incidents; n++) world.at(5_000 + random.below(troubledMs), incident);
+  if (simulation.crashAtMs !== undefined) {
+    await world.run(simulation.crashAtMs);
+    alive()
+      .reduce((a, b) => (b.reading.size > a.reading.size ? b : a))
+      .process.crash();
+  }
+  await world.run(troubledMs);
+  faults = noFaults;
+  await world.run(troubledMs + quietMs);
+  await expectSettled();
+  for (const { process } of workers) process.crash();
+  await world.run(world.now + 1);
+  return { violations, events: events as LeaseReport['events'], longestOrphanedMs, published, repeated, requests };
+
+  /** After a quiet time every shard is read, the shares are even, and what is done with is tidied away. */
+  async function expectSettled(): Promise<void> {
+    const leases = await truth.list();
+    const running = alive().map(({ name }) => name);
+    const open = stream.open().map(({ id }) => id);
+    const unread = open.filter((id) => !alive().some(({ reading }) => reading.has(id)));
+    if (unread.length > 0) violated(`in the end nobody reads ${unread.join(', ')}`);
+    const over = leases.filter(({ key }) => !open.includes(key)).map(({ key }) => key);
+    if (over.length > 0) violated(`in the end the leases of ${over.join(', ')} are left`);
+    const share = Math.ceil(leases.length / running.length);
+    for (const name of running) {
+      const has = leases.filter(({ owner }) => owner === name).length;
+      if (has > share)
+        violated(`in the end ${name} has ${has} leases of ${leases.length}, among ${running.length} workers`);
+    }
+  }
+}

@@ -1,0 +1,71 @@
+import type { Shard } from '../../consumers/kinesis/shards.ts';
+import type { Random } from '../../runtime/random.ts';
+
+/** A shard with its records, numbered from 1 in the order of their coming. */
+export interface SimulatedShard extends Shard {
+  isOpen: boolean;
+  records: number;
+  /** Records that somebody has published. */
+  published: number;
+}
+
+export interface SimulatedStream {
+  readonly shards: ReadonlyMap<string, SimulatedShard>;
+  open(): SimulatedShard[];
+  /** Gives every open shard some records. */
+  append(): void;
+  split(): void;
+  /** Two shards beside each other become one. */
+  merge(): void;
+  children(id: string): SimulatedShard[];
+}
+
+const hashKeys = 2n ** 128n;
+
+export function createStream(count: number, random: Random): SimulatedStream {
+  const shards = new Map<string, SimulatedShard>();
+  const open = () => [...shards.values()].filter(({ isOpen }) => isOpen);
+
+  function add(parents: readonly SimulatedShard[], start: bigint, end: bigint): void {
+    for (const parent of parents) parent.isOpen = false;
+    const id = `shardId-${String(shards.size).padStart(12, '0')}`;
+    const hashRange = { start: String(start), end: String(end) };
+    shards.set(id, {
+      id,
+      parents: parents.map((parent) => parent.id),
+      hashRange,
+      isOpen: true,
+      records: 0,
+      published: 0,
+    });
+  }
+  const range = ({ hashRange }: Shard) => [BigInt(hashRange.start), BigInt(hashRange.end)] as const;
+
+  const width = hashKeys / BigInt(count);
+  for (let n = 0; n < count; n++) {
+    add([], BigInt(n) * width, n === count - 1 ? hashKeys - 1n : BigInt(n + 1) * width - 1n);
+  }
+
+  return {
+    shards,
+    open,
+    append() {
+      for (const shard of open()) shard.records += random.below(20);
+    },
+    split() {
+      const all = open();
+      const shard = all[random.below(all.length)];
+      const [start, end] = range(shard);
+      const middle = (start + end) / 2n;
+      add([shard], start, middle);
+      add([shard], middle + 1n, end);
+    },
+    merge() {
+      const all = open().sort((a, b) => (range(a)[0] < range(b)[0] ? -1 : 1));
+      if (all.length < 2) return;
+      const left = random.below(all.length - 1);
+      add([all[left], all[left + 1]], range(all[left])[0], range(all[left + 1])[1]);
+    },
+    children: (id) => [...shards.values()].filter(({ parents }) => parents.includes(id)),
+  };
+}
