@@ -81,6 +81,19 @@ describe('a partition that is gained or lost', () => {
     expect(await apply('t:1', batchOf([1]), 'card.count.1h')).toEqual([1]);
   });
 
+  it('is not scored any more by a former owner who finds out that somebody else has gone on with it', async () => {
+    const { store } = heldStore();
+    const [former, owner] = [createProcess(store), createProcess(store)];
+    former.engine.gain('t:0', 2);
+    owner.engine.gain('t:0', 2);
+    await owner.apply('t:0', batchOf([0, 1, 2]), 'card.count.1h');
+    await owner.flush('t:0');
+    await expect(former.apply('t:0', batchOf([1]), 'card.count.1h')).rejects.toMatchObject({ code: 'FENCED' });
+    former.engine.lose('t:0');
+    former.engine.gain('t:0', 2);
+    expect(await former.apply('t:0', batchOf([3]), 'card.count.1h')).toEqual([4]);
+  });
+
   it('is no sign of moved keys while its last batch is under way', async () => {
     const { store, held, hold } = heldStore();
     const former = createProcess(store, 100, 'card');
