@@ -27,7 +27,7 @@ export const mutants: readonly Mutant[] = [
   one(
     'a former owner is not fenced',
     'consumers/kafka/transactional-output.ts',
-    'Promise.allSettled(producers.map(fence))',
+    'Promise.allSettled(producers.map(takeOver))',
     'Promise.allSettled([] as Promise<void>[])',
   ),
   one(
@@ -156,9 +156,9 @@ export const mutants: readonly Mutant[] = [
   },
   one(
     'at least once: the checkpoint comes before what it stands for',
-    'consumers/kafka/plain-output.ts',
-    '      try {\n        await sender.send(',
-    '      await ownership.checkpoint(position);\n      try {\n        await sender.send(',
+    'consumers/plain-output.ts',
+    '      await send(batch);',
+    '      await ownership.checkpoint(position);\n      await send(batch);',
   ),
   one(
     'at least once: state is stored before the checkpoint',
