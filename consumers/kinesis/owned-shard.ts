@@ -35,6 +35,8 @@ export interface ShardLease {
   write(checkpoint: Checkpoint, positions: PositionTexts): Promise<void>;
   /** The shard is done with; its lease is not held any more. */
   end(children: readonly Shard[]): Promise<void>;
+  /** Asks the table whether it is still held; if not, it is revoked. */
+  confirm(): Promise<void>;
   /** Gives the lease back. */
   evict(): Promise<void>;
 }
@@ -42,6 +44,10 @@ export interface ShardLease {
 export interface OwnedShardParts {
   readonly stream: string;
   readonly partition: number;
+  /** How many shards there have been: their numbers are below. */
+  readonly partitions: () => number;
+  /** Numbers of those that may be read and are not done with. */
+  readonly readable: () => readonly number[];
   readonly format: RecordFormat;
   readonly maxEvents: number;
   readonly limits: { readonly records: number; readonly bytes: number };
@@ -219,7 +225,10 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
   return {
     stream,
     partition,
-    partitions: Number.POSITIVE_INFINITY,
+    get partitions() {
+      return parts.partitions();
+    },
+    readable: parts.readable,
     format: parts.format,
     revoked,
     async range() {
@@ -269,6 +278,7 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
       // What fails now is tried again, and told, with the next read.
       void endIfDone().catch(() => undefined);
     },
+    confirmed: lease.confirm,
     async release() {
       if (revoked.aborted) return;
       release.abort();

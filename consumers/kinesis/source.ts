@@ -32,7 +32,7 @@ export interface KinesisSourceOptions {
   readonly onThrottled?: () => void;
   /** Told that records of a partition were deleted before they were read. */
   readonly onLost?: (partition: number) => void;
-  /** Told when the lease table or the stream does not answer, and (undefined) when something happened to a lease since. */
+  /** Told when the lease table or the stream does not answer, and (undefined) whenever it does. */
   readonly onTrouble?: (error: WeirError | undefined) => void;
 }
 
@@ -70,8 +70,8 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
       onEvent(event) {
         options.onLease?.(event);
         if (event.kind === 'trouble') options.onTrouble?.(awsFault(event.error, 'DynamoDB', 'sharing the leases'));
-        else options.onTrouble?.(undefined);
       },
+      onLook: () => options.onTrouble?.(undefined),
     });
     await coordinator.run(closing.signal);
   }
@@ -83,6 +83,8 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
       createOwnedShard({
         stream: config.stream,
         partition,
+        partitions: () => 1 + Math.max(partition, ...coordinator.known().map(shardNumber)),
+        readable: () => coordinator.readable().map(shardNumber),
         format: options.format,
         maxEvents: options.maxEvents,
         limits: { records: config.prefetch_records, bytes: config.prefetch_bytes },
@@ -145,6 +147,8 @@ function leaseOf(held: HeldLease, coordinator: LeaseCoordinator): ShardLease {
     revoked: held.revoked,
     write: (checkpoint, written) => held.make({ kind: 'checkpoint', checkpoint, positions: written }),
     end: (children) => coordinator.end(held, children),
+    // What could not be renewed for so long is anybody's by now.
+    confirm: () => held.make({ kind: 'renew' }).catch(() => held.lose()),
     evict: () => held.make({ kind: 'evict' }).catch(unlessFenced),
   };
 }
