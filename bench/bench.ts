@@ -6,6 +6,7 @@ import { benchHandOver } from './hand-over.ts';
 import { benchKafka } from './kafka.ts';
 import { benchKinesis } from './kinesis.ts';
 import { benchPublish } from './publish.ts';
+import { benchRepair } from './repair.ts';
 import { benchScoring } from './scoring.ts';
 import { benchState } from './state.ts';
 import { benchTakeOver } from './take-over.ts';
@@ -32,6 +33,7 @@ for (const bench of [
   benchFile,
   benchKafka,
   benchHandOver,
+  benchRepair,
   benchTakeOver,
   benchKinesis,
 ])

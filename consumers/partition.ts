@@ -8,7 +8,7 @@ import { type Alignment, type AlignmentObserver, type Turn, unaligned } from './
 import type { DecodedBatch } from './decode/decoder.ts';
 import { type Output, type OutputEvent, type Ownership, partitionName, type RawBatch } from './ports.ts';
 import { publishedRows } from './published-rows.ts';
-import { type RecoveryObserver, type RecoveryParts, recover } from './recovery.ts';
+import { noticeLoss, type RecoveryObserver, type RecoveryParts, recover } from './recovery.ts';
 import { type ReadBatch, splitAt } from './split.ts';
 
 /** What one partition's loop is made of. */
@@ -67,6 +67,7 @@ export async function runPartition(parts: PartitionParts, untilEnd: boolean, sig
   while (!isLeft() && !(at >= end)) {
     const raw = await parts.observer.stage('read', () => ownership.read(at));
     flusher.demand();
+    noticeLoss(parts, raw);
     if (raw.values.length > 0) await processInTurn(parts, raw);
     else if (raw.next >= raw.end) alignment.ended();
     at = raw.next;

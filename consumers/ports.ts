@@ -79,6 +79,8 @@ export interface RawBatch {
   readonly next: number;
   /** The log's end (exclusive offset) as known at this read. next >= end: caught up. */
   readonly end: number;
+  /** Offsets that were to be read before these records and are not in the log any more: its retention has cut them. */
+  readonly lost?: { readonly from: number; readonly to: number };
 }
 
 /** Adapters: kafka/sink.ts, file/sink.ts; contract in test/contract/sink.ts. */

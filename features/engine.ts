@@ -8,9 +8,9 @@ import { createEvaluator, type Moment } from './evaluate.ts';
 import { createFrontiers, type Frontiers } from './frontiers.ts';
 import { textHash } from './hash.ts';
 import { createHistory } from './history.ts';
-import { type EntityPlan, type FeatureSet, idField } from './plan.ts';
+import { type EntityPlan, type FeatureSet, idField, latenessOf } from './plan.ts';
 import { forgetOldest, markOf } from './repeats.ts';
-import { type FeatureRows, featureStates } from './rows.ts';
+import { type FeatureRows, featureStates, resizeRows } from './rows.ts';
 import { lostState, type StateStore, type SubStateChange } from './store.ts';
 import { applyLabel, type Insertion, insertEvent, type SubState } from './sub-state.ts';
 
@@ -77,6 +77,10 @@ export interface Applied {
   readonly late: number;
   /** How many events repeat an earlier one: they are not applied. */
   readonly repeats: number;
+  /** How many have a feature that is incomplete because the history is known only since some time. */
+  readonly short: number;
+  /** Since when the partition's own history is known, milliseconds since the epoch; -Infinity: for ever. */
+  readonly historyFrom: number;
   /** 1 for the rows that repeat an earlier one; valid until the next call. */
   readonly isRepeat: Uint8Array;
 }
@@ -86,6 +90,8 @@ export interface Asked {
   readonly undelayed: boolean;
   /** The shortest delay of those that do not; Infinity: there are none. Milliseconds. */
   readonly delayMs: number;
+  /** How far partitions may be apart for those. Milliseconds; Infinity: there are none. */
+  readonly leadMs: number;
 }
 
 export interface TakenChanges {
@@ -116,8 +122,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     onLookups: options.onLookups,
     onDamaged: options.onDamaged,
   });
-  const latenessMs = Math.max(0, ...set.entities.map(({ retentionMs, horizonMs }) => retentionMs - horizonMs));
-  const history = createHistory(store, clock, latenessMs);
+  const history = createHistory(store, clock, latenessOf(set));
   const changed = new Map<string, Change[]>();
   const columns = createBatchColumns(set);
   const facts = plans.map((plan) => new Float64Array(1 + plan.numbers.length + plan.hashes.length));
@@ -289,6 +294,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       return {
         undelayed: shared.some(({ undelayed }) => undelayed),
         delayMs: Math.min(...shared.map(({ delayMs }) => delayMs)),
+        leadMs: Math.min(...shared.map(({ leadMs }) => leadMs)),
       };
     },
     async learnOthers() {
@@ -311,11 +317,12 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       history.began(partition, batch.times, batch.offsets, batch.count);
       const knownOfAll = history.knownFrom(ofStream);
       const knownOfOwn = history.knownFrom(ofStream, partition);
-      resize(out, batch.count);
+      resizeRows(out, batch.count);
       const changes = changed.get(partition)!;
       if (isRepeatRow.length < batch.count) isRepeatRow = new Uint8Array(batch.count * 2);
       let late = 0;
       let repeated = 0;
+      let short = 0;
       for (row = 0; row < batch.count; row++) {
         isRepeatRow[row] = repeatsEarlier(batch, loaded, partition, changes) ? 1 : 0;
         if (isRepeatRow[row] === 1) {
@@ -348,13 +355,16 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
             (entity.missing?.size ?? 0) > 0 ||
             isBehind(plans[k]) ||
             (entity.lost !== undefined && spans(plans[k]));
-          evaluators[k].evaluate(entity.subStates, moment, out, base);
+          const isShort = evaluators[k].evaluate(entity.subStates, moment, out, base);
+          // The latest, where entities that are shared and those that are not know unequally much.
+          if (isShort && !(out.knownFrom[row] >= moment.knownFrom)) out.knownFrom[row] = moment.knownFrom;
         }
+        if (!Number.isNaN(out.knownFrom[row])) short++;
         if (set.derived.length > 0) derivedFeatures(set, out, base);
         if (isLate) late++;
       }
       loaded.release();
-      return { late, repeats: repeated, isRepeat: isRepeatRow };
+      return { late, repeats: repeated, short, historyFrom: knownOfOwn, isRepeat: isRepeatRow };
     },
     replay(batch, loaded, partition) {
       behind.replays(partition);
@@ -399,9 +409,10 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   };
 }
 
-function askedBy({ spans, bounds }: EntityPlan): Asked {
+function askedBy({ spans, bounds, leadMs }: EntityPlan): Asked {
   const delays = spans.map(({ to }) => bounds[to]);
-  return { undelayed: delays.includes(0), delayMs: Math.min(...delays.filter((delay) => delay > 0)) };
+  const delayMs = Math.min(...delays.filter((delay) => delay > 0));
+  return { undelayed: delays.includes(0), delayMs, leadMs: leadMs === 0 ? Number.POSITIVE_INFINITY : leadMs };
 }
 
 /** Each as exact as the least exact feature that it reads. */
@@ -419,17 +430,6 @@ export function derivedFeatures({ derived }: FeatureSet, out: FeatureRows, base:
 }
 
 const absent = featureStates.indexOf('absent');
-
-function resize(out: FeatureRows, count: number): void {
-  out.count = count;
-  out.bounds.clear();
-  if (out.values.length < count * out.width) {
-    out.values = new Float64Array(count * out.width);
-    out.states = new Uint8Array(count * out.width);
-  } else {
-    out.states.fill(0, 0, count * out.width);
-  }
-}
 
 const dayMs = 86_400_000;
 

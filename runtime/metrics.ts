@@ -44,6 +44,13 @@ export interface PartitionMetrics {
   skew(seconds: number): void;
   /** Seconds that it has waited for slower partitions. */
   held(seconds: number): void;
+  /** Records that were deleted at the broker before they were read. */
+  lostRecords(records: number): void;
+  /**
+   * Events with a feature that is incomplete because history is known only since some time.
+   * @param from since when that of the partition is, milliseconds since the epoch; -Infinity: for ever.
+   */
+  shortHistory(events: number, from: number): void;
   /** The partition is not this process's any more: its gauges are. */
   lost(): void;
 }
@@ -90,6 +97,17 @@ export function createMetrics(): Metrics {
     'Time spent waiting for partitions that are behind in event time',
     of,
   );
+  const lostRecords = counter('weir_lost_records_total', 'Records that the broker deleted before they were read', of);
+  const shortEvents = counter(
+    'weir_short_history_events_total',
+    'Events with a feature that is incomplete because the log does not reach back far enough',
+    of,
+  );
+  const historyFrom = gauge(
+    'weir_history_from_timestamp_seconds',
+    'Event time since when all history of the partition is known, where that is not for ever',
+    of,
+  );
   const owned = gauge('weir_owned_partitions', 'Partitions that this process reads');
   const degradedPartitions = gauge('weir_degraded_partitions', 'Partitions that are scored without the state store');
   const degraded = counter('weir_degraded_events_total', 'Transactions scored while the state store was out of reach');
@@ -126,12 +144,16 @@ export function createMetrics(): Metrics {
         published: published.labels(labels),
         lag: lag.labels(labels),
         fenceLag: fenceLag.labels(labels),
+        lostRecords: lostRecords.labels(labels),
+        shortEvents: shortEvents.labels(labels),
         skew: skew.labels(labels),
         held: held.labels(labels),
       };
       // A rate needs a beginning: alerts compare it with 0 also where nothing was consumed yet.
       at.consumed.inc(0);
       at.published.inc(0);
+      at.lostRecords.inc(0);
+      at.shortEvents.inc(0);
       return {
         consumed: (records) => at.consumed.inc(records),
         published: (events) => at.published.inc(events),
@@ -139,7 +161,13 @@ export function createMetrics(): Metrics {
         fenceLag: (records) => at.fenceLag.set(records),
         skew: (seconds) => at.skew.set(seconds),
         held: (seconds) => at.held.inc(seconds),
+        lostRecords: (records) => at.lostRecords.inc(records),
+        shortHistory(events, from) {
+          at.shortEvents.inc(events);
+          if (Number.isFinite(from)) historyFrom.set(labels, from / 1000);
+        },
         lost() {
+          historyFrom.remove(labels);
           lag.remove(labels);
           behind.remove(labels);
           fenceLag.remove(labels);

@@ -104,8 +104,10 @@ function judgeOrder(
   const expected = (stretches.get(partition) ?? []).flatMap(({ from, to }) =>
     all.filter((offset) => offset >= from && offset < to),
   );
-  const found = settings.delivery === 'exactly-once' ? published : firstOnes(published);
-  const wanted = settings.delivery === 'exactly-once' ? expected : firstOnes(expected);
+  const isOnce = settings.delivery === 'exactly-once';
+  const wanted = isOnce ? expected : firstOnes(expected);
+  // What was sent and not committed yet when an operator set the position stays beside.
+  const found = isOnce ? published : firstOnes(published).filter((offset) => wanted.includes(offset));
   const at = wanted.findIndex((offset, index) => found[index] !== offset);
   if (at < 0 && found.length === wanted.length) return;
   const index = at < 0 ? wanted.length : at;

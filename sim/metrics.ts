@@ -14,6 +14,8 @@ export function createSimulatedMetrics(): SimulatedMetrics {
     fenceLag: none,
     skew: none,
     held: none,
+    lostRecords: none,
+    shortHistory: none,
     lost: none,
   };
   let count = () => 0;

@@ -12,6 +12,10 @@ export function observed(time: VirtualTime, attempts: Map<string, Attempt[]>, tr
   function ownership(of: Ownership): Ownership {
     return {
       ...of,
+      // It may grow.
+      get partitions() {
+        return of.partitions;
+      },
       async read(position) {
         const raw = await of.read(position);
         readAt.set(of.partition, time.now());

@@ -90,7 +90,8 @@ function schedule({ records, faults }: Plan, world: World): number {
     // Somewhere among those of the same card before it.
     const former = records.findLastIndex((one, at) => at < index && one.card === record.card && one.kind === 'valid');
     ids.push(record.kind === 'repeat' && former >= 0 ? ids[former] : `t${index}`);
-    world.time.after(record.atMs, () => world.append(record, ids[index]));
+    // Those of the same time in their order.
+    world.time.after(record.atMs + index / 1_000, () => world.append(record, ids[index]));
   }
   for (const fault of faults) {
     if (fault.at !== 'time') continue;

@@ -1,8 +1,8 @@
 import { partitionName } from '../consumers/ports.ts';
-import { frontierType } from '../features/frontier.ts';
+import { decodeFrontier, frontierType } from '../features/frontier.ts';
 import { historyType } from '../features/history.ts';
 import { subStateHeader } from '../features/redis/call.ts';
-import { inputTopic } from './job.ts';
+import { epoch, inputTopic } from './job.ts';
 import type { Coordinator } from './kafka/transactions.ts';
 import type { KeyspaceWatch } from './redis/keyspace.ts';
 import { Violation } from './violation.ts';
@@ -44,6 +44,14 @@ export function watchStore({ decided, isWhole, violated }: StoreWatchOptions): K
       violated(new Violation('I2', `the sub-state ${key} of ${partition} at ${offset} was stored with two contents`));
     },
   };
+}
+
+/** A stored value for people. */
+export function describeStored(key: string, value: Buffer): string {
+  const offset = value.readDoubleBE(0);
+  if (!key.includes(`:${frontierType}:`)) return `through ${offset}`;
+  const { time, state } = decodeFrontier(value.subarray(subStateHeader));
+  return `${time - epoch} ${state}`;
 }
 
 /** The partition's name in state. */

@@ -15,7 +15,7 @@ import type { Plan, PlannedRecord } from './plan.ts';
 import { createProcess, type SimulatedProcess } from './process.ts';
 import { createChance } from './random.ts';
 import { createRedisServer, type RedisServer } from './redis/server.ts';
-import { nameOf, watchStore } from './store-watch.ts';
+import { describeStored, nameOf, watchStore } from './store-watch.ts';
 import { type Trace, tracedLog } from './trace.ts';
 import type { Violation } from './violation.ts';
 import { type Alterations, runWeir } from './weir.ts';
@@ -119,6 +119,10 @@ export function createWorld(plan: Plan, { trace, strike, alter }: WorldOptions):
       text(key, value) {
         watch.text(key, value);
         traced(`${key} = ${value}`);
+      },
+      field(key, field, value) {
+        watch.field(key, field, value);
+        if (field !== 'v') traced(`${key} ${field} = ${describeStored(key, value)}`);
       },
     }),
   );

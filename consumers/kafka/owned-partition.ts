@@ -1,6 +1,6 @@
 import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
-import { type Ownership, partitionName, type RecordFormat } from '../ports.ts';
+import { type Ownership, partitionName, type RawBatch, type RecordFormat } from '../ports.ts';
 import { brokerFault, isRebalancing } from './faults.ts';
 import type { Feed, Fetcher } from './fetcher.ts';
 import { createPrefetch, type PrefetchLimits } from './prefetch.ts';
@@ -23,8 +23,6 @@ export interface OwnedPartitionParts {
   readonly clock: Clock;
   range(): Promise<{ readonly earliest: number; readonly end: number }>;
   checkpointed(): Promise<number | undefined>;
-  /** The broker has deleted records that were to be read. */
-  lost(from: number, to: number): void;
 }
 
 /** An ownership together with the side that the group drives. */
@@ -42,6 +40,8 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
   const revocation = new AbortController();
   let isPaused = false;
   let isAstray = false;
+  /** What the broker has deleted before it was read; told with the next batch. */
+  let lost: RawBatch['lost'];
   let wake = () => {};
 
   const assertOwned = () => {
@@ -82,7 +82,7 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
     }
     assertOwned();
     const from = Math.max(position, earliest);
-    if (from > position) parts.lost(position, from);
+    if (from > position) lost = { from: position, to: from };
     isAstray = false;
     isPaused = false;
     prefetch.reset(from, end);
@@ -124,7 +124,10 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
       // Revoked while it waited: nothing has come, and the reader can end in order.
       const batch = revocation.signal.aborted ? prefetch.nothing() : prefetch.take(maxEvents);
       if (isPaused && prefetch.isLow) fetcher.wake();
-      return batch;
+      if (lost === undefined) return batch;
+      const told = { ...batch, lost };
+      lost = undefined;
+      return told;
     },
     checkpointed: parts.checkpointed,
     async checkpoint(position) {

@@ -165,11 +165,6 @@ export function sourceOver(
       confirmed: confirmation.next,
       isDoubtful: () => confirmation.ageMs() > config.session_timeout_ms,
       commit: member.commit,
-      lost: (from, to) =>
-        options.log?.warn(
-          { stream: config.topic, partition, from, to },
-          'records were deleted at the broker before they were read: retention is too short, or the job was away too long',
-        ),
       range: () => rangeOf(partition),
       checkpointed: async () =>
         withAdmin((connected) => committedOffset(connected, options.clock, config.group, config.topic, partition)),

@@ -104,6 +104,8 @@ export function createKeyspace(now: () => number, watch?: KeyspaceWatch): Keyspa
           put(key, { ...entries.get(key)!, value: rest });
         }
       }
+      // Operators see to it that replicas have it too.
+      before.length = 0;
     },
     get version() {
       return version;

@@ -3,17 +3,24 @@ import type { Trial } from './trial.ts';
 import { until } from './until.ts';
 
 const grown = 8;
+/** Records of keys that have moved, at least. */
+const movedRecords = 300;
 
 /**
  * The topic grows. The order of two records of a key in two partitions is nobody's to know: so keys that move wait until the state holds all
  * that was sent of them, while the others go on.
  */
 export async function grow(trial: Trial): Promise<readonly number[]> {
-  const { admin, topics, load } = trial;
+  const { admin, topics, load, progress } = trial;
+  const before = await trial.positions();
   await admin.createPartitions({ topicPartitions: [{ topic: topics.input, count: grown }] });
   await load.grow(grown);
   await untilStored(trial);
   load.release();
+  const added = Array.from({ length: grown }, (_, partition) => partition).filter(
+    (partition) => !before.has(partition),
+  );
+  await progress(movedRecords, added);
   await until('the processes read all partitions', async () => (await ownedBy(trial)).size === grown);
   return [...(await trial.positions()).keys()];
 }

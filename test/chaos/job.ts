@@ -4,8 +4,6 @@ import { createFleet, type Fleet, tail } from './fleet.ts';
 import type { Ground } from './ground.ts';
 import { until } from './until.ts';
 
-export type Delivery = 'exactly-once' | 'at-least-once';
-
 /** The job of weir.yaml over topics of its own, on a ground that it may share with others. */
 export interface Job {
   readonly ground: Ground;
@@ -27,7 +25,7 @@ export interface JobOptions {
   readonly name: string;
   readonly partitions: number;
   /** Keys of the config with their values; they win over those of weir.yaml and of the harness. */
-  readonly settings: Readonly<Record<string, string | number>>;
+  readonly settings: Readonly<Record<string, string | number | boolean>>;
 }
 
 export async function createJob(ground: Ground, { name, partitions, settings }: JobOptions): Promise<Job> {

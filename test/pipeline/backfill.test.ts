@@ -284,6 +284,10 @@ describe('a backfill beside the running job', () => {
     const begins = partitionsOf(records).map((of) => timeOf(of[0]) + lateness);
     for (const record of records) {
       const { transaction_id } = record.data;
+      const isShort = timeOf(record) - 72 * hourMs < begins[record.partition];
+      expect((record.data as { history_from?: string }).history_from).toBe(
+        isShort ? new Date(begins[record.partition]).toISOString() : undefined,
+      );
       for (const [name, hours] of Object.entries({ '5h': 5, '3d': 72 })) {
         const isMarked = marked.has(`${transaction_id} customer.count.${name}`);
         expect(isMarked).toBe(timeOf(record) - hours * hourMs < begins[record.partition]);
@@ -296,6 +300,65 @@ describe('a backfill beside the running job', () => {
     }
     expect(marked.size).toBeGreaterThan(0);
     expect(marked.size).toBeLessThan(records.length * 4);
+  }, 100_000);
+
+  it('marks them, and counts what is lost, where the log is cut while it is read', async () => {
+    const job = await createHandbookJob('cut-live', kafka, services);
+    const gone = rows.slice(1_000, 1_500);
+    await job.produce(rows.slice(0, 1_000));
+    const weir = start(job, 'run', changedConfig());
+    await job.waitForPublished(1_000);
+    weir.kill('SIGSTOP');
+    await job.produce(gone);
+    await kafka.deleteRecords('cut-live.in');
+    await job.produce(rows.slice(1_500));
+    weir.kill('SIGCONT');
+    await job.waitForPublished(rowCount - gone.length);
+    const { metrics_port } = JSON.parse(
+      weir
+        .stderr()
+        .split('\n')
+        .find((line) => line.includes('metrics_port'))!,
+    );
+    const text = await (await fetch(`http://127.0.0.1:${metrics_port}/metrics`)).text();
+    const metric = (name: string) =>
+      [...text.matchAll(new RegExp(`^${name}\\{.*partition="(\\d)"\\} (\\S+)$`, 'gm'))].map(([, partition, value]) => [
+        Number(partition),
+        Number(value),
+      ]);
+    expect(metric('weir_lost_records_total').reduce((sum, [, value]) => sum + value, 0)).toBe(gone.length);
+    weir.kill('SIGTERM');
+    expect(await weir.ended()).toBe(0);
+    const records = await job.published();
+    const marked = new Set(incomplete(records));
+    const wanted = changedFeatures();
+    const isGone = new Set(gone.map(({ transaction_id }) => transaction_id));
+    expect(records.filter(({ data }) => isGone.has(data.transaction_id))).toEqual([]);
+    const position = new Map(rows.map(({ transaction_id }, index) => [transaction_id, index]));
+    const after = partitionsOf(records).map((of) =>
+      of.filter(({ data }) => position.get(data.transaction_id)! >= 1_500),
+    );
+    const begins = after.map(([first]) => timeOf(first) + hourMs);
+    expect(new Map(metric('weir_history_from_timestamp_seconds') as [number, number][])).toEqual(
+      new Map(begins.map((time, partition) => [partition, time / 1_000])),
+    );
+    for (const record of records) {
+      const { transaction_id, features, ...data } = record.data;
+      const isAfter = position.get(transaction_id)! >= 1_500;
+      for (const [name, hours] of Object.entries({ '5h': 5, '3d': 72 })) {
+        const isShort = isAfter && timeOf(record) - hours * hourMs < begins[record.partition];
+        expect(marked.has(`${transaction_id} customer.count.${name}`)).toBe(isShort);
+        if (isShort) continue;
+        const value = features[`customer.count.${name}`];
+        expect([transaction_id, value]).toEqual([
+          transaction_id,
+          wanted.get(transaction_id)![`customer.count.${name}`],
+        ]);
+      }
+      const { history_from } = data as { history_from?: string };
+      expect(history_from === undefined).toBe(!isAfter || timeOf(record) - 72 * hourMs >= begins[record.partition]);
+    }
+    expect(marked.size).toBeGreaterThan(0);
   }, 100_000);
 
   it('refuses what it cannot do, with a sentence', async () => {

@@ -25,13 +25,14 @@ afterEach(async () => {
   for (const end of ends.splice(0).reverse()) await end();
 });
 
-/** Every other event is of the one card that never leaves the memory. */
-const cardOf = (n: number) => (n % 2 === 0 ? 'often' : `${n % cards}`);
+/** Every other event of the one partition is of a card that never leaves the memory: what the other brings is no more than one card. */
+const cardOf = (partition: number, n: number) => (partition === 1 || n % 2 === 0 ? 'often' : `${n % cards}`);
 
 /** How many events its card has had, this one included. */
-function countAt(n: number): number {
+function countAt(transaction: string): number {
+  const [partition, n] = transaction.split('-').map(Number);
   let count = 0;
-  for (let before = 0; before <= n; before++) if (cardOf(before) === cardOf(n)) count++;
+  for (let before = 0; before <= n; before++) if (cardOf(partition, before) === cardOf(partition, n)) count++;
   return count;
 }
 
@@ -39,7 +40,7 @@ const record = (partition: number, n: number) => ({
   id: `${partition}-${n}`,
   ts: 1e12 + n,
   amount: 1,
-  card: `c${partition}-${cardOf(n)}`,
+  card: `c${partition}-${cardOf(partition, n)}`,
   shop: `s${n % shops}`,
 });
 
@@ -98,7 +99,7 @@ function check({ transaction_id, features, feature_state = {} }: SeenEvent): { i
   const n = Number(transaction_id.split('-')[1]);
   const [card, shop] = [features['card.count.90d'], features['shop.count.90d']];
   const cardState = feature_state['card.count.90d'];
-  if (cardState === undefined) expect([transaction_id, card]).toEqual([transaction_id, countAt(n)]);
+  if (cardState === undefined) expect([transaction_id, card]).toEqual([transaction_id, countAt(transaction_id)]);
   else expect([transaction_id, cardState]).toEqual([transaction_id, 'incomplete']);
   if (feature_state['shop.count.90d'] === undefined) expect(shop).toBeGreaterThanOrEqual(Math.floor(n / shops) + 1);
   return { isMarked: cardState !== undefined };
@@ -117,7 +118,8 @@ async function expectWhole({ stream }: Running, n: number): Promise<void> {
   append(stream, n, n + 1);
   await until(() => stream.events.length === before + 2);
   const last = stream.events.slice(before);
-  expect(last.map(({ features }) => features['card.count.90d'])).toEqual([countAt(n), countAt(n)]);
+  const counts = last.map(({ features }) => features['card.count.90d']);
+  expect(counts).toEqual(last.map(({ transaction_id }) => countAt(transaction_id)));
   expect(last[1].features['shop.count.90d']).toBe(2 * (Math.floor(n / shops) + 1));
   for (const { feature_state } of last) expect(feature_state).toEqual({});
 }
@@ -142,7 +144,8 @@ describe('when_away: degrade', () => {
       expect(marked).toBeGreaterThan(0);
       expect(marked).toBeLessThan(2 * perPhase);
       expect(readiness.troubles()).toEqual({});
-      expect(Object.keys(readiness.degradations()).sort()).toEqual(['partition tx:0', 'partition tx:1']);
+      // One that needs nothing of the store finds out with its next flush.
+      await until(() => ['partition tx:0', 'partition tx:1'].every((name) => name in readiness.degradations()));
       expect(await running.metric('weir_degraded_partitions')).toBe(2);
       expect(await running.metric('weir_degraded_events_total')).toBeGreaterThanOrEqual(marked);
       await redis.restart();
