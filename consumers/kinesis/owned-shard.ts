@@ -52,7 +52,10 @@ export interface OwnedShardParts {
   readonly maxEvents: number;
   readonly limits: { readonly records: number; readonly bytes: number };
   readonly lease: ShardLease;
+  /** For looking here and there. */
   readonly log: ShardLog;
+  /** For reading on. */
+  readonly tail: ShardLog;
   /** Where the application begins with start latest or at-timestamp, milliseconds since the epoch. */
   readonly startsAt: () => number;
   /** Whether the log has all that ever was in the shard, and what its parents had is stored. */
@@ -140,7 +143,7 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
     await closeGap(to);
     const from = anchorsOf(kept).findLast(({ number }) => number <= to);
     reader = createShardReader({
-      pages: log.open(startAt(from)),
+      pages: parts.tail.open(startAt(from)),
       numbering: createNumbering(kept, from),
       filter,
       position: to,

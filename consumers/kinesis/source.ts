@@ -6,10 +6,12 @@ import { processName } from '../../runtime/process-name.ts';
 import { seededRandom } from '../../runtime/random.ts';
 import { createGained } from '../gained.ts';
 import type { RecordFormat, Source } from '../ports.ts';
-import { dynamoClient, kinesisClient } from './aws.ts';
+import { dynamoClient, kinesisClient, subscriptionClient } from './aws.ts';
 import { isShardEnd } from './checkpoint.ts';
 import { type KinesisSourceConfig, leaseTableName } from './config.ts';
 import { openLeaseTable } from './dynamo-lease-table.ts';
+import { fanOutShard, subscribeTo } from './fan-out.ts';
+import { fanOutConsumer } from './fan-out-consumer.ts';
 import { awsFault } from './faults.ts';
 import type { HeldLease } from './held-lease.ts';
 import { createLeaseCoordinator, type LeaseCoordinator, type LeaseEvent } from './lease-coordinator.ts';
@@ -44,16 +46,21 @@ const kinesisRequestMs = 10_000;
 export function createKinesisSource(config: KinesisSourceConfig, options: KinesisSourceOptions): Source {
   const { clock } = options;
   const kinesis = kinesisClient(config, kinesisRequestMs);
+  const subscriptions = subscriptionClient(config);
   const dynamo = dynamoClient(config, requestShare * config.failover_time_ms);
   const random = seededRandom(randomBytes(4).readUInt32LE());
   const gained = createGained();
   const closing = new AbortController();
   let running: Promise<void> | undefined;
+  /** Its ARN, with enhanced fan-out. */
+  let consumer: string | undefined;
 
   async function run(): Promise<void> {
     const shards = listShards(kinesis, config);
     // Before anything is written: a stream that is not there needs no lease table.
     await shards.list('all');
+    const { stream, fan_out } = config;
+    if (fan_out) consumer = await fanOutConsumer(kinesis, { stream, consumer: fan_out.consumer }, clock);
     const table = await openLeaseTable(dynamo, leaseTableName(config), clock);
     const coordinator = createLeaseCoordinator({
       table,
@@ -79,6 +86,26 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
   function gain(held: HeldLease, coordinator: LeaseCoordinator, table: LeaseTable): void {
     const { key } = held.lease;
     const partition = shardNumber(key);
+    const reading = {
+      clock,
+      random,
+      signal: AbortSignal.any([held.revoked, closing.signal]),
+      onThrottled: () => options.onThrottled?.(),
+    };
+    const log = pollShard(kinesis, {
+      stream: config.stream,
+      shard: key,
+      maxRecords: config.max_records,
+      idleMs: config.poll_interval_ms,
+      ...reading,
+    });
+    const tail =
+      consumer === undefined
+        ? log
+        : fanOutShard(subscribeTo(subscriptions, consumer, key), {
+            name: `shard ${key} of stream ${config.stream}`,
+            ...reading,
+          });
     gained.push(
       createOwnedShard({
         stream: config.stream,
@@ -89,16 +116,8 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
         maxEvents: options.maxEvents,
         limits: { records: config.prefetch_records, bytes: config.prefetch_bytes },
         lease: leaseOf(held, coordinator),
-        log: pollShard(kinesis, {
-          stream: config.stream,
-          shard: key,
-          maxRecords: config.max_records,
-          idleMs: config.poll_interval_ms,
-          clock,
-          random,
-          signal: AbortSignal.any([held.revoked, closing.signal]),
-          onThrottled: () => options.onThrottled?.(),
-        }),
+        log,
+        tail,
         startsAt: () => startOf(config, clock.now()),
         isWhole: (kept) => isWhole(held, kept, table),
         clock,
@@ -132,6 +151,7 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
       gained.end();
       await running;
       kinesis.destroy();
+      subscriptions.destroy();
       dynamo.destroy();
     },
   };

@@ -121,6 +121,7 @@ export function createShardWorld(initial: string): ShardWorld {
         limits: { records: 10, bytes: 1 << 20 },
         lease: lease(options),
         log: world.log,
+        tail: world.log,
         startsAt: () => options.startsAt ?? (records.length + 1) * arrivalStepMs,
         isWhole: async () => options.isWhole ?? false,
         clock,
