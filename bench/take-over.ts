@@ -31,9 +31,9 @@ async function benchSize(entities: number, runs: number): Promise<void> {
     clock: systemClock,
   });
   try {
-    await fill(createProcess(store, 2 * fillEvents, 'card'), taken, entities);
+    await fill(createProcess(store, 2 * fillEvents, 'card'), store, taken, entities);
     const heir = createProcess(store, 4 * entities, 'card');
-    await fill(heir, kept, entities);
+    await fill(heir, store, kept, entities);
     const first: number[] = [];
     const next: number[] = [];
     for (let run = 0; run <= runs; run++) {
@@ -50,8 +50,14 @@ async function benchSize(entities: number, runs: number): Promise<void> {
   }
 }
 
-async function fill({ engine, apply, flush }: Process, partition: string, entities: number): Promise<void> {
+async function fill(
+  { engine, apply, flush }: Process,
+  store: StateStore,
+  partition: string,
+  entities: number,
+): Promise<void> {
   engine.gain(partition, 2);
+  await store.fence(partition);
   for (let from = 0; from < entities; from += fillEvents) {
     await apply(partition, someEvents(partition, from, from, fillEvents), 'card.count.1h');
     await flush(partition);

@@ -28,8 +28,6 @@ import { sinkConnection } from './kafka/config.ts';
 import { createKafkaSink } from './kafka/sink.ts';
 import { createKafkaSource } from './kafka/source.ts';
 import { sinkRegion } from './kinesis/config.ts';
-import { createKinesisSink } from './kinesis/sink.ts';
-import { createKinesisSource } from './kinesis/source.ts';
 import type { RecordFormat, Sink, Source } from './ports.ts';
 
 /** What every component may use. */
@@ -137,6 +135,8 @@ export async function openSink({ config }: CompiledJob, surroundings: Surroundin
   const { clock, log, metrics } = surroundings;
   if (sink.file) return createFileSink(sink.file, { job });
   if (sink.kinesis) {
+    // Loaded where it is used: the SDK takes a fifth of a second.
+    const { createKinesisSink } = await import('./kinesis/sink.ts');
     const connection = sinkRegion(sink.kinesis, source.kinesis);
     const kinesis = createKinesisSink(sink.kinesis, {
       connection,
@@ -177,6 +177,7 @@ export async function openSource(
     readiness.setReady('source', error === undefined, error ? describeError(error) : '');
   if (source.kafka) return createKafkaSource(source.kafka, { maxEvents, format, clock, log, onTrouble });
   const stream = source.kinesis!.stream;
+  const { createKinesisSource } = await import('./kinesis/source.ts');
   return createKinesisSource(source.kinesis!, {
     maxEvents,
     format,

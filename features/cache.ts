@@ -182,11 +182,15 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
     shelf.young = kept;
   }
 
-  /** What was written in a tenure that has ended may never have been published. */
-  function dropEnded(entity: Entity): void {
+  /**
+   * What was written in a tenure that has ended may never have been published; what was copied before one began the store may have lost
+   * since: it has to come from the log once more, or it would be missing there behind the fence.
+   */
+  function dropDoubtful(entity: Entity): void {
     const { subStates, epoch } = entity;
     for (let k = subStates.length - 1; k >= 0; k--) {
-      if (!tenures.hasEndedSince(epoch, subStates[k].partition)) continue;
+      const { partition } = subStates[k];
+      if (!tenures.hasEndedSince(epoch, partition) && !tenures.hasBegunSince(epoch, partition)) continue;
       subStates.splice(k, 1);
       entity.version = neverLoaded;
     }
@@ -195,7 +199,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
   /** Not all that memory should have of it is there. */
   function isShort(entity: Entity, reach: Reach, partition: string): boolean {
     // Also where a load is due: one that failed may have left what another tenure, ended since, has written.
-    if (entity.epoch < tenures.epoch) dropEnded(entity);
+    if (entity.epoch < tenures.epoch) dropDoubtful(entity);
     if (entity.version === neverLoaded) return true;
     return tenures.hasBegunSince(entity.epoch, reach === 'partition' ? partition : undefined);
   }

@@ -1,4 +1,5 @@
 import type { Clock } from '../runtime/clock.ts';
+import { WeirError } from '../runtime/errors.ts';
 import { createBatchColumns, numberOf } from './batch-columns.ts';
 import { trackBehind } from './behind.ts';
 import { createEntityCache, type Entity, type Loaded, neverLoaded } from './cache.ts';
@@ -60,6 +61,7 @@ export interface FeatureEngine {
   /**
    * Applies event by event, each before its own features are evaluated, and writes the features to `out`.
    * @param seenBefore what other partitions have before this event time was visible when the batch was loaded; what reads beyond is stale.
+   * @throws WeirError FENCED when the partition's state has events behind this one already: somebody else has gone on with it.
    */
   apply(batch: TransactionBatch, loaded: Loaded, partition: string, out: FeatureRows, seenBefore?: number): Applied;
   /** Applies without evaluating, for recovery; sub-states that reach beyond an event leave it out. */
@@ -341,6 +343,10 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
             continue;
           }
           const state = cache.ownSubState(entity, plans[k], partition);
+          if (state.offset > batch.offsets[row]) {
+            loaded.release();
+            throw overtaken(partition, state.offset, batch.offsets[row]);
+          }
           moment.facts = fillFacts(k, batch);
           moment.insertion = update(k, entity, state, batch, changes);
           isLate ||= moment.insertion === 'late';
@@ -413,6 +419,13 @@ function askedBy({ spans, bounds, leadMs }: EntityPlan): Asked {
   const delays = spans.map(({ to }) => bounds[to]);
   const delayMs = Math.min(...delays.filter((delay) => delay > 0));
   return { undelayed: delays.includes(0), delayMs, leadMs: leadMs === 0 ? Number.POSITIVE_INFINITY : leadMs };
+}
+
+function overtaken(partition: string, reached: number, offset: number): WeirError {
+  return new WeirError(
+    'FENCED',
+    `the state of partition ${partition} reaches offset ${reached} already, where offset ${offset} is to be scored: another process has gone on with it, or its position was set back without its state (weir offsets reset does both)`,
+  );
 }
 
 /** Each as exact as the least exact feature that it reads. */

@@ -1,12 +1,13 @@
 import { parseArgs } from 'node:util';
-import { Worker } from 'node:worker_threads';
+import { type Caught, type Range, runMutants, runSeeds } from './many.ts';
 import { runPlan, runSeed } from './run.ts';
-import type { SeedReport, Share } from './share.ts';
+import type { SeedReport } from './share.ts';
 import { shrink } from './shrink.ts';
 
 /**
  * `npm run sim`: runs of the whole pipeline in a simulated world, each from one seed. `--seeds N --from S --jobs J` runs many and shrinks
- * the first that fails, `--seed N` replays one with all that happens. docs/simulation.md says how to read it.
+ * the first that fails, `--seed N` replays one with all that happens, `--mutants` looks for the seed that catches each deliberate fault.
+ * docs/simulation.md says how to read it.
  */
 const { values } = parseArgs({
   options: {
@@ -14,6 +15,7 @@ const { values } = parseArgs({
     from: { type: 'string', default: '1' },
     jobs: { type: 'string', default: '2' },
     seed: { type: 'string' },
+    mutants: { type: 'boolean', default: false },
   },
 });
 
@@ -25,59 +27,50 @@ function whole(flag: 'seeds' | 'from' | 'jobs' | 'seed'): number {
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
-/** All that happens in one run. @returns whether it failed. */
+/** All that happens in one run. @returns whether it holds. */
 async function replay(seed: number): Promise<boolean> {
   const { plan, failure } = await runSeed(seed, { trace: say });
   say(JSON.stringify(plan.settings));
   for (const fault of plan.faults) say(JSON.stringify(fault));
   say(failure === undefined ? `seed ${seed} holds` : `seed ${seed} fails: ${failure}`);
-  return failure !== undefined;
+  return failure === undefined;
 }
 
-/** @returns what failed, the least seed first. */
-async function runAll(from: number, count: number, jobs: number): Promise<SeedReport[]> {
-  const failed: SeedReport[] = [];
+async function runAll(range: Range): Promise<boolean> {
   let done = 0;
   const startedAt = performance.now();
   const perMinute = () => Math.round((done * 60_000) / (performance.now() - startedAt));
-  const shares = Array.from({ length: jobs }, (_, job) => {
-    const workerData: Share = { from: from + job, to: from + count, step: jobs };
-    const worker = new Worker(new URL('./share.ts', import.meta.url), { workerData });
-    return new Promise<void>((resolve, reject) => {
-      worker.on('message', (report: SeedReport) => {
-        done++;
-        if (done % 1_000 === 0) say(`${done} seeds, ${failed.length} failed, ${perMinute()} a minute`);
-        if (report.failure === undefined) return;
-        failed.push(report);
-        say(`seed ${report.seed} fails: ${report.failure}`);
-      });
-      worker.on('error', reject);
-      worker.on('exit', () => resolve());
-    });
+  const failed = await runSeeds(range, ({ seed, failure }) => {
+    done++;
+    if (failure !== undefined) say(`seed ${seed} fails: ${failure}`);
+    if (done % 1_000 === 0) say(`${done} seeds, ${perMinute()} a minute`);
   });
-  await Promise.all(shares);
-  say(`${done} seeds from ${from}, ${failed.length} failed, ${perMinute()} a minute`);
-  return failed.sort((a, b) => a.seed - b.seed);
+  say(`${done} seeds from ${range.from}, ${failed.length} failed, ${perMinute()} a minute`);
+  if (failed.length > 0) await explain(failed[0]);
+  return failed.length === 0;
 }
 
+/** The least that fails in the same way, with all that happens. */
 async function explain({ seed }: SeedReport): Promise<void> {
-  const least = await shrink(await runSeed(seed), {});
-  const { plan, failure } = least;
+  const { plan, failure } = await shrink(await runSeed(seed), {});
   say(`\nseed ${seed} with as few faults and records as it takes: ${failure}`);
-  const lines: string[] = [];
-  await runPlan(plan, { trace: (line) => lines.push(line) });
-  for (const line of lines) say(line);
+  await runPlan(plan, { trace: say });
   say(JSON.stringify(plan.settings));
   for (const fault of plan.faults) say(JSON.stringify(fault));
   say(`npm run sim -- --seed ${seed} shows all of it`);
 }
 
-if (values.seed !== undefined) {
-  if (await replay(whole('seed'))) process.exitCode = 1;
-} else {
-  const failed = await runAll(whole('from'), whole('seeds'), whole('jobs'));
-  if (failed.length > 0) {
-    await explain(failed[0]);
-    process.exitCode = 1;
-  }
+async function catchAll(range: Range): Promise<boolean> {
+  const tell = ({ mutant, report }: Caught) =>
+    say(
+      report === undefined ? `NOT CAUGHT: ${mutant}` : `seed ${report.seed}: ${mutant} (${firstLine(report.failure!)})`,
+    );
+  const all = await runMutants(range, tell);
+  return all.every(({ report }) => report !== undefined);
 }
+
+const firstLine = (text: string) => text.split('\n')[0];
+
+const range = { from: whole('from'), count: whole('seeds'), jobs: whole('jobs') };
+const holds = values.seed !== undefined ? replay(whole('seed')) : values.mutants ? catchAll(range) : runAll(range);
+if (!(await holds)) process.exitCode = 1;

@@ -1,11 +1,13 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { runSeed } from './run.ts';
+import { install, mutants } from './mutants.ts';
 
 /** Every so many of the seeds, in a thread of its own. */
 export interface Share {
   readonly from: number;
   readonly to: number;
   readonly step: number;
+  /** Name of the mutant that is run; it ends with the first seed that fails. */
+  readonly mutant?: string;
 }
 
 /** What it tells of each seed. */
@@ -14,8 +16,12 @@ export interface SeedReport {
   readonly failure: string | undefined;
 }
 
-const { from, to, step } = workerData as Share;
+const { from, to, step, mutant } = workerData as Share;
+if (mutant !== undefined) install(mutants.find(({ name }) => name === mutant)!);
+// Loaded after the mutant's edits are in place.
+const { runSeed } = await import('./run.ts');
 for (let seed = from; seed < to; seed += step) {
   const { failure } = await runSeed(seed);
   parentPort!.postMessage({ seed, failure } satisfies SeedReport);
+  if (mutant !== undefined && failure !== undefined) break;
 }

@@ -41,6 +41,8 @@ export interface Coordinator {
   decided(partition: number): number | undefined;
 }
 
+const isCommitted = (state: Transaction['state']) => state === 'committing' || state === 'committed';
+
 interface Holder {
   epoch: number;
   timeoutMs: number;
@@ -73,13 +75,17 @@ export function createCoordinator(
     holder.cancelTimeout();
     transaction.state = isCommit ? 'committing' : 'aborting';
     if (isCommit) onDecided(transaction);
-    const markersMs = chance.isTrue(0.05) ? chance.duration(50, 3_000) : chance.duration(0.1, 8);
-    time.after(markersMs, () => {
+    time.after(mostlyShort(), () => {
       transaction.state = isCommit ? 'committed' : 'aborted';
-      unsettled.delete(transaction);
-      if (isCommit) for (const [partition, position] of transaction.offsets) carryOut(partition, position);
+      // The group's coordinator takes what its marker says to heart only after it has acknowledged it.
+      time.after(mostlyShort(), () => {
+        unsettled.delete(transaction);
+        if (isCommit) for (const [partition, position] of transaction.offsets) carryOut(partition, position);
+      });
     });
   }
+
+  const mostlyShort = () => (chance.isTrue(0.05) ? chance.duration(50, 3_000) : chance.duration(0.1, 5));
 
   function carryOut(partition: number, position: Position): void {
     if ((committed.get(partition)?.said ?? -1) < position.said) committed.set(partition, position);
@@ -134,7 +140,7 @@ export function createCoordinator(
     decided(partition) {
       let latest = committed.get(partition);
       for (const { state, offsets } of unsettled) {
-        const position = state === 'committing' ? offsets.get(partition) : undefined;
+        const position = isCommitted(state) ? offsets.get(partition) : undefined;
         if (position !== undefined && position.said > (latest?.said ?? -1)) latest = position;
       }
       return latest?.offset;

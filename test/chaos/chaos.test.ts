@@ -10,7 +10,7 @@ const random = seededRandom(seed);
 let ground: Ground;
 
 beforeAll(async () => {
-  ground = await startGround({ brokers: 1, redisKeeps: false });
+  ground = await startGround({ brokers: 1, store: 'empty' }, random);
 }, 240_000);
 afterAll(async () => {
   await ground?.stop();

@@ -2,7 +2,7 @@ import { cutConnections, killBroker, loseBroker, rollBrokers, stallBrokers } fro
 import type { GroundKind } from './ground.ts';
 import { grow } from './growth.ts';
 import { kill, rollOut, shrink, storm, zombie } from './process-faults.ts';
-import { killRedis, stallRedis } from './store-faults.ts';
+import { failStore, stallRedis } from './store-faults.ts';
 import type { Mode, Trial } from './trial.ts';
 
 /** Something that goes wrong while the job is under load. */
@@ -14,9 +14,11 @@ export interface Fault {
   run(trial: Trial): Promise<readonly number[]>;
 }
 
-const one = { brokers: 1, redisKeeps: false } as const;
-const oneKeeping = { brokers: 1, redisKeeps: true } as const;
-const three = { brokers: 3, redisKeeps: true } as const;
+const one = { brokers: 1, store: 'empty' } as const;
+const oneKeeping = { brokers: 1, store: 'kept' } as const;
+const replicated = { brokers: 1, store: 'replicated' } as const;
+const cluster = { brokers: 1, store: 'cluster' } as const;
+const three = { brokers: 3, store: 'kept' } as const;
 /** Each partition at its own pace: what does not strike a partition does not hold it up. */
 const exactlyOnce: Mode = { delivery: 'exactly-once', isAligned: false };
 const atLeastOnce: Mode = { delivery: 'at-least-once', isAligned: false };
@@ -35,11 +37,13 @@ export const faults: Readonly<Record<string, Fault>> = {
   'storm-aligned': { mode: aligned, ground: one, run: storm },
   grow: { mode: exactlyOnce, ground: one, run: grow },
   cuts: { mode: exactlyOnce, ground: one, run: cutConnections },
-  'redis-lost': { mode: exactlyOnce, ground: one, run: killRedis },
-  'redis-lost-at-least-once': { mode: atLeastOnce, ground: one, run: killRedis },
-  'redis-lost-aligned': { mode: aligned, ground: one, run: killRedis },
+  'redis-lost': { mode: exactlyOnce, ground: one, run: failStore },
+  'redis-lost-at-least-once': { mode: atLeastOnce, ground: one, run: failStore },
+  'redis-lost-aligned': { mode: aligned, ground: one, run: failStore },
   'redis-stall': { mode: exactlyOnce, ground: one, run: stallRedis },
-  'redis-kept': { mode: exactlyOnce, ground: oneKeeping, run: killRedis },
+  'redis-kept': { mode: exactlyOnce, ground: oneKeeping, run: failStore },
+  'redis-promoted': { mode: exactlyOnce, ground: replicated, run: failStore },
+  'redis-cluster-node': { mode: exactlyOnce, ground: cluster, run: failStore },
   'broker-stall': { mode: exactlyOnce, ground: one, run: stallBrokers },
   'only-broker-kill': { mode: exactlyOnce, ground: one, run: killBroker },
   'broker-kill': { mode: exactlyOnce, ground: three, run: killBroker },

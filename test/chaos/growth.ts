@@ -32,7 +32,7 @@ async function ownedBy({ fleet }: Trial): Promise<Set<number>> {
 /** Until the state of all that is in the topic now is stored. */
 async function untilStored({ admin, topics, ground, fleet }: Trial): Promise<void> {
   const recipe = /"recipe":"(\w+)"/.exec(fleet.members()[0].weir.stderr())![1];
-  const settings = { url: ground.redis.url, groups: 4 };
+  const settings = { url: ground.store.settings['state.redis.url'], groups: 4 };
   const store = await openRedisStore(settings, { job: topics.input, recipe });
   try {
     for (const { partition, high } of await admin.fetchTopicOffsets(topics.input)) {

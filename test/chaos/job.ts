@@ -87,7 +87,7 @@ export async function createJob(ground: Ground, { name, partitions, settings }: 
 }
 
 function argumentsOf(
-  { cluster, redisProxy }: Ground,
+  { cluster, store }: Ground,
   { input, scored, dead }: Job['topics'],
   settings: JobOptions['settings'],
 ): string[] {
@@ -98,7 +98,7 @@ function argumentsOf(
     'source.kafka.group': input,
     'sink.kafka.topic': scored,
     'sink.kafka.dead_letters': dead,
-    'state.redis.url': `redis://127.0.0.1:${redisProxy.port}`,
+    ...store.settings,
     ...settings,
   };
   const overrides = Object.entries(all).flatMap(([key, value]) => ['--set', `${key}=${value}`]);

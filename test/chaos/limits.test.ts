@@ -33,7 +33,9 @@ let serial = 0;
 let seed = 0;
 
 beforeAll(async () => {
-  ground = await startGround({ brokers: 1, redisKeeps: false }, { 'message.max.bytes': String(64 << 20) });
+  ground = await startGround({ brokers: 1, store: 'empty' }, seededRandom(1), {
+    'message.max.bytes': String(64 << 20),
+  });
 }, 240_000);
 afterEach(async () => {
   ground.heal();
@@ -98,7 +100,7 @@ describe('more than a process can take', () => {
   it('a slow Redis: what is read waits within its limits', async () => {
     const job = await makeJob(narrow);
     const mode: Mode = { delivery: 'exactly-once', isAligned: true };
-    await throughSlowness(job, mode, () => ground.redisProxy.slow({ delayMs: 20, bytesPerSecond: 500_000 }));
+    await throughSlowness(job, mode, () => ground.store.proxies[0].slow({ delayMs: 20, bytesPerSecond: 500_000 }));
   });
 
   it('a flood: memory does not follow the backlog, the lag shows it, and it goes by itself', async () => {

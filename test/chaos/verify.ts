@@ -56,7 +56,8 @@ function* eventFaults(
     } else if (mode.delivery === 'exactly-once') yield `there are two risk events for ${at}`;
     else if (!isDeepStrictEqual(fixedPart(before, wanted), fixedPart(event, wanted)))
       yield `the risk events for ${at} differ: ${JSON.stringify(before.data)} and ${JSON.stringify(event.data)}`;
-    yield* valueFaults(at, wanted, event, mode, haveKeysMoved);
+    yield* valueFaults(at, wanted, event, haveKeysMoved);
+    if (mode.isAligned) yield* delayedFaults(at, wanted, event);
   }
   for (const [at, { id }] of events) if (!first.has(at)) yield `there is no risk event for ${at}, transaction ${id}`;
 }
@@ -67,30 +68,25 @@ function fixedPart({ data }: Published, { features }: Wanted): object {
   return { ...data, features: Object.fromEntries(fixed), feature_state: undefined, scored_at: undefined };
 }
 
-function* valueFaults(
-  at: string,
-  wanted: Wanted,
-  { data }: Published,
-  { isAligned }: Mode,
-  haveKeysMoved: boolean,
-): Generator<string> {
+function* valueFaults(at: string, wanted: Wanted, { data }: Published, haveKeysMoved: boolean): Generator<string> {
   if (data.transaction_id !== wanted.id) yield `the risk event for ${at} is of ${data.transaction_id}`;
   for (const [name, value] of Object.entries(wanted.features)) {
     if (data.features[name] !== value) yield `${at}: ${name} is ${data.features[name]}, brute force says ${value}`;
-    // Stale: that no other partition has any of it may not be known. Right it is all the same.
     const state = data.feature_state[name] ?? 'fresh';
-    // From a growth on, cards too may be in partitions that are behind.
+    // That no other partition has any of it is not known of an entity that does not key the topic; nor of cards, from a growth on.
     const isStale = state === 'stale' && (haveKeysMoved || !name.startsWith('card.'));
-    // That no other partition has any of it is not known of an entity that does not key the topic.
     if (state !== 'fresh' && state !== 'absent' && !isStale) yield `${at}: ${name} says that it is ${state}`;
-  }
-  for (const [name, value] of isAligned ? Object.entries(wanted.delayed) : []) {
-    if (data.feature_state[name] === 'stale' || data.features[name] === value) continue;
-    yield `${at}: ${name} is ${data.features[name]} and not stale, brute force says ${value}`;
   }
   for (const [name, [least, most]] of Object.entries(wanted.bounds)) {
     const value = data.features[name];
     if (!(value >= least && value <= most)) yield `${at}: ${name} is ${value}, not within ${least} to ${most}`;
+  }
+}
+
+function* delayedFaults(at: string, { delayed }: Wanted, { data }: Published): Generator<string> {
+  for (const [name, value] of Object.entries(delayed)) {
+    if (data.feature_state[name] === 'stale' || data.features[name] === value) continue;
+    yield `${at}: ${name} is ${data.features[name]} and not stale, brute force says ${value}`;
   }
 }
 

@@ -17,8 +17,9 @@ describe('weir --help', () => {
     const { code, stdout } = await runWeir(['--help']);
     expect(code).toBe(0);
     const commands = [...stdout.matchAll(/^ {2}([a-z]+) (?!\[command\])/gm)].map(([, name]) => name);
-    expect(commands).toEqual(['demo', 'run', 'backfill', 'check', 'simulate', 'features', 'inspect']);
-    commands.push('features list', 'features export');
+    expect(commands).toEqual(['demo', 'run', 'backfill', 'check', 'simulate', 'features', 'inspect', 'offsets', 'dlq']);
+    commands.push('features list', 'features export', 'offsets show', 'offsets reset');
+    commands.push('dlq list', 'dlq show', 'dlq replay');
     for (const command of commands) {
       const help = await runWeir([...command.split(' '), '--help']);
       expect({ command, code: help.code, stderr: help.stderr }).toEqual({ command, code: 0, stderr: '' });

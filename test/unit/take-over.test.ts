@@ -45,6 +45,55 @@ describe('a partition that is gained or lost', () => {
     expect(await apply('t:0', batchOf([2]), 'card.count.1h')).toEqual([3]);
   });
 
+  it('is read anew also where its copy was at hand, which the store may have lost', async () => {
+    const { store } = heldStore();
+    const [one, two] = [createProcess(store), createProcess(store)];
+    two.engine.gain('t:1', 2);
+    await two.apply('t:1', batchOf([0]), 'card.count.1h');
+    await two.flush('t:1');
+    one.engine.gain('t:0', 2);
+    expect(await one.apply('t:0', batchOf([1]), 'card.count.1h')).toEqual([2]);
+    await one.flush('t:0');
+    await store.discard('t:1', { type: 'card', id: 'c' });
+    one.engine.gain('t:1', 2);
+    const again = batchOf([0]);
+    one.engine.replay(again, await one.engine.load(again, 't:1'), 't:1');
+    expect(one.engine.takeChanges('t:1').changes).toMatchObject([{ type: 'card', id: 'c', offset: 1 }]);
+  });
+
+  it('leaves nothing of a tenure that ended while a load was due and failed', async () => {
+    const { store, held, hold } = heldStore();
+    const { engine, apply } = createProcess(store);
+    engine.gain('t:0', 2);
+    engine.gain('t:1', 2);
+    await apply('t:0', batchOf([0]), 'card.count.1h');
+    await apply('t:1', batchOf([1]), 'card.count.1h');
+    engine.lose('t:0');
+    hold(true);
+    const failing = engine.load(batchOf([2]), 't:1');
+    const outcome = Promise.allSettled([failing]);
+    await settled();
+    held[0].fail(new Error('away'));
+    expect(await outcome).toMatchObject([{ status: 'rejected' }]);
+    hold(false);
+    engine.lose('t:1');
+    engine.gain('t:1', 2);
+    expect(await apply('t:1', batchOf([1]), 'card.count.1h')).toEqual([1]);
+  });
+
+  it('is not scored any more by a former owner who finds out that somebody else has gone on with it', async () => {
+    const { store } = heldStore();
+    const [former, owner] = [createProcess(store), createProcess(store)];
+    former.engine.gain('t:0', 2);
+    owner.engine.gain('t:0', 2);
+    await owner.apply('t:0', batchOf([0, 1, 2]), 'card.count.1h');
+    await owner.flush('t:0');
+    await expect(former.apply('t:0', batchOf([1]), 'card.count.1h')).rejects.toMatchObject({ code: 'FENCED' });
+    former.engine.lose('t:0');
+    former.engine.gain('t:0', 2);
+    expect(await former.apply('t:0', batchOf([3]), 'card.count.1h')).toEqual([4]);
+  });
+
   it('is no sign of moved keys while its last batch is under way', async () => {
     const { store, held, hold } = heldStore();
     const former = createProcess(store, 100, 'card');

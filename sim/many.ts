@@ -1,0 +1,61 @@
+import { Worker } from 'node:worker_threads';
+import { mutants } from './mutants.ts';
+import type { SeedReport, Share } from './share.ts';
+
+/** Runs the share in a thread; resolves when it has ended. */
+function runShare(share: Share, onReport: (report: SeedReport) => void): Promise<void> {
+  const worker = new Worker(new URL('./share.ts', import.meta.url), { workerData: share });
+  return new Promise((resolve, reject) => {
+    worker.on('message', onReport);
+    worker.on('error', reject);
+    worker.on('exit', () => resolve());
+  });
+}
+
+export interface Range {
+  readonly from: number;
+  readonly count: number;
+  /** Threads. */
+  readonly jobs: number;
+}
+
+/** @returns the seeds that failed, the least first. */
+export async function runSeeds(
+  { from, count, jobs }: Range,
+  onReport: (report: SeedReport) => void,
+): Promise<SeedReport[]> {
+  const failed: SeedReport[] = [];
+  const shares = Array.from({ length: jobs }, (_, job) =>
+    runShare({ from: from + job, to: from + count, step: jobs }, (report) => {
+      if (report.failure !== undefined) failed.push(report);
+      onReport(report);
+    }),
+  );
+  await Promise.all(shares);
+  return failed.sort((a, b) => a.seed - b.seed);
+}
+
+export interface Caught {
+  readonly mutant: string;
+  /** The first seed that fails with it; undefined: none does, it goes unnoticed. */
+  readonly report: SeedReport | undefined;
+}
+
+/** Looks for the seed that catches each mutant, so many at most. */
+export async function runMutants({ from, count, jobs }: Range, onCaught: (caught: Caught) => void): Promise<Caught[]> {
+  const left = mutants.map(({ name }) => name);
+  const all: Caught[] = [];
+  async function takeOne(): Promise<void> {
+    for (let mutant = left.shift(); mutant !== undefined; mutant = left.shift()) {
+      let caughtBy: SeedReport | undefined;
+      await runShare({ from, to: from + count, step: 1, mutant }, (report) => {
+        if (report.failure !== undefined) caughtBy ??= report;
+      });
+      const caught = { mutant, report: caughtBy };
+      all.push(caught);
+      onCaught(caught);
+    }
+  }
+  await Promise.all(Array.from({ length: jobs }, takeOne));
+  return all;
+}

@@ -1,0 +1,218 @@
+import { registerHooks } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+/** A deliberate fault that the simulation has to find. */
+export interface Mutant {
+  readonly name: string;
+  readonly edits: readonly Edit[];
+}
+
+/** Text that stands exactly once in the file, and what is to stand there instead. */
+export interface Edit {
+  /** From the repository's root. */
+  readonly file: string;
+  readonly find: string;
+  readonly put: string;
+}
+
+const one = (name: string, file: string, find: string, put: string): Mutant => ({ name, edits: [{ file, find, put }] });
+
+export const mutants: readonly Mutant[] = [
+  one(
+    'state is stored before its batch is published',
+    'consumers/partition.ts',
+    "  await observer.stage('publish', ",
+    "  await flusher.published(raw.next);\n  await observer.stage('publish', ",
+  ),
+  one(
+    'a former owner is not fenced',
+    'consumers/kafka/transactional-output.ts',
+    'Promise.allSettled(producers.map(fence))',
+    'Promise.allSettled([] as Promise<void>[])',
+  ),
+  one(
+    'the position is one too far',
+    'consumers/kafka/transactional-output.ts',
+    'producer.transaction(), batch, position, sender',
+    'producer.transaction(), batch, position + 1, sender',
+  ),
+  one(
+    'the position is one too near',
+    'consumers/kafka/transactional-output.ts',
+    'producer.transaction(), batch, position, sender',
+    'producer.transaction(), batch, position - 1, sender',
+  ),
+  one(
+    'a commit without an answer is done again',
+    'consumers/kafka/transactional-output.ts',
+    '        throw fault(error, destination, parts);',
+    '        if (isFenced(error)) throw fault(error, destination, parts);\n' +
+      '        const again = createProducer(client, `${parts.transactionalId}.again.${published}`, 60_000);\n' +
+      '        await commit(await again.transaction(), batch, position, sender, parts);',
+  ),
+  one(
+    'a commit without an answer is taken for done',
+    'consumers/kafka/transactional-output.ts',
+    '        throw fault(error, destination, parts);',
+    '        if (isFenced(error)) throw fault(error, destination, parts);',
+  ),
+  one(
+    'the position is not part of the transaction',
+    'consumers/kafka/transactional-output.ts',
+    '    sendPosition(transaction, position, parts),',
+    '    Promise.resolve(position),',
+  ),
+  one(
+    'the position may still be changed by a transaction',
+    'sim/kafka/client.ts',
+    'const isStable = !isAskingForCarriedOut();',
+    'const isStable = isAskingForCarriedOut();',
+  ),
+  one(
+    'the fence moves before what is behind it is stored',
+    'features/redis/store.ts',
+    'of planFlush(changes, keys, groups)) {',
+    'of [...planFlush([], keys, groups), ...planFlush(changes, keys, groups)]) {',
+  ),
+  one(
+    'the fence is asked for after the position',
+    'consumers/recovery.ts',
+    '  if (fence > position) throw',
+    '  if (((await parts.fence()) ?? 0) > position) throw',
+  ),
+  one(
+    'recovery begins at the committed position',
+    'consumers/recovery.ts',
+    'const from = Math.max(fence, earliest);',
+    'const from = Math.max(position, earliest);',
+  ),
+  one(
+    'recovery publishes',
+    'consumers/partition.ts',
+    'const position = await beginning(parts, range);',
+    'const position = Math.min(fence, await beginning(parts, range));',
+  ),
+  one(
+    "a revoked partition's memory is used again",
+    'consumers/serve.ts',
+    '    engine.lose(name);\n    forget();',
+    '    forget();',
+  ),
+  one(
+    'older state overwrites newer',
+    'sim/redis/scripts.ts',
+    'if (stored !== undefined && offsetOf(stored) >= offsetOf(value)) continue;',
+    '',
+  ),
+  {
+    name: 'lost state goes unnoticed',
+    edits: [
+      {
+        file: 'features/redis/store.ts',
+        find: '        if (replies.includes(0)) throw lostState(partition);',
+        put: '',
+      },
+      {
+        file: 'features/engine.ts',
+        find: 'if (entity?.lost?.includes(partition) !== true) continue;',
+        put: 'continue;',
+      },
+    ],
+  },
+  one(
+    'lost state is noticed when it is stored, but not when it is read',
+    'features/engine.ts',
+    'if (entity?.lost?.includes(partition) !== true) continue;',
+    'continue;',
+  ),
+  one(
+    'a record that cannot be decoded is dropped',
+    'consumers/partition.ts',
+    'output.publish({ events, deadLetters }, raw.next)',
+    'output.publish({ events, deadLetters: deadLetters.slice(1) }, raw.next)',
+  ),
+  one(
+    "copies of others' state are never read anew",
+    'features/cache.ts',
+    'return now - entity.refreshedAt > refreshMs || need >= frontiers.missesFrom(entity.sight);',
+    'return false;',
+  ),
+  one(
+    'partitions ahead in time wait for nobody',
+    'consumers/alignment.ts',
+    'if (asksNothing || batch.count === 0',
+    'if (batch.count > 0 || asksNothing || batch.count === 0',
+  ),
+  {
+    name: 'partitions are kept although generations were missed',
+    edits: [
+      {
+        file: 'consumers/kafka/assignment.ts',
+        find: 'before.memberId !== now.memberId || missed < 0 || missed > 1',
+        put: 'missed < 0',
+      },
+      { file: 'consumers/kafka/group-member.ts', find: '    events.expelled();', put: '' },
+    ],
+  },
+  one(
+    'at least once: the checkpoint comes before what it stands for',
+    'consumers/kafka/plain-output.ts',
+    '      try {\n        await sender.send(',
+    '      await ownership.checkpoint(position);\n      try {\n        await sender.send(',
+  ),
+  one(
+    'at least once: state is stored before the checkpoint',
+    'features/flusher.ts',
+    'if (options.beforeFlush) await options.beforeFlush();',
+    '',
+  ),
+  one(
+    'deleted history goes unsaid',
+    'consumers/recovery.ts',
+    'if (from > fence) parts.engine.truncated(name, from);',
+    '',
+  ),
+  one(
+    'what changes while nothing is flushed counts as stored',
+    'features/engine.ts',
+    'if (changed.has(partition)) changed.set(partition, []);',
+    'if (taken.length > 0) changed.set(partition, []);',
+  ),
+  one(
+    'copies of a partition that is gained count as stored',
+    'features/cache.ts',
+    'if (!tenures.hasEndedSince(epoch, partition) && !tenures.hasBegunSince(epoch, partition)) continue;',
+    'if (!tenures.hasEndedSince(epoch, partition)) continue;',
+  ),
+  one(
+    'a former owner scores with state that is ahead of it',
+    'features/engine.ts',
+    'if (state.offset > batch.offsets[row]) {',
+    'if (state.offset < 0) {',
+  ),
+];
+
+/**
+ * From now on the mutant's files are loaded with its edits; they must not be loaded yet.
+ * @throws Error, at the load, when what is to be edited does not stand there once: the code has moved on, and the mutant has to follow.
+ */
+export function install({ name, edits }: Mutant): void {
+  registerHooks({
+    load(url, context, nextLoad) {
+      const loaded = nextLoad(url, context);
+      const own = edits.filter(({ file }) => url.endsWith(`/${file}`));
+      if (own.length === 0) return loaded;
+      let source = String(loaded.source);
+      for (const { find, put } of own) {
+        const parts = source.split(find);
+        if (parts.length !== 2) {
+          throw new Error(
+            `the mutant "${name}" wants to edit ${fileURLToPath(url)} where this stands ${parts.length - 1} times: ${find}`,
+          );
+        }
+        source = parts.join(put);
+      }
+      return { ...loaded, source };
+    },
+  });
+}
