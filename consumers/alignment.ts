@@ -183,13 +183,16 @@ const unknown = { time: Number.NEGATIVE_INFINITY, state: 'reading', saidAt: 0 } 
 /** Names of the stream's other partitions, of which there may be more by and by. */
 function otherPartitions(ownership: Ownership): () => readonly string[] {
   const { stream, partition } = ownership;
+  const namesOf = (all: readonly number[]) =>
+    all.filter((index) => index !== partition).map((index) => partitionName({ stream, partition: index }));
   let counted = 0;
   let names: string[] = [];
   return () => {
+    const readable = ownership.readable?.();
+    if (readable !== undefined) return namesOf(readable);
     if (counted !== ownership.partitions) {
       counted = ownership.partitions;
-      const all = Array.from({ length: counted }, (_, index) => index);
-      names = all.filter((index) => index !== partition).map((index) => partitionName({ stream, partition: index }));
+      names = namesOf(Array.from({ length: counted }, (_, index) => index));
     }
     return names;
   };

@@ -26,6 +26,11 @@ export interface Ownership {
    * Infinity where they come and go under other numbers.
    */
   readonly partitions: number;
+  /**
+   * Those of the partitions that have something left to be read and may be read by now; all where absent. Shards that were split or merged have
+   * nothing left, and what follows them may not be read before.
+   */
+  readable?(): readonly number[];
   readonly format: RecordFormat;
   /** Tells the input from another one of the same name; for a sink that keeps the position to keep with it. */
   readonly mark?: InputMark;

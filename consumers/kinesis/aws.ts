@@ -1,6 +1,6 @@
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { KinesisClient } from '@aws-sdk/client-kinesis';
-import { NodeHttpHandler } from '@smithy/node-http-handler';
+import { NodeHttp2Handler, NodeHttpHandler } from '@smithy/node-http-handler';
 import type { KinesisSourceConfig } from './config.ts';
 
 export type Connection = Pick<KinesisSourceConfig, 'region' | 'endpoint' | 'dynamodb_endpoint'>;
@@ -26,6 +26,13 @@ export function dynamoClient({ region, dynamodb_endpoint }: Connection, requestM
  */
 export function kinesisClient({ region, endpoint }: Connection, requestMs: number): KinesisClient {
   return new KinesisClient({ region, endpoint, maxAttempts: attempts, requestHandler: handler(requestMs) });
+}
+
+/** For SubscribeToShard alone, whose answers last five minutes. AWS gives them over HTTP/2; a plain http:// endpoint is an emulator's. */
+export function subscriptionClient({ region, endpoint }: Connection): KinesisClient {
+  const isPlain = endpoint?.startsWith('http://') || process.env.AWS_ENDPOINT_URL_KINESIS?.startsWith('http://');
+  const requestHandler = isPlain ? new NodeHttpHandler({ connectionTimeout: connectMs }) : new NodeHttp2Handler();
+  return new KinesisClient({ region, endpoint, maxAttempts: 1, requestHandler });
 }
 
 function handler(requestTimeout: number): NodeHttpHandler {

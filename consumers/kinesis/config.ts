@@ -68,6 +68,14 @@ export const kinesisSourceConfig = z
       .min(1_024)
       .default(8_388_608)
       .meta({ description: 'Bytes of one shard held in memory before reading pauses' }),
+    fan_out: z
+      .strictObject({
+        consumer: name(128).meta({
+          description: "Name of the stream's consumer that the application subscribes as; registered when missing",
+        }),
+      })
+      .optional()
+      .meta({ description: 'Enhanced fan-out: Kinesis pushes records, at its price; absent: they are polled' }),
     max_leases: z.int().min(1).default(1_000).meta({ description: 'Most shards of one process' }),
   })
   .refine(({ start, start_at }) => (start === 'at-timestamp') === (start_at !== undefined), {

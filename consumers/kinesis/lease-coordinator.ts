@@ -30,6 +30,8 @@ export interface LeaseCoordinatorParts {
   /** A shard may be read from its lease's checkpoint on, until the lease is revoked. */
   readonly onReady: (held: HeldLease) => void;
   readonly onEvent?: (event: LeaseEvent) => void;
+  /** The table has answered, and what it says was acted on. */
+  readonly onLook?: () => void;
 }
 
 export type LeaseEvent =
@@ -40,8 +42,15 @@ export type LeaseEvent =
 export interface LeaseCoordinator {
   /** Shares the leases with the other workers until the signal aborts; then gives its own up, so that others need not wait. */
   run(signal: AbortSignal): Promise<void>;
-  /** A shard is done with: those that follow get their leases, parents before children. */
+  /**
+   * A shard is done with: those that follow get their leases, parents before children, and this worker its share of them before the
+   * answer.
+   */
   end(held: HeldLease, children: readonly Shard[]): Promise<void>;
+  /** Ids of all shards that the stream or the table is known to have. */
+  known(): string[];
+  /** Ids of the shards that have something left to be read, and whose parents have not. */
+  readable(): string[];
 }
 
 /** Renewals in parts of the failover time: two attempts before a lease expires, as with the library's third. */
@@ -65,6 +74,9 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   let syncedAt = Number.NEGATIVE_INFINITY;
   /** Ends the wait for the next look. */
   let hurry = () => {};
+  /** Those who wait for a look that begins after they asked. */
+  let waiting: (() => void)[] = [];
+  let isRunning = true;
 
   function letGo(one: HeldLease, kind: 'lost' | 'evicted' | 'deleted'): void {
     one.lose();
@@ -90,6 +102,7 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     const wanted = new Map([...dropped, ...leasesToTake(view, askedAt, options)].map((lease) => [lease.key, lease]));
     await Promise.all([...wanted.values()].filter(({ key }) => !held.has(key)).map(take));
     await Promise.all([...held.values()].map((one) => startOrFinish(one)));
+    parts.onLook?.();
   }
 
   /** What the table says of a lease held here counts once it is newer than what is known of it. */
@@ -190,14 +203,29 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
 
   async function keepLooking(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
+      const asked = waiting;
+      waiting = [];
       await lookAround().catch((error: unknown) => {
         if (!(error instanceof WeirError) || error.code !== 'BROKER') throw error;
         trouble(error);
       });
+      for (const done of asked) done();
+      if (waiting.length > 0) continue;
       const cut = new AbortController();
       hurry = () => cut.abort();
       await clock.sleep(waitMs(), AbortSignal.any([signal, cut.signal]));
     }
+  }
+
+  async function nextLook(): Promise<void> {
+    if (!isRunning) return;
+    const looked = new Promise<void>((resolve) => {
+      waiting.push(resolve);
+    });
+    hurry();
+    await looked;
+    // Whoever was told of a lease has then heard it.
+    await clock.sleep(0);
   }
 
   async function keepRenewing(signal: AbortSignal): Promise<void> {
@@ -214,6 +242,12 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   }
 
   return {
+    readable: () => {
+      const find = (key: string) => view.get(key)?.lease;
+      const leases = [...view.values()].map(({ lease }) => lease);
+      return leases.filter((lease) => !isShardEnd(lease.checkpoint) && isReady(lease, find)).map(({ key }) => key);
+    },
+    known: () => [...new Set([...view.keys(), ...listed.map(({ id }) => id)])],
     async run(signal) {
       const failed = new AbortController();
       const until = AbortSignal.any([signal, failed.signal]);
@@ -221,7 +255,9 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
       try {
         await keepLooking(until);
       } finally {
+        isRunning = false;
         failed.abort();
+        for (const done of waiting) done();
         await renewing;
         await giveUp();
       }
@@ -238,7 +274,7 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
       if (children.length > 0) await one.make({ kind: 'children', children: children.map(({ id }) => id) });
       await one.make({ kind: 'checkpoint', checkpoint: shardEnd });
       onEvent({ kind: 'ended', lease: one.lease });
-      hurry();
+      await nextLook();
     },
   };
 }

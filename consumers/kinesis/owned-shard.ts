@@ -35,6 +35,8 @@ export interface ShardLease {
   write(checkpoint: Checkpoint, positions: PositionTexts): Promise<void>;
   /** The shard is done with; its lease is not held any more. */
   end(children: readonly Shard[]): Promise<void>;
+  /** Asks the table whether it is still held; if not, it is revoked. */
+  confirm(): Promise<void>;
   /** Gives the lease back. */
   evict(): Promise<void>;
 }
@@ -42,11 +44,18 @@ export interface ShardLease {
 export interface OwnedShardParts {
   readonly stream: string;
   readonly partition: number;
+  /** How many shards there have been: their numbers are below. */
+  readonly partitions: () => number;
+  /** Numbers of those that may be read and are not done with. */
+  readonly readable: () => readonly number[];
   readonly format: RecordFormat;
   readonly maxEvents: number;
   readonly limits: { readonly records: number; readonly bytes: number };
   readonly lease: ShardLease;
+  /** For looking here and there. */
   readonly log: ShardLog;
+  /** For reading on. */
+  readonly tail: ShardLog;
   /** Where the application begins with start latest or at-timestamp, milliseconds since the epoch. */
   readonly startsAt: () => number;
   /** Whether the log has all that ever was in the shard, and what its parents had is stored. */
@@ -134,7 +143,7 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
     await closeGap(to);
     const from = anchorsOf(kept).findLast(({ number }) => number <= to);
     reader = createShardReader({
-      pages: log.open(startAt(from)),
+      pages: parts.tail.open(startAt(from)),
       numbering: createNumbering(kept, from),
       filter,
       position: to,
@@ -219,7 +228,10 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
   return {
     stream,
     partition,
-    partitions: Number.POSITIVE_INFINITY,
+    get partitions() {
+      return parts.partitions();
+    },
+    readable: parts.readable,
     format: parts.format,
     revoked,
     async range() {
@@ -269,6 +281,7 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
       // What fails now is tried again, and told, with the next read.
       void endIfDone().catch(() => undefined);
     },
+    confirmed: lease.confirm,
     async release() {
       if (revoked.aborted) return;
       release.abort();

@@ -6,10 +6,12 @@ import { processName } from '../../runtime/process-name.ts';
 import { seededRandom } from '../../runtime/random.ts';
 import { createGained } from '../gained.ts';
 import type { RecordFormat, Source } from '../ports.ts';
-import { dynamoClient, kinesisClient } from './aws.ts';
+import { dynamoClient, kinesisClient, subscriptionClient } from './aws.ts';
 import { isShardEnd } from './checkpoint.ts';
 import { type KinesisSourceConfig, leaseTableName } from './config.ts';
 import { openLeaseTable } from './dynamo-lease-table.ts';
+import { fanOutShard, subscribeTo } from './fan-out.ts';
+import { fanOutConsumer } from './fan-out-consumer.ts';
 import { awsFault } from './faults.ts';
 import type { HeldLease } from './held-lease.ts';
 import { createLeaseCoordinator, type LeaseCoordinator, type LeaseEvent } from './lease-coordinator.ts';
@@ -32,7 +34,7 @@ export interface KinesisSourceOptions {
   readonly onThrottled?: () => void;
   /** Told that records of a partition were deleted before they were read. */
   readonly onLost?: (partition: number) => void;
-  /** Told when the lease table or the stream does not answer, and (undefined) when something happened to a lease since. */
+  /** Told when the lease table or the stream does not answer, and (undefined) whenever it does. */
   readonly onTrouble?: (error: WeirError | undefined) => void;
 }
 
@@ -44,16 +46,21 @@ const kinesisRequestMs = 10_000;
 export function createKinesisSource(config: KinesisSourceConfig, options: KinesisSourceOptions): Source {
   const { clock } = options;
   const kinesis = kinesisClient(config, kinesisRequestMs);
+  const subscriptions = subscriptionClient(config);
   const dynamo = dynamoClient(config, requestShare * config.failover_time_ms);
   const random = seededRandom(randomBytes(4).readUInt32LE());
   const gained = createGained();
   const closing = new AbortController();
   let running: Promise<void> | undefined;
+  /** Its ARN, with enhanced fan-out. */
+  let consumer: string | undefined;
 
   async function run(): Promise<void> {
     const shards = listShards(kinesis, config);
     // Before anything is written: a stream that is not there needs no lease table.
     await shards.list('all');
+    const { stream, fan_out } = config;
+    if (fan_out) consumer = await fanOutConsumer(kinesis, { stream, consumer: fan_out.consumer }, clock);
     const table = await openLeaseTable(dynamo, leaseTableName(config), clock);
     const coordinator = createLeaseCoordinator({
       table,
@@ -70,8 +77,8 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
       onEvent(event) {
         options.onLease?.(event);
         if (event.kind === 'trouble') options.onTrouble?.(awsFault(event.error, 'DynamoDB', 'sharing the leases'));
-        else options.onTrouble?.(undefined);
       },
+      onLook: () => options.onTrouble?.(undefined),
     });
     await coordinator.run(closing.signal);
   }
@@ -79,24 +86,38 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
   function gain(held: HeldLease, coordinator: LeaseCoordinator, table: LeaseTable): void {
     const { key } = held.lease;
     const partition = shardNumber(key);
+    const reading = {
+      clock,
+      random,
+      signal: AbortSignal.any([held.revoked, closing.signal]),
+      onThrottled: () => options.onThrottled?.(),
+    };
+    const log = pollShard(kinesis, {
+      stream: config.stream,
+      shard: key,
+      maxRecords: config.max_records,
+      idleMs: config.poll_interval_ms,
+      ...reading,
+    });
+    const tail =
+      consumer === undefined
+        ? log
+        : fanOutShard(subscribeTo(subscriptions, consumer, key), {
+            name: `shard ${key} of stream ${config.stream}`,
+            ...reading,
+          });
     gained.push(
       createOwnedShard({
         stream: config.stream,
         partition,
+        partitions: () => 1 + Math.max(partition, ...coordinator.known().map(shardNumber)),
+        readable: () => coordinator.readable().map(shardNumber),
         format: options.format,
         maxEvents: options.maxEvents,
         limits: { records: config.prefetch_records, bytes: config.prefetch_bytes },
         lease: leaseOf(held, coordinator),
-        log: pollShard(kinesis, {
-          stream: config.stream,
-          shard: key,
-          maxRecords: config.max_records,
-          idleMs: config.poll_interval_ms,
-          clock,
-          random,
-          signal: AbortSignal.any([held.revoked, closing.signal]),
-          onThrottled: () => options.onThrottled?.(),
-        }),
+        log,
+        tail,
         startsAt: () => startOf(config, clock.now()),
         isWhole: (kept) => isWhole(held, kept, table),
         clock,
@@ -130,6 +151,7 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
       gained.end();
       await running;
       kinesis.destroy();
+      subscriptions.destroy();
       dynamo.destroy();
     },
   };
@@ -145,6 +167,8 @@ function leaseOf(held: HeldLease, coordinator: LeaseCoordinator): ShardLease {
     revoked: held.revoked,
     write: (checkpoint, written) => held.make({ kind: 'checkpoint', checkpoint, positions: written }),
     end: (children) => coordinator.end(held, children),
+    // What could not be renewed for so long is anybody's by now.
+    confirm: () => held.make({ kind: 'renew' }).catch(() => held.lose()),
     evict: () => held.make({ kind: 'evict' }).catch(unlessFenced),
   };
 }

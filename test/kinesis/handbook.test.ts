@@ -52,18 +52,23 @@ interface Scored extends Pick<PublishedRecord, 'data'> {
   readonly id: string;
 }
 
-async function scored(): Promise<Scored[]> {
-  return (await kinesis.read(names.scored)).map(({ value }) => JSON.parse(value) as Scored);
-}
-
-/** Waits until so many different transactions are scored. */
-async function scoredAtLeast(count: number): Promise<Scored[]> {
-  for (;;) {
-    const events = await scored();
-    if (new Set(events.map(({ data }) => data.transaction_id)).size >= count) return events;
-    for (const weir of running) if (weir.child.exitCode !== null) throw new Error(`weir ended: ${weir.stderr()}`);
-    await new Promise((resolve) => setTimeout(resolve, 500));
-  }
+/** Waits until so many different transactions are scored; gives all events so far. */
+function watchScored(): (count: number) => Promise<readonly Scored[]> {
+  const more = kinesis.follow(names.scored);
+  const events: Scored[] = [];
+  const transactions = new Set<string>();
+  return async (count) => {
+    for (;;) {
+      for (const { value } of await more()) {
+        const event = JSON.parse(value) as Scored;
+        events.push(event);
+        transactions.add(event.data.transaction_id);
+      }
+      if (transactions.size >= count) return events;
+      for (const weir of running) if (weir.child.exitCode !== null) throw new Error(`weir ended: ${weir.stderr()}`);
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+  };
 }
 
 async function openShards(): Promise<NonNullable<ListShardsCommandOutput['Shards']>> {
@@ -98,6 +103,7 @@ describe('the Handbook job on Kinesis', () => {
     const fifth = Math.ceil(rows.length / 5);
     const part = (n: number) => rows.slice(n * fifth, (n + 1) * fifth);
 
+    const scoredAtLeast = watchScored();
     const doomed = start();
     start();
     await put(part(0));

@@ -24,26 +24,47 @@ export interface TestKinesis {
   put(stream: string, records: readonly { readonly key: string; readonly value: string }[]): Promise<void>;
   /** All records that the stream has now, in order within each shard. */
   read(stream: string): Promise<StreamRecord[]>;
+  /** Records that have come since the last call; the stream must keep its shards. */
+  follow(stream: string): () => Promise<StreamRecord[]>;
   close(): void;
 }
 
 const perRequest = 500;
 
 export function testKinesis(endpoint: string): TestKinesis {
-  const client = kinesisClient({ endpoint }, 20_000);
+  const client = kinesisClient({ endpoint }, 60_000);
 
-  async function readShard(StreamName: string, ShardId: string): Promise<StreamRecord[]> {
-    const start = { StreamName, ShardId, ShardIteratorType: 'TRIM_HORIZON' } as const;
-    let iterator = (await client.send(new GetShardIteratorCommand(start))).ShardIterator;
-    const records: StreamRecord[] = [];
-    while (iterator !== undefined) {
-      const answer = await client.send(new GetRecordsCommand({ ShardIterator: iterator }));
-      for (const { PartitionKey, Data } of answer.Records ?? []) {
-        records.push({ shard: ShardId, key: PartitionKey!, value: Buffer.from(Data!).toString() });
+  async function shardsOf(StreamName: string): Promise<string[]> {
+    const { Shards } = await client.send(new ListShardsCommand({ StreamName }));
+    return (Shards ?? []).map(({ ShardId }) => ShardId!);
+  }
+
+  /** Gives, with each call, what has come since the last. */
+  function followShard(StreamName: string, ShardId: string): () => Promise<StreamRecord[]> {
+    let last: string | undefined;
+    return async () => {
+      const from = last === undefined ? 'TRIM_HORIZON' : 'AFTER_SEQUENCE_NUMBER';
+      const start = { StreamName, ShardId, ShardIteratorType: from, StartingSequenceNumber: last } as const;
+      let iterator = (await client.send(new GetShardIteratorCommand(start))).ShardIterator;
+      const records: StreamRecord[] = [];
+      while (iterator !== undefined) {
+        const answer = await client.send(new GetRecordsCommand({ ShardIterator: iterator }));
+        for (const { PartitionKey, Data, SequenceNumber } of answer.Records ?? []) {
+          records.push({ shard: ShardId, key: PartitionKey!, value: Buffer.from(Data!).toString() });
+          last = SequenceNumber;
+        }
+        iterator = answer.MillisBehindLatest === 0 ? undefined : answer.NextShardIterator;
       }
-      iterator = answer.MillisBehindLatest === 0 ? undefined : answer.NextShardIterator;
-    }
-    return records;
+      return records;
+    };
+  }
+
+  function follow(stream: string): () => Promise<StreamRecord[]> {
+    let shards: Promise<(() => Promise<StreamRecord[]>)[]> | undefined;
+    return async () => {
+      shards ??= shardsOf(stream).then((ids) => ids.map((id) => followShard(stream, id)));
+      return (await Promise.all((await shards).map((more) => more()))).flat();
+    };
   }
 
   return {
@@ -64,11 +85,8 @@ export function testKinesis(endpoint: string): TestKinesis {
         if (answer.FailedRecordCount) throw new Error(`${answer.FailedRecordCount} records were refused`);
       }
     },
-    async read(stream) {
-      const { Shards } = await client.send(new ListShardsCommand({ StreamName: stream }));
-      const shards = await Promise.all((Shards ?? []).map(({ ShardId }) => readShard(stream, ShardId!)));
-      return shards.flat();
-    },
+    read: (stream) => follow(stream)(),
+    follow,
     close: () => client.destroy(),
   };
 }

@@ -84,6 +84,7 @@ export function createShardWorld(initial: string): ShardWorld {
         table.checkpoint = { sequence: 'SHARD_END', sub: 0 };
         revocation.abort();
       },
+      async confirm() {},
       async evict() {
         revocation.abort();
       },
@@ -113,11 +114,14 @@ export function createShardWorld(initial: string): ShardWorld {
       createOwnedShard({
         stream: 'tx',
         partition: 0,
+        partitions: () => 1,
+        readable: () => [0],
         format: { type: 'json' },
         maxEvents: options.maxEvents ?? 100,
         limits: { records: 10, bytes: 1 << 20 },
         lease: lease(options),
         log: world.log,
+        tail: world.log,
         startsAt: () => options.startsAt ?? (records.length + 1) * arrivalStepMs,
         isWhole: async () => options.isWhole ?? false,
         clock,

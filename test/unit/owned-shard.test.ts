@@ -194,6 +194,40 @@ describe('positions of a shard', () => {
   });
 });
 
+describe('a shard that ends', () => {
+  it('is ended once its state is stored to its end, not before', async () => {
+    const world = createShardWorld('TRIM_HORIZON');
+    for (let record = 0; record < 5; record++) world.append(1);
+    world.hasEnded = true;
+    const ownership = world.own({});
+    let { earliest: at } = await ownership.range();
+    for (let given = 0; given < 5; ) {
+      const { values, next } = await ownership.read(at);
+      given += values.length;
+      at = next;
+    }
+    await ownership.checkpoint(at);
+    ownership.stored!(at - 1);
+    for (let reads = 0; reads < 3; reads++) await ownership.read(at);
+    expect(ownership.revoked.aborted).toBe(false);
+    ownership.stored!(at);
+    await new Promise(setImmediate);
+    expect(world.table.checkpoint.sequence).toBe('SHARD_END');
+    expect(ownership.revoked.aborted).toBe(true);
+    await expect(ownership.read(at)).rejects.toMatchObject({ code: 'FENCED' });
+  });
+
+  it('is ended without any record as soon as its state is known to be stored', async () => {
+    const world = createShardWorld('TRIM_HORIZON');
+    world.hasEnded = true;
+    const ownership = world.own({ isWhole: true });
+    const position = (await ownership.checkpointed()) ?? 0;
+    ownership.stored!(position);
+    while (!ownership.revoked.aborted) await ownership.read(position);
+    expect(world.table.checkpoint.sequence).toBe('SHARD_END');
+  });
+});
+
 function expectDistinct(numbers: Told['numbers']): void {
   const all = [...numbers.values()].flatMap((seen) => [...seen]);
   expect(new Set(all).size).toBe(all.length);

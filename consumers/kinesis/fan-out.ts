@@ -1,0 +1,151 @@
+import {
+  InvalidArgumentException,
+  type KinesisClient,
+  ResourceInUseException,
+  type StartingPosition,
+  SubscribeToShardCommand,
+  type SubscribeToShardEventStream,
+} from '@aws-sdk/client-kinesis';
+import type { Clock } from '../../runtime/clock.ts';
+import { WeirError } from '../../runtime/errors.ts';
+import type { Random } from '../../runtime/random.ts';
+import { isThrottled } from './faults.ts';
+import { faultOf } from './polling.ts';
+import type { LogStart, ShardLog, ShardPage, ShardPages } from './shard-log.ts';
+import { pageOf } from './stream-records.ts';
+
+/** Opens a subscription; it ends by itself after five minutes. */
+export type Subscribe = (
+  start: StartingPosition,
+  signal: AbortSignal,
+) => Promise<AsyncIterable<SubscribeToShardEventStream>>;
+
+export interface FanOutOptions {
+  /** Names the shard in errors. */
+  readonly name: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Aborts when the shard is not this process's any more. */
+  readonly signal: AbortSignal;
+  readonly onThrottled: () => void;
+}
+
+const firstWaitMs = 500;
+/** A subscription can be had again five seconds after the last one was opened. */
+const longestWaitMs = 5_000;
+/** So many vain attempts in a row are a fault. */
+const mostAttempts = 12;
+
+export function subscribeTo(client: KinesisClient, ConsumerARN: string, ShardId: string): Subscribe {
+  return async (StartingPosition, abortSignal) => {
+    const answer = await client.send(new SubscribeToShardCommand({ ConsumerARN, ShardId, StartingPosition }), {
+      abortSignal,
+    });
+    return answer.EventStream!;
+  };
+}
+
+/**
+ * A shard read by enhanced fan-out: Kinesis pushes what comes, without a share of the shard's polling limits. A subscription is renewed when it
+ * ends or fails, behind the last event that was given.
+ */
+export function fanOutShard(subscribe: Subscribe, options: FanOutOptions): ShardLog {
+  const { name, clock, random } = options;
+
+  function open(from: LogStart): ShardPages {
+    const closing = new AbortController();
+    const signal = AbortSignal.any([options.signal, closing.signal]);
+    let start: StartingPosition =
+      from.kind === 'beginning'
+        ? { Type: 'TRIM_HORIZON' }
+        : { Type: 'AT_SEQUENCE_NUMBER', SequenceNumber: from.sequence };
+    let events: AsyncIterator<SubscribeToShardEventStream> | undefined;
+    let isOver = false;
+    let failures = 0;
+
+    /** The next event, undefined where a subscription has ended. */
+    async function event(): Promise<SubscribeToShardEventStream | undefined> {
+      events ??= (await subscribe(start, signal))[Symbol.asyncIterator]();
+      const { done, value } = await untilAborted(events.next(), signal);
+      return done ? undefined : value;
+    }
+
+    function pageFrom(found: SubscribeToShardEventStream): ShardPage {
+      const { SubscribeToShardEvent: given, ...faults } = found;
+      const fault = Object.values(faults).find((one) => one instanceof Error);
+      if (fault !== undefined) throw fault;
+      const next = given?.ContinuationSequenceNumber;
+      if (next !== undefined) start = { Type: 'AFTER_SEQUENCE_NUMBER', SequenceNumber: next };
+      const page = pageOf(given?.Records ?? [], given?.MillisBehindLatest, next, given?.ChildShards);
+      isOver = page.children !== undefined;
+      failures = 0;
+      return page;
+    }
+
+    /** Waits before the subscription is opened anew. @throws WeirError when that would be no use. */
+    async function recover(error: unknown): Promise<void> {
+      events = undefined;
+      if (error instanceof InvalidArgumentException && start.Type === 'AT_SEQUENCE_NUMBER') {
+        start = { Type: 'TRIM_HORIZON' };
+        return;
+      }
+      if (isThrottled(error)) options.onThrottled();
+      const isPassing = isThrottled(error) || error instanceof ResourceInUseException || isServerFault(error);
+      if (!isPassing || ++failures > mostAttempts) throw faultOf(error, name);
+      const waitMs = Math.min(firstWaitMs * 2 ** (failures - 1), longestWaitMs);
+      await clock.sleep(waitMs * (0.75 + random.next() / 2), signal);
+    }
+
+    async function next(): Promise<ShardPage> {
+      for (;;) {
+        if (isOver) await aborted(signal);
+        if (signal.aborted) throw new WeirError('FENCED', `${name} is not read by this process any more`);
+        try {
+          const found = await event();
+          if (found !== undefined) return pageFrom(found);
+          events = undefined;
+        } catch (error) {
+          if (!signal.aborted) await recover(error);
+        }
+      }
+    }
+
+    return { next, close: () => closing.abort() };
+  }
+
+  return { open };
+}
+
+/** The connection broke, or Kinesis failed. */
+function isServerFault(error: unknown): boolean {
+  const { $fault, $metadata, code, name } = error as Error & {
+    readonly $fault?: string;
+    readonly $metadata?: { readonly httpStatusCode?: number };
+    readonly code?: string;
+  };
+  return (
+    $fault === 'server' || ($metadata?.httpStatusCode ?? 0) >= 500 || code !== undefined || name === 'TimeoutError'
+  );
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
+
+async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  let stop = () => {};
+  const stopped = new Promise<never>((_, reject) => {
+    stop = () => reject(new Error('aborted'));
+    signal.addEventListener('abort', stop, { once: true });
+  });
+  try {
+    return await Promise.race([work, stopped]);
+  } finally {
+    signal.removeEventListener('abort', stop);
+    // Nobody waits for it any more.
+    work.catch(() => undefined);
+  }
+}

@@ -1,0 +1,137 @@
+import {
+  InternalFailureException,
+  ResourceInUseException,
+  ResourceNotFoundException,
+  type StartingPosition,
+  type SubscribeToShardEventStream,
+} from '@aws-sdk/client-kinesis';
+import { describe, expect, it } from '@jest/globals';
+import { fanOutShard } from '../../consumers/kinesis/fan-out.ts';
+import type { ShardPages } from '../../consumers/kinesis/shard-log.ts';
+import { seededRandom } from '../../runtime/random.ts';
+import { clockAt } from '../support/clock.ts';
+
+const fault = { $metadata: {}, message: 'said the test' };
+
+function event(sequences: readonly string[], next: string | undefined, more: object = {}): SubscribeToShardEventStream {
+  const Records = sequences.map((SequenceNumber) => ({
+    SequenceNumber,
+    PartitionKey: 'k',
+    Data: Buffer.from(`v${SequenceNumber}`),
+    ApproximateArrivalTimestamp: new Date(1_000),
+  }));
+  return { SubscribeToShardEvent: { Records, ContinuationSequenceNumber: next, MillisBehindLatest: 0, ...more } };
+}
+
+/** What each subscription gives, one after the other: events and then its end, or an error instead of it. */
+type Script = readonly (readonly (SubscribeToShardEventStream | Error)[] | Error)[];
+
+function play(script: Script, from = 'beginning' as 'beginning' | string) {
+  const starts: StartingPosition[] = [];
+  const waits: number[] = [];
+  let throttles = 0;
+  const log = fanOutShard(
+    async (start) => {
+      const subscription = script[starts.push(start) - 1];
+      if (subscription instanceof Error) throw subscription;
+      return (async function* () {
+        if (subscription === undefined) await new Promise(() => {});
+        for (const one of subscription) {
+          if (one instanceof Error) throw one;
+          yield one;
+        }
+      })();
+    },
+    {
+      name: 'shard 7',
+      clock: {
+        ...clockAt(() => 0),
+        sleep: async (ms) => {
+          waits.push(ms);
+          return true;
+        },
+      },
+      random: seededRandom(1),
+      signal: new AbortController().signal,
+      onThrottled: () => throttles++,
+    },
+  );
+  const pages = log.open(from === 'beginning' ? { kind: 'beginning' } : { kind: 'at', sequence: from });
+  return { pages, starts, waits, throttles: () => throttles };
+}
+
+async function sequences(pages: ShardPages): Promise<string[]> {
+  return (await pages.next()).records.map(({ sequence }) => sequence);
+}
+
+describe('enhanced fan-out', () => {
+  it('goes on behind the last event when a subscription has ended', async () => {
+    const { pages, starts, waits } = play([[event(['1', '2'], '2'), event([], '5')], [event(['6'], '6')]]);
+    expect(await sequences(pages)).toEqual(['1', '2']);
+    expect(await sequences(pages)).toEqual([]);
+    expect(await sequences(pages)).toEqual(['6']);
+    expect(starts).toEqual([{ Type: 'TRIM_HORIZON' }, { Type: 'AFTER_SEQUENCE_NUMBER', SequenceNumber: '5' }]);
+    expect(waits).toEqual([]);
+  });
+
+  it('begins at a record', async () => {
+    const { pages, starts } = play([[event(['4'], '4')]], '4');
+    const { records } = await pages.next();
+    expect(records).toEqual([{ sequence: '4', partitionKey: 'k', data: Buffer.from('v4'), arrivedAt: 1_000 }]);
+    expect(starts).toEqual([{ Type: 'AT_SEQUENCE_NUMBER', SequenceNumber: '4' }]);
+  });
+
+  it('waits with jitter, longer each time, while somebody else has the subscription or Kinesis fails', async () => {
+    const inUse = new ResourceInUseException(fault);
+    const { pages, starts, waits } = play([
+      inUse,
+      inUse,
+      inUse,
+      [event(['1'], '1'), { InternalFailureException: new InternalFailureException(fault) }],
+      [Object.assign(new Error('reset'), { code: 'ECONNRESET' })],
+      [event(['2'], '2')],
+    ]);
+    expect(await sequences(pages)).toEqual(['1']);
+    expect(await sequences(pages)).toEqual(['2']);
+    expect(starts).toHaveLength(6);
+    expect(starts[5]).toEqual({ Type: 'AFTER_SEQUENCE_NUMBER', SequenceNumber: '1' });
+    expect(waits).toHaveLength(5);
+    for (const [attempt, least] of [375, 750, 1_500, 375, 750].entries()) {
+      expect(waits[attempt]).toBeGreaterThanOrEqual(least);
+      expect(waits[attempt]).toBeLessThanOrEqual(least / 0.6);
+    }
+  });
+
+  it('counts throttles, and gives up in the end', async () => {
+    const limit = Object.assign(new Error('too many'), { name: 'LimitExceededException' });
+    const { pages, throttles } = play(Array.from({ length: 30 }, () => limit));
+    await expect(pages.next()).rejects.toMatchObject({ code: 'BROKER', message: expect.stringMatching(/shard 7/) });
+    expect(throttles()).toBe(13);
+  });
+
+  it('says at once what no wait can mend', async () => {
+    const { pages } = play([[{ ResourceNotFoundException: new ResourceNotFoundException(fault) }]]);
+    await expect(pages.next()).rejects.toMatchObject({ code: 'INPUT', message: expect.stringMatching(/shard 7/) });
+  });
+
+  it('tells the shards that follow an ended one, and nothing more', async () => {
+    const HashKeyRange = { StartingHashKey: '0', EndingHashKey: '9' };
+    const ChildShards = [{ ShardId: 'shardId-8', ParentShards: ['shardId-7'], HashKeyRange }];
+    const { pages, starts } = play([[event(['9'], undefined, { ChildShards })]]);
+    expect((await pages.next()).children).toEqual([
+      { id: 'shardId-8', parents: ['shardId-7'], hashRange: { start: '0', end: '9' }, isOpen: true },
+    ]);
+    const more = pages.next();
+    pages.close();
+    await expect(more).rejects.toMatchObject({ code: 'FENCED' });
+    expect(starts).toHaveLength(1);
+  });
+
+  it('ends what waits when it is closed', async () => {
+    const { pages } = play([]);
+    const more = pages.next();
+    await new Promise(setImmediate);
+    pages.close();
+    await expect(more).rejects.toMatchObject({ code: 'FENCED' });
+  });
+});
