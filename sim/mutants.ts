@@ -47,7 +47,8 @@ export const mutants: readonly Mutant[] = [
     'consumers/kafka/transactional-output.ts',
     '        throw fault(error, destination, parts);',
     '        if (isFenced(error)) throw fault(error, destination, parts);\n' +
-      '        const again = createProducer(client, `${parts.transactionalId}.again.${published}`, 60_000);\n' +
+      '        const again = transactionalProducer(client, `${parts.transactionalId}.again.${published}`, 60_000);\n' +
+      '        await again.connect();\n' +
       '        await commit(await again.transaction(), batch, position, sender, parts);',
   ),
   one(

@@ -32,6 +32,8 @@ describe('the simulation', () => {
   it('finds every deliberate fault', async () => {
     const { code, lines } = await sim('--mutants', '--seeds', '400');
     expect(lines.filter((line) => !/^seed \d+: /.test(line))).toEqual([]);
+    // A mutant that only breaks the code proves nothing.
+    expect(lines.filter((line) => /(Reference|Type|Syntax)Error/.test(line))).toEqual([]);
     expect(lines).toHaveLength(mutants.length);
     expect(mutants.length).toBeGreaterThanOrEqual(15);
     expect(code).toBe(0);
