@@ -10,4 +10,6 @@ export default {
   },
   setupFiles: ['<rootDir>/test/support/same-realm.ts'],
   testTimeout: 120000,
+  // Most of a suite is waiting for services; by itself jest leaves one core of two unused.
+  maxWorkers: 2,
 };

@@ -6,8 +6,10 @@ import { benchHandOver } from './hand-over.ts';
 import { benchKafka } from './kafka.ts';
 import { benchKinesis } from './kinesis.ts';
 import { benchPublish } from './publish.ts';
+import { benchRepair } from './repair.ts';
 import { benchScoring } from './scoring.ts';
 import { benchState } from './state.ts';
+import { benchTakeOver } from './take-over.ts';
 
 /**
  * `npm run bench`: JSON lines {name, unit, median, min, max, runs}. With words, only the figures whose names contain one of them:
@@ -31,6 +33,8 @@ for (const bench of [
   benchFile,
   benchKafka,
   benchHandOver,
+  benchRepair,
+  benchTakeOver,
   benchKinesis,
 ])
   await bench(runs, only);

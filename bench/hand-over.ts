@@ -159,9 +159,10 @@ async function startStream(client: ReturnType<typeof plainKafka>) {
   return {
     /** The longest time without a receipt since then, by partition. */
     gaps(from: number): number[] {
+      const now = performance.now();
       return received.map((times) => {
-        const since = times.filter((time) => time >= from);
-        return since.reduce((longest, time, n) => Math.max(longest, time - (since[n - 1] ?? from)), 0);
+        const since = [from, ...times.filter((time) => time >= from), now];
+        return Math.max(...since.slice(1).map((time, n) => time - since[n]));
       });
     },
     async stop() {

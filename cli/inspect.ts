@@ -1,8 +1,9 @@
 import { Command } from 'commander';
 import type { CompiledJob } from '../consumers/compile.ts';
 import { openStoreReader } from '../consumers/components.ts';
+import { historyId, historyType, type Known, knownFrom, readHistory } from '../features/history.ts';
 import { type EntityView, viewEntity } from '../features/inspect.ts';
-import type { EntityPlan } from '../features/plan.ts';
+import { type EntityPlan, latenessOf } from '../features/plan.ts';
 import { closest } from '../runtime/closest.ts';
 import { WeirError } from '../runtime/errors.ts';
 import { type JobFlags, loadJobFrom, surroundingsOf, withJobOptions } from './job-options.ts';
@@ -48,10 +49,10 @@ async function inspect(entity: string, id: string, flags: Flags): Promise<void> 
         `the store has no ${entity} ${id} for job ${job.config.job}, recipe ${job.set.recipe}: it never came, its state has expired, or it was written with a config of another recipe`,
       );
     }
-    const view = viewEntity(job.set, plan, stored, at);
-    process.stdout.write(
-      flags.json ? `${JSON.stringify(asJson(job, entity, id, view))}\n` : asText(job, entity, id, view),
-    );
+    const history = readHistory(await reader.read(historyType, historyId));
+    const view = viewEntity(job.set, plan, stored, at, knownFromOf(job, plan, history, stored));
+    const shown = { entity, id, view, history };
+    process.stdout.write(flags.json ? `${JSON.stringify(asJson(job, shown))}\n` : asText(job, shown));
   } finally {
     await reader.close();
   }
@@ -67,9 +68,30 @@ function planOf({ config, set }: CompiledJob, entity: string): EntityPlan {
   throw new WeirError('CONFIG', `${why}; the state has ${kept.join(', ') || 'none'}`);
 }
 
+/** Of an entity that keys the source only the partitions count that have it. */
+function knownFromOf(
+  { config, set }: CompiledJob,
+  plan: EntityPlan,
+  history: ReadonlyMap<string, Known>,
+  stored: readonly { readonly partition: string }[],
+): number {
+  const { source, event } = config;
+  if (source.kafka === undefined) return Number.NEGATIVE_INFINITY;
+  const own = plan.type === event.key ? stored.map(({ partition }) => partition) : undefined;
+  return knownFrom(history, latenessOf(set), `${source.kafka.topic}:`, own);
+}
+
+/** What is shown of an entity. */
+interface Shown {
+  readonly entity: string;
+  readonly id: string;
+  readonly view: EntityView;
+  readonly history: ReadonlyMap<string, Known>;
+}
+
 const iso = (time: number | undefined): string | null => (time === undefined ? null : new Date(time).toISOString());
 
-function asJson({ config, set }: CompiledJob, entity: string, id: string, view: EntityView): object {
+function asJson({ config, set }: CompiledJob, { entity, id, view, history }: Shown): object {
   return {
     job: config.job,
     recipe: set.recipe,
@@ -90,10 +112,14 @@ function asJson({ config, set }: CompiledJob, entity: string, id: string, view: 
     at: iso(view.at),
     features: view.features,
     events: view.events.map(({ time, ...rest }) => ({ time: iso(time), ...rest })),
+    history: [...history].map(([partition, { from }]) => ({
+      partition,
+      known_from: Number.isFinite(from) ? iso(from) : null,
+    })),
   };
 }
 
-function asText({ config, set }: CompiledJob, entity: string, id: string, view: EntityView): string {
+function asText({ config, set }: CompiledJob, { entity, id, view, history }: Shown): string {
   const partitions = table(
     [
       ...['partition', 'offset', 'stored through', 'events', 'folded', 'oldest', 'newest', 'dropped through'],
@@ -128,5 +154,13 @@ function asText({ config, set }: CompiledJob, entity: string, id: string, view: 
     features,
     'newest events\n',
     events,
+    ...(history.size === 0 ? [] : ['history that is not known for ever\n', historyTable(history)]),
   ].join('\n');
+}
+
+function historyTable(history: ReadonlyMap<string, Known>): string {
+  return table(
+    ['partition', 'known from'],
+    [...history].map(([partition, { from }]) => [partition, Number.isFinite(from) ? iso(from)! : 'not known yet']),
+  );
 }

@@ -41,10 +41,10 @@ export async function superviseProcesses(
   count: number,
   { clock, log }: { readonly clock: Clock; readonly log: Logger },
 ): Promise<void> {
-  if (!config.source.kafka || !config.state.redis || !config.sink.kafka) {
+  if (config.source.file || !config.state.redis || config.sink.file) {
     throw new WeirError(
       'CONFIG',
-      '--processes needs source.kafka, state.redis and sink.kafka: files and LMDB have one process',
+      '--processes needs state.redis, and Kafka or Kinesis for source and sink: files and LMDB have one process',
     );
   }
   const stop = stopSignal(clock);

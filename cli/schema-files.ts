@@ -1,5 +1,5 @@
 import { jobConfig } from '../consumers/config.ts';
-import { deadLetterHeaders, deadLetterLine } from '../consumers/dead-letter-schema.ts';
+import { deadLetterHeaders, deadLetterLine, replayMarkHeaders } from '../consumers/dead-letter-schema.ts';
 import { catalogue } from '../features/aggregates/catalogue.ts';
 import { editorSchema } from '../runtime/config/reference.ts';
 import { riskEvent } from '../scoring/risk-event.ts';
@@ -17,6 +17,10 @@ export function schemaFiles(): Readonly<Record<string, string>> {
     'docs/schemas/asyncapi.json': asyncApi({
       headers: deadLetterHeaders,
       description: 'An input record that could not be scored: original key and value, and why and whence as headers',
+      marks: {
+        headers: replayMarkHeaders,
+        description: 'A dead letter of the same topic was put back into its topic, where it is read again',
+      },
     }),
   };
   const schemas = Object.entries(documents).map(([path, document]) => [path, `${JSON.stringify(document, null, 2)}\n`]);

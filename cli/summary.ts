@@ -3,9 +3,13 @@ import type { JobConfig } from '../consumers/config.ts';
 import type { JobSummary, RiskyTransaction } from '../consumers/summary.ts';
 import type { RiskEvent } from '../scoring/risk-event.ts';
 
-/** Where the risk events of a job are: a path or a topic. */
+/** Where the risk events of a job are: a path, a topic or a stream. */
 function outputOf({ sink }: JobConfig): string {
-  return sink.file ? sink.file.path : sink.kafka!.topic;
+  return sink.file?.path ?? sink.kafka?.topic ?? sink.kinesis!.stream;
+}
+
+function mediumOf({ sink }: JobConfig): string {
+  return sink.file ? '' : sink.kafka ? ' (Kafka topic)' : ' (Kinesis stream)';
 }
 
 /** The summary for a script: one JSON object. */
@@ -36,10 +40,11 @@ export function summaryText(summary: JobSummary, config: JobConfig): string {
     row('decisions', decisionsText(summary)),
     ...alertLines(summary),
     ...riskiestLines(summary.riskiest),
-    row('output', `${shown(outputOf(config))}${config.sink.file ? '' : ' (Kafka topic)'}`),
+    row('output', `${shown(outputOf(config))}${mediumOf(config)}`),
   ];
   if (deadLetters > 0) {
-    const where = config.sink.file ? shown(config.sink.file.dead_letters) : config.sink.kafka!.dead_letters;
+    const { file, kafka, kinesis } = config.sink;
+    const where = file ? shown(file.dead_letters) : (kafka ?? kinesis)!.dead_letters;
     lines.push(row('dead letters', `${count(deadLetters)}, each with its reason, in ${where}`));
   }
   if (repeats > 0) lines.push(row('repeated', `${count(repeats)} events repeat an earlier one and were left out`));

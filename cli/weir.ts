@@ -6,6 +6,7 @@ import { describeError, WeirError } from '../runtime/errors.ts';
 import { backfillCommand } from './backfill.ts';
 import { checkCommand } from './check.ts';
 import { demoCommand } from './demo.ts';
+import { dlqCommand } from './dlq.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { featuresCommand } from './features.ts';
 import { inspectCommand } from './inspect.ts';
@@ -28,6 +29,7 @@ for (const command of [
   featuresCommand(),
   inspectCommand(),
   offsetsCommand(),
+  dlqCommand(),
 ]) {
   program.addCommand(command);
   inherit(command, program);

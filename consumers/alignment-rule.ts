@@ -30,11 +30,12 @@ export interface Weighed {
 }
 
 /**
- * Delayed windows leave room: a partition may be ahead by the shortest delay, less the lateness that others' events may have. A delay that
- * is no longer than the lateness leaves as much as undelayed windows tolerate, since whoever stands earliest must be able to go on.
+ * Delayed windows leave room: a partition may be ahead by the shortest delay, less the lateness that others' events may have, and by no
+ * more than its own state still holds for those behind. A delay that is no longer than the lateness leaves as much as undelayed windows
+ * tolerate, since whoever stands earliest must be able to go on.
  */
-export function limitsOf({ undelayed, delayMs }: Asked, withinMs: number, allowedLatenessMs: number): Limits {
-  const aheadMs = Math.max(delayMs - allowedLatenessMs, Math.min(delayMs, withinMs));
+export function limitsOf({ undelayed, delayMs, leadMs }: Asked, withinMs: number, allowedLatenessMs: number): Limits {
+  const aheadMs = Math.max(Math.min(delayMs - allowedLatenessMs, leadMs), Math.min(delayMs, withinMs));
   return { withinMs: undelayed ? withinMs : Number.POSITIVE_INFINITY, aheadMs };
 }
 

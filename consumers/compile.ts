@@ -6,8 +6,8 @@ import { type CompiledPolicy, compilePolicy } from '../scoring/policy.ts';
 import type { JobConfig } from './config.ts';
 import { layoutOf } from './decode/decoder.ts';
 import { largestStored } from './decode/values.ts';
-import { type KafkaSinkConfig, type KafkaSourceConfig, sinkConnection } from './kafka/config.ts';
 import { kindFaults } from './kinds.ts';
+import { pairingFaults } from './pairing.ts';
 
 /** What the config's definitions compile to. */
 export interface CompiledJob {
@@ -36,7 +36,7 @@ export function compileSections(sections: Partial<JobConfig>): {
   const { event, source, sink, delivery, filters, features, model, policy } = sections;
   const faults = kindFaults(sections);
   if (event && source) faults.push(...eventFaults({ event, source }));
-  if (source && sink && delivery) faults.push(...pairingFaults({ source, sink, delivery }));
+  if (source && sink) faults.push(...pairingFaults({ source, sink, delivery }));
   if (!event || !filters || !features) return { faults };
   const compiled = compileFeatures(features, filters, layoutOf(event), event.time.allowed_lateness_ms);
   faults.push(...compiled.faults);
@@ -64,7 +64,7 @@ function eventFaults({ event, source }: Pick<JobConfig, 'event' | 'source'>): Co
   if (isTokenised && event.token_key === undefined) {
     faults.push({ path: ['event'], message: 'token_key is missing: `tokenise` needs it' });
   }
-  if (isTokenised && source.kafka && event.key === undefined) {
+  if (isTokenised && !source.file && event.key === undefined) {
     faults.push({
       path: ['event'],
       message:
@@ -72,8 +72,8 @@ function eventFaults({ event, source }: Pick<JobConfig, 'event' | 'source'>): Co
     });
   }
   faults.push(...boundFaults(event));
-  if (source.kafka && event.format === 'csv' && event.columns === undefined) {
-    faults.push({ path: ['event'], message: 'columns is missing: CSV records from Kafka have no header' });
+  if (!source.file && event.format === 'csv' && event.columns === undefined) {
+    faults.push({ path: ['event'], message: 'columns is missing: CSV records from a stream have no header' });
   }
   return faults;
 }
@@ -91,38 +91,4 @@ function boundFaults({ fields }: JobConfig['event']): ConfigFault[] {
     };
     return [...beyond('min', min), ...beyond('max', max)];
   });
-}
-
-/** Which source goes with which sink and delivery. */
-function pairingFaults({ source, sink, delivery }: Pick<JobConfig, 'source' | 'sink' | 'delivery'>): ConfigFault[] {
-  const faults: ConfigFault[] = [];
-  if (sink.kafka && sinkConnection(sink.kafka, source.kafka) === undefined) {
-    faults.push({ path: ['sink', 'kafka'], message: 'brokers is missing: there is no Kafka source to take it from' });
-  }
-  const isOneCluster = source.kafka !== undefined && sink.kafka !== undefined && sameCluster(source.kafka, sink.kafka);
-  if (delivery === 'exactly-once' && source.kafka && sink.kafka && !isOneCluster) {
-    faults.push({
-      path: ['sink', 'kafka', 'brokers'],
-      message:
-        'a transaction holds output and position of one cluster only: for another cluster set delivery: at-least-once',
-    });
-  }
-  for (const key of ['topic', 'dead_letters'] as const) {
-    if (!isOneCluster || sink.kafka?.[key] !== source.kafka?.topic) continue;
-    faults.push({
-      path: ['sink', 'kafka', key],
-      message: 'it is the topic that the job reads: it would read its own output, for ever',
-    });
-  }
-  if (delivery === 'at-least-once' && !(source.kafka && sink.kafka)) {
-    faults.push({
-      path: ['delivery'],
-      message: 'at-least-once is for a Kafka source with a Kafka sink; with files the pair is exactly-once at no cost',
-    });
-  }
-  return faults;
-}
-
-function sameCluster(source: KafkaSourceConfig, sink: KafkaSinkConfig): boolean {
-  return sink.brokers === undefined || [...sink.brokers].sort().join() === [...source.brokers].sort().join();
 }

@@ -12,7 +12,7 @@ import type { Rewinder } from '../features/rewinder.ts';
 import type { StateStore } from '../features/store.ts';
 import type { StoreReader } from '../features/store-reader.ts';
 import type { Clock } from '../runtime/clock.ts';
-import { describeError } from '../runtime/errors.ts';
+import { describeError, type WeirError } from '../runtime/errors.ts';
 import type { Readiness } from '../runtime/http.ts';
 import type { Logger } from '../runtime/log.ts';
 import type { Metrics } from '../runtime/metrics.ts';
@@ -21,11 +21,13 @@ import { createRulesOnlyModel } from '../scoring/rules-only.ts';
 import { createScorer, type Scorer } from '../scoring/scorer.ts';
 import { toleranceMs } from './alignment.ts';
 import type { CompiledJob } from './compile.ts';
+import { deliveryOf, type JobConfig } from './config.ts';
 import { createFileSink } from './file/sink.ts';
 import { createFileSource } from './file/source.ts';
 import { sinkConnection } from './kafka/config.ts';
 import { createKafkaSink } from './kafka/sink.ts';
 import { createKafkaSource } from './kafka/source.ts';
+import { sinkRegion } from './kinesis/config.ts';
 import type { RecordFormat, Sink, Source } from './ports.ts';
 
 /** What every component may use. */
@@ -62,7 +64,11 @@ export function openStore(
   if (state.embedded) return createEmbeddedStore(state.embedded, options);
   return createRedisStore(state.redis!, {
     ...options,
-    onTrouble: (error) => readiness.setReady('redis', error === undefined, error ? describeError(error) : ''),
+    onTrouble(error) {
+      const reason = error === undefined ? undefined : describeError(error);
+      if (state.when_away === 'degrade') readiness.setDegraded('redis', reason);
+      else readiness.setReady('redis', reason === undefined, reason ?? '');
+    },
     onWarning: (sentence) => log.warn({}, sentence),
     onCommand: ({ operation, bytesOut, bytesIn, commands }) => metrics.redis(operation, bytesOut, bytesIn, commands),
   });
@@ -124,14 +130,28 @@ function lifetimeMs({ retentionMs, idleMs }: Pick<EntityPlan, 'retentionMs' | 'i
 }
 
 /** @throws WeirError BROKER or OUTPUT when the brokers cannot be reached or a topic is missing. */
-export async function openSink({ config }: CompiledJob, { clock, log }: Surroundings): Promise<Sink> {
-  const { job, source, sink, delivery } = config;
+export async function openSink({ config }: CompiledJob, surroundings: Surroundings): Promise<Sink> {
+  const { job, source, sink } = config;
+  const { clock, log, metrics } = surroundings;
   if (sink.file) return createFileSink(sink.file, { job });
+  if (sink.kinesis) {
+    // Loaded where it is used: the SDK takes a fifth of a second.
+    const { createKinesisSink } = await import('./kinesis/sink.ts');
+    const connection = sinkRegion(sink.kinesis, source.kinesis);
+    const kinesis = createKinesisSink(sink.kinesis, {
+      connection,
+      job,
+      clock,
+      onThrottled: metrics.kinesisThrottled('put'),
+    });
+    await kinesis.connect();
+    return kinesis;
+  }
   const kafka = createKafkaSink(sink.kafka!, {
     connection: sinkConnection(sink.kafka!, source.kafka)!,
     job,
     group: source.kafka?.group ?? job,
-    delivery,
+    delivery: deliveryOf(config),
     sourceIsKafka: source.kafka !== undefined,
     clock,
     log,
@@ -143,7 +163,7 @@ export async function openSink({ config }: CompiledJob, { clock, log }: Surround
 /** Ready once its records can be read: a file at once, a topic when the consumer group is joined. */
 export async function openSource(
   { config }: Pick<CompiledJob, 'config'>,
-  { clock, log, readiness }: Surroundings,
+  { clock, log, metrics, readiness }: Surroundings,
 ): Promise<Source> {
   const { source, event, batch } = config;
   const maxEvents = batch.max_events;
@@ -152,13 +172,28 @@ export async function openSource(
     readiness.setReady('source', true, '');
     return file;
   }
-  const format: RecordFormat =
-    event.format === 'csv' ? { type: 'csv', columns: event.columns!, delimiter: ',' } : { type: 'json' };
-  return createKafkaSource(source.kafka!, {
+  const format = formatOf(event);
+  const onTrouble = (error: WeirError | undefined) =>
+    readiness.setReady('source', error === undefined, error ? describeError(error) : '');
+  if (source.kafka) return createKafkaSource(source.kafka, { maxEvents, format, clock, log, onTrouble });
+  const stream = source.kinesis!.stream;
+  const { createKinesisSource } = await import('./kinesis/source.ts');
+  return createKinesisSource(source.kinesis!, {
     maxEvents,
     format,
     clock,
-    log,
-    onTrouble: (error) => readiness.setReady('source', error === undefined, error ? describeError(error) : ''),
+    onTrouble,
+    onBehind: (partition, ms) => metrics.behindLatest(stream, partition, ms / 1000),
+    onThrottled: () => metrics.kinesisThrottled('get')(1),
+    onLost: (partition) =>
+      log.warn(
+        { stream, partition },
+        'records were deleted before they were read: retention is too short, or the job was away too long',
+      ),
   });
+}
+
+/** What the record values of a topic are. */
+export function formatOf({ format, columns }: JobConfig['event']): RecordFormat {
+  return format === 'csv' ? { type: 'csv', columns: columns!, delimiter: ',' } : { type: 'json' };
 }

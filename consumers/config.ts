@@ -7,22 +7,25 @@ import { alignmentConfig } from './alignment-config.ts';
 import { eventConfig } from './decode/config.ts';
 import { fileSinkConfig, fileSourceConfig } from './file/config.ts';
 import { kafkaSinkConfig, kafkaSourceConfig } from './kafka/config.ts';
+import { kinesisSinkConfig, kinesisSourceConfig } from './kinesis/config.ts';
 
 const exactlyOne = (section: object) => Object.values(section).filter((value) => value !== undefined).length === 1;
 
 const sourceConfig = z
   .strictObject({
     kafka: kafkaSourceConfig.optional().meta({ description: 'A Kafka topic' }),
+    kinesis: kinesisSourceConfig.optional().meta({ description: 'A Kinesis stream' }),
     file: fileSourceConfig.optional().meta({ description: 'A file, read once to its end' }),
   })
-  .refine(exactlyOne, { message: 'a job has exactly one source: kafka or file' });
+  .refine(exactlyOne, { message: 'a job has exactly one source: kafka, kinesis or file' });
 
 const sinkConfig = z
   .strictObject({
     kafka: kafkaSinkConfig.optional().meta({ description: 'Kafka topics' }),
+    kinesis: kinesisSinkConfig.optional().meta({ description: 'Kinesis streams' }),
     file: fileSinkConfig.optional().meta({ description: 'Files' }),
   })
-  .refine(exactlyOne, { message: 'a job has exactly one sink: kafka or file' });
+  .refine(exactlyOne, { message: 'a job has exactly one sink: kafka, kinesis or file' });
 
 /** A job: everything that `weir run` needs to know. */
 export const jobConfig = z.strictObject({
@@ -39,10 +42,10 @@ export const jobConfig = z.strictObject({
   model: modelConfig.meta({ description: 'The model that scores' }),
   policy: policyConfig,
   sink: sinkConfig.meta({ description: 'Where risk events go' }),
-  delivery: z
-    .enum(['exactly-once', 'at-least-once'])
-    .default('exactly-once')
-    .meta({ description: 'at-least-once has lower latency; repeats after a crash carry the same event id' }),
+  delivery: z.enum(['exactly-once', 'at-least-once']).optional().meta({
+    description:
+      'at-least-once has lower latency; repeats after a crash carry the same event id; default: exactly-once, but at-least-once where Kinesis takes part, which has no transactions',
+  }),
   batch: z
     .strictObject({
       max_events: z.int().min(1).max(10_000).default(1_000).meta({
@@ -71,3 +74,8 @@ export const jobConfig = z.strictObject({
 });
 
 export type JobConfig = z.output<typeof jobConfig>;
+
+/** As stated, or the best that source and sink can do. */
+export function deliveryOf({ source, sink, delivery }: Pick<JobConfig, 'source' | 'sink' | 'delivery'>) {
+  return delivery ?? (source.kinesis || sink.kinesis ? 'at-least-once' : 'exactly-once');
+}

@@ -25,7 +25,7 @@ const reason = z.string().meta({
 const message = z.string().meta({ description: 'What is wrong and where in the record, for a person' });
 const stream = z.string().meta({ description: 'Topic or file that the record was read from' });
 
-/** A dead letter in a file, one a line. */
+/** A dead letter in a file, one a line, or as a Kinesis record. */
 export const deadLetterLine = z
   .strictObject({
     reason,
@@ -36,6 +36,10 @@ export const deadLetterLine = z
     key: z.string().nullable().meta({ description: "The record's key as UTF-8" }),
     value: z.string().nullable().meta({ description: 'The original bytes: text where they are UTF-8, else base64' }),
     encoding: z.literal('base64').optional().meta({ description: 'How `value` is written, when it is not text' }),
+    truncated_from: z.int().min(1).optional().meta({
+      description:
+        'Only where the original does not fit a Kinesis record: how many bytes it has. The value is its beginning then, and a key of more than an eighth of the limit is left out',
+    }),
   })
   .meta({ title: 'Weir dead letter', description: 'An input record that could not be scored, kept whole' });
 
@@ -46,8 +50,24 @@ export const deadLetterHeaders = z.strictObject({
   'weir-stream': stream,
   'weir-partition': z.string().regex(/^\d+$/).meta({ description: 'Partition that it was read from, decimal digits' }),
   'weir-offset': z.string().regex(/^\d+$/).meta({ description: 'Offset that it was read from, decimal digits' }),
+  'weir-timestamp': z
+    .string()
+    .regex(/^\d+$/)
+    .optional()
+    .meta({ description: "The record's own timestamp, milliseconds since the epoch; absent where it had none" }),
   'weir-truncated': z.string().regex(/^\d+$/).optional().meta({
     description:
       'Only where the original does not fit `sink.kafka.max_message_bytes`: how many bytes the original value has, decimal digits. The value is its beginning then, and a key of more than half the limit is left out',
   }),
+});
+
+/** Headers of a mark: a record of the same topic, without key and value, which says that a dead letter was put back into its topic. */
+export const replayMarkHeaders = z.strictObject({
+  'weir-replayed': z
+    .string()
+    .regex(/^\d+$/)
+    .meta({ description: 'Offset that the record has now, in the same stream and partition, decimal digits' }),
+  'weir-stream': deadLetterHeaders.shape['weir-stream'],
+  'weir-partition': deadLetterHeaders.shape['weir-partition'],
+  'weir-offset': deadLetterHeaders.shape['weir-offset'],
 });

@@ -48,21 +48,31 @@ export function observePartition({ clock, log, metrics, of, onBatch }: ObserveOp
         );
     },
     recovered: (events) => metrics.recovered(events),
+    lost(from, to) {
+      of.lostRecords(to - from);
+      log.warn(
+        { from, to },
+        'records were deleted at the broker before they were read (retention is too short, or the job was away too long); windows that reach further back are incomplete until they have filled',
+      );
+    },
     skewed: of.skew,
     held: of.held,
     flushed(fence, seconds) {
       metrics.stage('flush', seconds);
       of.fenceLag(Math.max(0, position - fence));
     },
-    published({ raw, decoded, applied: { late, repeats }, scored }) {
+    degraded: (isDegraded) => metrics.degradedPartitions(isDegraded ? 1 : -1),
+    published({ raw, decoded, applied: { late, repeats, short, historyFrom }, scored, isDegraded }) {
       const { batch, deadLetters } = decoded;
       position = raw.next;
       const latencyMs = clock.monotonic() - readAt;
       of.consumed(raw.values.length);
       of.published(batch.count);
       metrics.batch(batch.count, latencyMs / 1000);
+      if (isDegraded) metrics.degraded(batch.count);
       metrics.late(late);
       metrics.repeated(repeats);
+      of.shortHistory(short, historyFrom);
       decisionCounts.fill(0);
       for (let row = 0; row < batch.count; row++) decisionCounts[scored.decisions[row]]++;
       metrics.decided(decisionNames, decisionCounts);

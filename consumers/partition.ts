@@ -1,12 +1,14 @@
+import type { Loaded } from '../features/cache.ts';
+import type { TransactionBatch } from '../features/columns.ts';
 import type { Applied } from '../features/engine.ts';
 import { newRows } from '../features/rows.ts';
 import { WeirError } from '../runtime/errors.ts';
 import type { ScoredBatch, Scorer } from '../scoring/scorer.ts';
-import type { Alignment, AlignmentObserver } from './alignment.ts';
+import { type Alignment, type AlignmentObserver, type Turn, unaligned } from './alignment.ts';
 import type { DecodedBatch } from './decode/decoder.ts';
 import { type Output, type OutputEvent, type Ownership, partitionName, type RawBatch } from './ports.ts';
 import { publishedRows } from './published-rows.ts';
-import { type RecoveryObserver, type RecoveryParts, recover } from './recovery.ts';
+import { noticeLoss, type RecoveryObserver, type RecoveryParts, recover } from './recovery.ts';
 import { type ReadBatch, splitAt } from './split.ts';
 
 /** What one partition's loop is made of. */
@@ -25,6 +27,8 @@ export interface PartitionObserver extends RecoveryObserver, AlignmentObserver {
   stage<T>(name: Stage, work: () => T): T;
   published(batch: PublishedBatch): void;
   flushed(fence: number, seconds: number): void;
+  /** The partition goes on without the store, or no longer. */
+  degraded(isDegraded: boolean): void;
 }
 
 export type Stage = 'read' | 'decode' | 'load' | 'apply' | 'score' | 'publish';
@@ -35,6 +39,8 @@ export interface PublishedBatch {
   readonly decoded: DecodedBatch;
   readonly applied: Applied;
   readonly scored: ScoredBatch;
+  /** Scored without the store. */
+  readonly isDegraded: boolean;
 }
 
 /**
@@ -47,11 +53,13 @@ export async function runPartition(parts: PartitionParts, untilEnd: boolean, sig
   const isLeft = () => signal.aborted || ownership.revoked.aborted;
   const range = await ownership.range();
   // The fence first: it never passes the position, but a process that stood still between the two questions would find that it had.
-  const fence = (await parts.fence()) ?? 0;
+  const fence = (await orDegrade(parts, parts.fence, undefined)) ?? 0;
   const position = await beginning(parts, range);
-  const recovered = await recover(parts, { fence, earliest: range.earliest, position }, isLeft);
+  const recovered = flusher.isDegraded
+    ? position
+    : await orDegrade(parts, () => recover(parts, { fence, earliest: range.earliest, position }, isLeft), position);
   if (recovered < position) return;
-  parts.engine.recovering(partitionName(ownership), false);
+  if (!flusher.isDegraded) parts.engine.recovering(partitionName(ownership), false);
   await flusher.published(position);
 
   let at = position;
@@ -59,6 +67,7 @@ export async function runPartition(parts: PartitionParts, untilEnd: boolean, sig
   while (!isLeft() && !(at >= end)) {
     const raw = await parts.observer.stage('read', () => ownership.read(at));
     flusher.demand();
+    noticeLoss(parts, raw);
     if (raw.values.length > 0) await processInTurn(parts, raw);
     else if (raw.next >= raw.end) alignment.ended();
     at = raw.next;
@@ -66,6 +75,23 @@ export async function runPartition(parts: PartitionParts, untilEnd: boolean, sig
   }
   // What comes behind the end that it was to read to is nothing that others could wait for.
   if (!isLeft()) alignment.ended();
+}
+
+/** Where the store is away and the job is told to go on: `instead`, with nothing in memory but what comes from now on, all of it marked. */
+async function orDegrade<T>(
+  { engine, flusher, ownership }: PartitionParts,
+  work: () => Promise<T>,
+  instead: T,
+): Promise<T> {
+  const name = partitionName(ownership);
+  try {
+    return await work();
+  } catch (error) {
+    if (!flusher.degrade(error)) throw error;
+    engine.lose(name);
+    engine.gain(name, ownership.partitions);
+    return instead;
+  }
 }
 
 /**
@@ -93,7 +119,7 @@ async function processInTurn(parts: PartitionParts, raw: RawBatch): Promise<void
     decoded: observer.stage('decode', () => decoder.decode(raw, ownership)),
   };
   while (rest !== undefined) {
-    const turn = await alignment.turn(rest.decoded.batch, rest.raw);
+    const turn = await turnOf(parts, rest);
     if (turn === undefined) return;
     const [now, later]: [ReadBatch, ReadBatch | undefined] = splitAt(rest, turn.rows);
     await processBatch(parts, now, turn.seenBefore);
@@ -103,11 +129,23 @@ async function processInTurn(parts: PartitionParts, raw: RawBatch): Promise<void
   }
 }
 
+/** Without the store nobody knows how far others are: what they share is stale anyway. */
+async function turnOf({ alignment, flusher }: PartitionParts, { raw, decoded }: ReadBatch): Promise<Turn | undefined> {
+  if (!flusher.isDegraded) {
+    try {
+      return await alignment.turn(decoded.batch, raw);
+    } catch (error) {
+      if (!flusher.degrade(error)) throw error;
+    }
+  }
+  return unaligned.turn(decoded.batch, raw);
+}
+
 async function processBatch(parts: PartitionParts, { raw, decoded }: ReadBatch, seenBefore: number): Promise<void> {
   const { ownership, output, engine, scorer, flusher, observer } = parts;
   const name = partitionName(ownership);
   const rows = newRows(scorer.width);
-  const loaded = await observer.stage('load', () => engine.load(decoded.batch, name));
+  const loaded = await observer.stage('load', () => loadOrHeld(parts, decoded.batch));
   flusher.applying();
   const applied = observer.stage('apply', () => engine.apply(decoded.batch, loaded, name, rows, seenBefore));
   const published = publishedRows(decoded, rows, applied);
@@ -119,7 +157,20 @@ async function processBatch(parts: PartitionParts, { raw, decoded }: ReadBatch, 
   }));
   if (ownership.revoked.aborted) throw revoked(ownership);
   await observer.stage('publish', () => output.publish({ events, deadLetters }, raw.next));
-  observer.published({ raw, decoded: published.decoded, applied, scored });
+  observer.published({ raw, decoded: published.decoded, applied, scored, isDegraded: flusher.isDegraded });
+}
+
+/** Once the store was away, what is in memory has to do until the partition begins again. */
+async function loadOrHeld({ ownership, engine, flusher }: PartitionParts, batch: TransactionBatch): Promise<Loaded> {
+  const name = partitionName(ownership);
+  if (!flusher.isDegraded) {
+    try {
+      return await engine.load(batch, name);
+    } catch (error) {
+      if (!flusher.degrade(error)) throw error;
+    }
+  }
+  return engine.held(batch, name);
 }
 
 function revoked(ownership: Ownership): WeirError {

@@ -4,7 +4,7 @@
  * both together (a Kafka transaction, a file beside its checkpoint) and the ownership's own checkpoint otherwise.
  */
 
-/** Adapters: kafka/source.ts, file/source.ts; contract in test/contract/source.ts. */
+/** Adapters: kafka/source.ts, kinesis/source.ts, file/source.ts; contract in test/contract/source.ts. */
 export interface Source {
   /** Yields each partition as it is gained, until the signal aborts or nothing more can come (a file: once). */
   ownerships(signal: AbortSignal): AsyncIterable<Ownership>;
@@ -39,9 +39,14 @@ export interface Ownership {
    * @throws WeirError FENCED once revoked; INPUT or BROKER when the source fails for good.
    */
   read(position: number): Promise<RawBatch>;
-  /** The position kept by the source itself (Kafka: the group's committed offset); undefined when there is none. */
+  /**
+   * The position kept by the source itself (Kafka: the group's committed offset); undefined when there is none. Of a log that was begun and
+   * nothing published of, it may be the beginning.
+   */
   checkpointed(): Promise<number | undefined>;
   checkpoint(position: number): Promise<void>;
+  /** Tells through which position the state store has confirmed the partition's state; for a source that must know before its log may end. */
+  stored?(fence: number): void;
   /**
    * Resolves when somebody who knows has said, after the call, that the partition is still this process's, or that it is not: then it is
    * revoked. Absent where nobody else can get it.
@@ -69,6 +74,8 @@ export interface RawBatch {
   readonly next: number;
   /** The log's end (exclusive offset) as known at this read. next >= end: caught up. */
   readonly end: number;
+  /** Offsets that were to be read before these records and are not in the log any more: its retention has cut them. */
+  readonly lost?: { readonly from: number; readonly to: number };
 }
 
 /** Adapters: kafka/sink.ts, file/sink.ts; contract in test/contract/sink.ts. */
@@ -122,6 +129,8 @@ export interface DeadLetter {
   readonly stream: string;
   readonly partition: number;
   readonly offset: number;
+  /** When the broker got the record, milliseconds since the epoch; NaN where the source has no such time. */
+  readonly timestamp: number;
 }
 
 export type DeadLetterReason =

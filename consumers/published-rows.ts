@@ -43,13 +43,14 @@ export function rowsOf(batch: TransactionBatch, kept: readonly number[]): Transa
   };
 }
 
-function featuresOf({ width, values, states, bounds }: FeatureRows, kept: readonly number[]): FeatureRows {
+function featuresOf({ width, values, states, bounds, knownFrom }: FeatureRows, kept: readonly number[]): FeatureRows {
   const out: FeatureRows = {
     count: kept.length,
     width,
     values: new Float64Array(kept.length * width),
     states: new Uint8Array(kept.length * width),
     bounds: new Map(),
+    knownFrom: Float64Array.from(kept, (row) => knownFrom[row]),
   };
   for (const [to, from] of kept.entries()) {
     out.values.set(values.subarray(from * width, (from + 1) * width), to * width);

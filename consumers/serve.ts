@@ -133,7 +133,11 @@ async function serveOnce(
   const name = partitionName(ownership);
   const output = watch.output(await sink.open(parts.ownership));
   engine.gain(name, ownership.partitions);
-  const { flusher, forget } = openFlusher(parts, signal, observer.flushed, output.sync);
+  const onFlushed = (fence: number, seconds: number) => {
+    ownership.stored?.(fence);
+    observer.flushed(fence, seconds);
+  };
+  const { flusher, forget } = openFlusher(parts, signal, onFlushed, output.sync, degradation(parts));
   const counted: PartitionObserver = {
     ...observer,
     published: (batch) => {
@@ -147,6 +151,7 @@ async function serveOnce(
     const decoder = createDecoder(config.event, ownership.format);
     const start = config.source.kafka?.start ?? 'earliest';
     readiness.setReady(`partition ${name}`, true, '');
+    readiness.setDegraded(`partition ${name}`, undefined);
     const alignment = createAlignment({
       config: config.alignment,
       allowedLatenessMs: config.event.time.allowed_lateness_ms,
@@ -170,10 +175,26 @@ async function serveOnce(
     flusher.abandon();
     engine.lose(name);
     forget();
+    if (flusher.isDegraded) observer.degraded(false);
     await output
       .close()
       .catch((error: unknown) => log.warn({ error: describeError(error) }, 'closing the output failed'));
   }
+}
+
+/** What follows from going on without the store; undefined where that is not wanted. */
+function degradation({ config, ownership, engine, observer, log, readiness }: ServeParts) {
+  if (config.state.when_away !== 'degrade') return undefined;
+  const name = partitionName(ownership);
+  return (error: WeirError) => {
+    engine.recovering(name, true);
+    observer.degraded(true);
+    readiness.setDegraded(`partition ${name}`, describeError(error));
+    log.warn(
+      { error: describeError(error) },
+      'the partition goes on with what is in memory, and marks what it misses, until the store is back',
+    );
+  };
 }
 
 /** The partition's flusher, which says in log and readiness when the store refuses. */
@@ -182,6 +203,7 @@ export function openFlusher(
   signal: AbortSignal,
   onFlushed: (fence: number, seconds: number) => void,
   beforeFlush?: () => Promise<void>,
+  onDegraded?: (error: WeirError) => void,
 ): {
   readonly flusher: Flusher /** Nobody here waits for the store any more on behalf of this partition. */;
   forget(): void;
@@ -197,6 +219,7 @@ export function openFlusher(
     clock,
     intervalMs: config.state.flush_interval_ms,
     beforeFlush,
+    onDegraded,
     onFlushed: (fence, seconds) => {
       onFlushed(fence, seconds);
       readiness.setReady(stateOf, true, '');

@@ -14,11 +14,13 @@ export interface Entity {
   readonly subStates: SubState[];
   /** The store's version at the last load; `neverLoaded` when the next use has to load everything. */
   version: number;
+  /** It had to be used without being loaded: what is here of it may be less than there is. */
+  isUnread: boolean;
   /** When the other partitions' copies were last brought up to date, monotonic milliseconds. */
   refreshedAt: number;
   /** What others had stored by then (see frontiers.ts). */
   sight: number;
-  /** The epoch (see tenures.ts) of the last load. */
+  /** The epoch (see tenures.ts) of the last load, or of its beginning. */
   epoch: number;
   /** Batches that hold the entity between load and apply; a pinned entity is never evicted. */
   pins: number;
@@ -62,6 +64,8 @@ export interface EntityCache {
     partition: string,
     needs: readonly number[],
   ): Promise<Loaded>;
+  /** As load(), without the store: what is not in memory, or would have to be brought up to date after a gain or a loss, is marked unread. */
+  held(plans: readonly EntityPlan[], ids: readonly (readonly string[])[], count: number, partition: string): Loaded;
   /** From now on the partition is written here. */
   own(partition: string): void;
   /** From now on the partition is written elsewhere, or its memory is not to be trusted: what is held of it is not used again. */
@@ -153,9 +157,10 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
       id,
       subStates: [],
       version: neverLoaded,
+      isUnread: false,
       refreshedAt: 0,
       sight: 0,
-      epoch: 0,
+      epoch: tenures.epoch,
       pins: 0,
       dirty: 0,
       loading: undefined,
@@ -191,13 +196,24 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
     }
   }
 
-  function needsLoad(entity: Entity, reach: Reach, partition: string, now: number, need: number): boolean {
+  /** Not all that memory should have of it is there. */
+  function isShort(entity: Entity, reach: Reach, partition: string): boolean {
     // Also where a load is due: one that failed may have left what another tenure, ended since, has written.
     if (entity.epoch < tenures.epoch) dropDoubtful(entity);
     if (entity.version === neverLoaded) return true;
-    if (tenures.hasBegunSince(entity.epoch, reach === 'partition' ? partition : undefined)) return true;
+    return tenures.hasBegunSince(entity.epoch, reach === 'partition' ? partition : undefined);
+  }
+
+  function needsLoad(entity: Entity, reach: Reach, partition: string, now: number, need: number): boolean {
+    if (isShort(entity, reach, partition) || entity.isUnread) return true;
     if (reach !== 'fleet') return false;
     return now - entity.refreshedAt > refreshMs || need >= frontiers.missesFrom(entity.sight);
+  }
+
+  function releaseOf(entities: Loaded['entities']): () => void {
+    return () => {
+      for (const column of entities) for (const entity of column) if (entity) entity.pins--;
+    };
   }
 
   async function fetch(wanted: readonly Entity[], plans: readonly EntityPlan[], now: number): Promise<void> {
@@ -213,6 +229,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
     for (let k = 0; k < wanted.length; k++) {
       adopt(wanted[k], plans[k], answers[k].subStates, damaged);
       wanted[k].version = answers[k].version;
+      wanted[k].isUnread = false;
       wanted[k].epoch = asked;
       wanted[k].refreshedAt = now;
       wanted[k].lost = answers[k].lost;
@@ -286,9 +303,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
     async load(plans, ids, count, partition, needs) {
       const now = clock.monotonic();
       const entities = plans.map((plan, k) => pin(plan.type, ids[k], count));
-      const release = () => {
-        for (const column of entities) for (const entity of column) if (entity) entity.pins--;
-      };
+      const release = releaseOf(entities);
       try {
         let begun = bringUpToDate(entities, plans, partition, now, needs);
         options.onLookups(begun.hits, begun.misses);
@@ -300,6 +315,14 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
         throw error;
       }
       return { entities, release };
+    },
+    held(plans, ids, count, partition) {
+      const entities = plans.map((plan, k) => pin(plan.type, ids[k], count));
+      for (const [k, { type }] of plans.entries()) {
+        const { reach } = shelfOf(type);
+        for (const entity of entities[k]) if (entity && isShort(entity, reach, partition)) entity.isUnread = true;
+      }
+      return { entities, release: releaseOf(entities) };
     },
     own: tenures.begin,
     disown: tenures.end,

@@ -1,16 +1,17 @@
 import type { Clock } from '../runtime/clock.ts';
 import { WeirError } from '../runtime/errors.ts';
+import { createBatchColumns, numberOf } from './batch-columns.ts';
+import { trackBehind } from './behind.ts';
 import { createEntityCache, type Entity, type Loaded, neverLoaded } from './cache.ts';
 import { createSubStateWriter } from './codec.ts';
 import type { TransactionBatch } from './columns.ts';
 import { createEvaluator, type Moment } from './evaluate.ts';
 import { createFrontiers, type Frontiers } from './frontiers.ts';
-import { packPlace } from './geography.ts';
 import { textHash } from './hash.ts';
 import { createHistory } from './history.ts';
-import { type EntityPlan, type FeatureSet, idField, type NumberFact } from './plan.ts';
+import { type EntityPlan, type FeatureSet, idField, latenessOf } from './plan.ts';
 import { forgetOldest, markOf } from './repeats.ts';
-import { type FeatureRows, featureStates } from './rows.ts';
+import { type FeatureRows, featureStates, resizeRows } from './rows.ts';
 import { lostState, type StateStore, type SubStateChange } from './store.ts';
 import { applyLabel, type Insertion, insertEvent, type SubState } from './sub-state.ts';
 
@@ -55,6 +56,8 @@ export interface FeatureEngine {
    * @throws WeirError STORE, with a LostStateError as its cause when the store has lost state of the partition where one of them is kept.
    */
   load(batch: TransactionBatch, partition: string): Promise<Loaded>;
+  /** As load(), without the store: features of entities that are not in memory will be marked incomplete. */
+  held(batch: TransactionBatch, partition: string): Loaded;
   /**
    * Applies event by event, each before its own features are evaluated, and writes the features to `out`.
    * @param seenBefore what other partitions have before this event time was visible when the batch was loaded; what reads beyond is stale.
@@ -65,6 +68,8 @@ export interface FeatureEngine {
   replay(batch: TransactionBatch, loaded: Loaded, partition: string): void;
   /** The partition's sub-states changed since the last call, encoded; call it only when all that is applied is published. */
   takeChanges(partition: string): TakenChanges;
+  /** The partition's changes since takeChanges() are never to be stored: they need not be kept in memory any more. */
+  dropChanges(partition: string): void;
   /** Entities in memory. */
   entities(): number;
 }
@@ -74,6 +79,10 @@ export interface Applied {
   readonly late: number;
   /** How many events repeat an earlier one: they are not applied. */
   readonly repeats: number;
+  /** How many have a feature that is incomplete because the history is known only since some time. */
+  readonly short: number;
+  /** Since when the partition's own history is known, milliseconds since the epoch; -Infinity: for ever. */
+  readonly historyFrom: number;
   /** 1 for the rows that repeat an earlier one; valid until the next call. */
   readonly isRepeat: Uint8Array;
 }
@@ -83,6 +92,8 @@ export interface Asked {
   readonly undelayed: boolean;
   /** The shortest delay of those that do not; Infinity: there are none. Milliseconds. */
   readonly delayMs: number;
+  /** How far partitions may be apart for those. Milliseconds; Infinity: there are none. */
+  readonly leadMs: number;
 }
 
 export interface TakenChanges {
@@ -113,8 +124,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     onLookups: options.onLookups,
     onDamaged: options.onDamaged,
   });
-  const latenessMs = Math.max(0, ...set.entities.map(({ retentionMs, horizonMs }) => retentionMs - horizonMs));
-  const history = createHistory(store, clock, latenessMs);
+  const history = createHistory(store, clock, latenessOf(set));
   const changed = new Map<string, Change[]>();
   const columns = createBatchColumns(set);
   const facts = plans.map((plan) => new Float64Array(1 + plan.numbers.length + plan.hashes.length));
@@ -131,7 +141,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     facts: new Float64Array(0),
   };
 
-  const behind = new Set<string>();
+  const behind = trackBehind();
   let partitionCount = 0;
   /** What the names of the stream's partitions begin with. */
   let ofStream = '';
@@ -141,6 +151,11 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   /** The ids of a source key are nobody else's business; nor is the entity that the source is keyed by, while no key has moved. */
   function spans(plan: EntityPlan): boolean {
     return plan !== repeats && (plan.type !== options.keyEntity || haveKeysMoved);
+  }
+
+  /** Few keys have moved to any one partition: of theirs a suspicion is not enough, or each gain would cast doubt on nearly all. */
+  function isBehind(plan: EntityPlan): boolean {
+    return plan.type === options.keyEntity ? haveKeysMoved && behind.surely : behind.maybe && spans(plan);
   }
 
   function share(): void {
@@ -153,6 +168,10 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   function watchedPartitions(): string[] {
     const count = changed.size < partitionCount && Number.isFinite(partitionCount) ? partitionCount : 0;
     return [...new Set([...changed.keys(), ...Array.from({ length: count }, (_, index) => `${ofStream}${index}`)])];
+  }
+
+  function idsOf(batch: TransactionBatch): string[][] {
+    return plans.map((plan) => (plan === repeats ? batch.sources : batch.entityIds[plan.entity]));
   }
 
   /** @throws WeirError STORE when the store has lost state of the partition that the batch is from. */
@@ -270,16 +289,14 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       history.forget(partition);
       share();
     },
-    recovering(partition, isRecovering) {
-      if (isRecovering) behind.add(partition);
-      else behind.delete(partition);
-    },
+    recovering: behind.suspect,
     frontiers,
     asksOfOthers() {
       const shared = asked.filter((_, k) => spans(plans[k]));
       return {
         undelayed: shared.some(({ undelayed }) => undelayed),
         delayMs: Math.min(...shared.map(({ delayMs }) => delayMs)),
+        leadMs: Math.min(...shared.map(({ leadMs }) => leadMs)),
       };
     },
     async learnOthers() {
@@ -291,33 +308,30 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     },
     async load(batch, partition) {
       if (changed.size < partitionCount && history.isDue()) await history.learn();
-      const loaded = await cache.load(
-        plans,
-        plans.map((plan) => (plan === repeats ? batch.sources : batch.entityIds[plan.entity])),
-        batch.count,
-        partition,
-        needsOf(batch),
-      );
+      const loaded = await cache.load(plans, idsOf(batch), batch.count, partition, needsOf(batch));
       demandWhole(loaded, partition);
       noticeMovedKeys(loaded, partition);
       return loaded;
     },
+    held: (batch, partition) => cache.held(plans, idsOf(batch), batch.count, partition),
     apply(batch, loaded, partition, out, seenBefore = Number.POSITIVE_INFINITY) {
       columns.fill(batch);
       history.began(partition, batch.times, batch.offsets, batch.count);
       const knownOfAll = history.knownFrom(ofStream);
       const knownOfOwn = history.knownFrom(ofStream, partition);
-      resize(out, batch.count);
+      resizeRows(out, batch.count);
       const changes = changed.get(partition)!;
       if (isRepeatRow.length < batch.count) isRepeatRow = new Uint8Array(batch.count * 2);
       let late = 0;
       let repeated = 0;
+      let short = 0;
       for (row = 0; row < batch.count; row++) {
         isRepeatRow[row] = repeatsEarlier(batch, loaded, partition, changes) ? 1 : 0;
         if (isRepeatRow[row] === 1) {
           repeated++;
           continue;
         }
+        const mayRepeat = repeats !== undefined && loaded.entities[featurePlans][row]!.isUnread;
         const base = row * out.width;
         eventFeatures(set, batch, row, out, base);
         moment.time = batch.times[row];
@@ -337,21 +351,29 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
           moment.insertion = update(k, entity, state, batch, changes);
           isLate ||= moment.insertion === 'late';
           moment.own = moment.insertion === 'kept' ? state : undefined;
+          // A repetition that nobody can tell from a new event counts once too often from here on.
+          entity.isUnread ||= mayRepeat;
           moment.knownFrom = spans(plans[k]) ? knownOfAll : knownOfOwn;
+          if (entity.isUnread) moment.knownFrom = Number.POSITIVE_INFINITY;
           moment.seenBefore = spans(plans[k]) ? seenBefore : Number.POSITIVE_INFINITY;
           moment.isStale =
             entity.version === neverLoaded ||
             (entity.missing?.size ?? 0) > 0 ||
-            ((behind.size > 0 || entity.lost !== undefined) && spans(plans[k]));
-          evaluators[k].evaluate(entity.subStates, moment, out, base);
+            isBehind(plans[k]) ||
+            (entity.lost !== undefined && spans(plans[k]));
+          const isShort = evaluators[k].evaluate(entity.subStates, moment, out, base);
+          // The latest, where entities that are shared and those that are not know unequally much.
+          if (isShort && !(out.knownFrom[row] >= moment.knownFrom)) out.knownFrom[row] = moment.knownFrom;
         }
+        if (!Number.isNaN(out.knownFrom[row])) short++;
         if (set.derived.length > 0) derivedFeatures(set, out, base);
         if (isLate) late++;
       }
       loaded.release();
-      return { late, repeats: repeated, isRepeat: isRepeatRow };
+      return { late, repeats: repeated, short, historyFrom: knownOfOwn, isRepeat: isRepeatRow };
     },
     replay(batch, loaded, partition) {
+      behind.replays(partition);
       columns.fill(batch);
       history.began(partition, batch.times, batch.offsets, batch.count);
       const changes = changed.get(partition)!;
@@ -383,13 +405,20 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
         },
       };
     },
+    dropChanges(partition) {
+      for (const { entity, state } of changed.get(partition)?.splice(0) ?? []) {
+        state.dirty = false;
+        entity.dirty--;
+      }
+    },
     entities: () => cache.size(),
   };
 }
 
-function askedBy({ spans, bounds }: EntityPlan): Asked {
+function askedBy({ spans, bounds, leadMs }: EntityPlan): Asked {
   const delays = spans.map(({ to }) => bounds[to]);
-  return { undelayed: delays.includes(0), delayMs: Math.min(...delays.filter((delay) => delay > 0)) };
+  const delayMs = Math.min(...delays.filter((delay) => delay > 0));
+  return { undelayed: delays.includes(0), delayMs, leadMs: leadMs === 0 ? Number.POSITIVE_INFINITY : leadMs };
 }
 
 function overtaken(partition: string, reached: number, offset: number): WeirError {
@@ -397,64 +426,6 @@ function overtaken(partition: string, reached: number, offset: number): WeirErro
     'FENCED',
     `the state of partition ${partition} reaches offset ${reached} already, where offset ${offset} is to be scored: another process has gone on with it, or its position was set back without its state (weir offsets reset does both)`,
   );
-}
-
-/** Values of the whole batch that several entities share: predicates and text hashes. */
-function createBatchColumns(set: FeatureSet) {
-  /** By entity plan: one bit per predicate. */
-  const masks = set.entities.map(() => new Int32Array(0));
-  const uses = set.predicates.map((_, predicate) =>
-    set.entities.flatMap(({ predicates }, plan) => {
-      const bit = predicates.indexOf(predicate);
-      return bit < 0 ? [] : [{ plan, bit }];
-    }),
-  );
-  let passes = new Uint8Array(0);
-  const hashes: Float64Array[] = set.layout.fields.map(() => new Float64Array(0));
-  let ids = new Float64Array(0);
-  return {
-    masks,
-    hashes,
-    get ids() {
-      return ids;
-    },
-    fill(batch: TransactionBatch): void {
-      if (set.hashesIds) {
-        if (ids.length < batch.count) ids = new Float64Array(batch.count * 2);
-        for (let i = 0; i < batch.count; i++) ids[i] = textHash(batch.ids[i]);
-      }
-      if (passes.length < batch.count) {
-        passes = new Uint8Array(batch.count * 2);
-        for (let k = 0; k < masks.length; k++) masks[k] = new Int32Array(batch.count * 2);
-      }
-      for (const mask of masks) mask.fill(0, 0, batch.count);
-      for (let k = 0; k < uses.length; k++) {
-        set.predicates[k].fill(batch, passes);
-        for (const { plan, bit } of uses[k]) {
-          const mask = masks[plan];
-          for (let i = 0; i < batch.count; i++) mask[i] |= passes[i] << bit;
-        }
-      }
-      for (const field of set.hashedFields) {
-        if (hashes[field].length < batch.count) hashes[field] = new Float64Array(batch.count * 2);
-        const texts = batch.texts[field];
-        for (let i = 0; i < batch.count; i++) hashes[field][i] = texts[i] === '' ? 0 : textHash(texts[i]);
-      }
-    },
-  };
-}
-
-/** A fact's stored integer; NaN where the event has none. */
-function numberOf(
-  { layout }: FeatureSet,
-  batch: TransactionBatch,
-  { field, longitude }: NumberFact,
-  row: number,
-): number {
-  const value = batch.numbers[field][row];
-  if (longitude < 0) return value;
-  const degrees = (index: number) => batch.numbers[index][row] / 10 ** layout.fields[index].scale;
-  return packPlace(degrees(field), degrees(longitude));
 }
 
 /** Each as exact as the least exact feature that it reads. */
@@ -472,17 +443,6 @@ export function derivedFeatures({ derived }: FeatureSet, out: FeatureRows, base:
 }
 
 const absent = featureStates.indexOf('absent');
-
-function resize(out: FeatureRows, count: number): void {
-  out.count = count;
-  out.bounds.clear();
-  if (out.values.length < count * out.width) {
-    out.values = new Float64Array(count * out.width);
-    out.states = new Uint8Array(count * out.width);
-  } else {
-    out.states.fill(0, 0, count * out.width);
-  }
-}
 
 const dayMs = 86_400_000;
 

@@ -40,8 +40,11 @@ export interface EvaluatedRows {
 }
 
 export interface Evaluator {
-  /** Writes the values and states of the plan's features into the row that begins at `base`. */
-  evaluate(subStates: readonly SubState[], moment: Moment, out: EvaluatedRows, base: number): void;
+  /**
+   * Writes the values and states of the plan's features into the row that begins at `base`.
+   * @returns whether one of their windows reaches behind the known history.
+   */
+  evaluate(subStates: readonly SubState[], moment: Moment, out: EvaluatedRows, base: number): boolean;
   /** What an event without this entity gets. */
   evaluateNone(out: EvaluatedRows, base: number): void;
 }
@@ -187,9 +190,14 @@ export function createEvaluator(plan: EntityPlan): Evaluator {
   }
 
   /** A window that reaches behind the known history may lack events; totals without end do for good. */
-  function markUnknown(time: number, knownFrom: number): void {
-    for (let k = 0; k < spanStates.length; k++)
-      if (time - bounds[spans[k].from] < knownFrom) spanStates[k] = incomplete;
+  function markUnknown(time: number, knownFrom: number): boolean {
+    let reaches = false;
+    for (let k = 0; k < spanStates.length; k++) {
+      if (time - bounds[spans[k].from] >= knownFrom) continue;
+      spanStates[k] = incomplete;
+      reaches = true;
+    }
+    return reaches;
   }
 
   /**
@@ -321,7 +329,7 @@ export function createEvaluator(plan: EntityPlan): Evaluator {
       const state = insertion === 'kept' ? (moment.isStale ? stale : fresh) : incomplete;
       for (let k = 0; k < spanStates.length; k++) spanStates[k] = state;
       if (moment.seenBefore !== Number.POSITIVE_INFINITY) markUnseen(moment);
-      if (knownFrom !== Number.NEGATIVE_INFINITY) markUnknown(time, knownFrom);
+      const isShort = knownFrom !== Number.NEGATIVE_INFINITY && markUnknown(time, knownFrom);
       for (let s = 0; s < subStates.length; s++) {
         if (!isIdle(subStates[s], time)) search(subStates[s], time);
       }
@@ -338,6 +346,7 @@ export function createEvaluator(plan: EntityPlan): Evaluator {
         walkAll(inner, moment, false);
       }
       for (let k = 0; k < features.length; k++) finish(features[k], out, base);
+      return isShort;
     },
     evaluateNone(out, base) {
       for (const { column, compute } of features) {

@@ -12,6 +12,8 @@ export interface FlusherOptions {
   readonly intervalMs: number;
   /** Makes sure that what is published stays so, before state that follows from it is stored; absent: it does anyway. */
   readonly beforeFlush?: () => Promise<void>;
+  /** The store is away: from now on the partition goes on without it. Absent: it waits for the store. */
+  readonly onDegraded?: (error: WeirError) => void;
   readonly onFlushed: (fence: number, seconds: number) => void;
   /** A flush failed: it will be repeated, or the next call of published() throws why it cannot be. */
   readonly onTrouble: (error: unknown) => void;
@@ -24,6 +26,13 @@ export interface FlusherOptions {
  * at a time.
  */
 export interface Flusher {
+  /**
+   * What is applied from now on may rest on less than the store has: it is never to be stored. Once the store takes writes again the partition
+   * has to begin again from its fence, which is when demand() throws.
+   */
+  readonly isDegraded: boolean;
+  /** @returns whether the partition goes on without the store; false where it is to wait for it, or for another fault. */
+  degrade(error: unknown): boolean;
   /** Events are about to be applied that are not published yet: no flush may begin. */
   applying(): void;
   /**
@@ -58,6 +67,7 @@ export function createFlusher(options: FlusherOptions): Flusher {
   let hasNews = false;
   let isUrgent = false;
   let fault: { readonly error: unknown } | undefined;
+  let isDegraded = false;
   let startedAt = Number.NEGATIVE_INFINITY;
   let flushing: Promise<void> | undefined;
   let cancelTimer: (() => void) | undefined;
@@ -80,6 +90,7 @@ export function createFlusher(options: FlusherOptions): Flusher {
           options.onFlushed(fence, (clock.monotonic() - startedAt) / 1000);
           return;
         } catch (error) {
+          if (degrade(error)) return;
           hasTrouble = true;
           options.onTrouble(error);
           if (!canRepeat(error)) fault = { error };
@@ -92,11 +103,36 @@ export function createFlusher(options: FlusherOptions): Flusher {
     }
   }
 
+  function degrade(error: unknown): boolean {
+    if (options.onDegraded === undefined || !canRepeat(error)) return false;
+    if (!isDegraded) {
+      isDegraded = true;
+      stopTimer();
+      options.onDegraded(error);
+      void awaitStore();
+    }
+    return true;
+  }
+
+  /** Writes the fence that is stored already, again and again: that the store can be read is not enough. */
+  async function awaitStore(): Promise<void> {
+    for (let retryMs = firstRetryMs; await options.wait(retryMs); retryMs = Math.min(retryMs * 2, longestRetryMs)) {
+      if (isAbandoned) return;
+      const failure = await store.flush(partition, [], Number.isNaN(fence) ? 0 : fence).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      if (failure !== undefined && canRepeat(failure)) continue;
+      fault = { error: failure ?? storeIsBack(partition) };
+      return;
+    }
+  }
+
   function begin(): Promise<void> {
     stopTimer();
     flushing ??= flush().finally(() => {
       flushing = undefined;
-      if (isUrgent && isPublished && !isAbandoned) void begin();
+      if (isUrgent && isPublished && !isAbandoned && !isDegraded) void begin();
       else schedule();
     });
     return flushing;
@@ -107,7 +143,7 @@ export function createFlusher(options: FlusherOptions): Flusher {
    * a loss of the store's data is noticed before the next event.
    */
   function schedule(): void {
-    if (isAbandoned) return;
+    if (isAbandoned || isDegraded) return;
     const due = startedAt + (fence === position && !hasNews ? Math.max(renewMs, intervalMs) : intervalMs);
     if (cancelTimer !== undefined && timerDue <= due) return;
     stopTimer();
@@ -124,6 +160,10 @@ export function createFlusher(options: FlusherOptions): Flusher {
   }
 
   return {
+    get isDegraded() {
+      return isDegraded;
+    },
+    degrade,
     applying() {
       isPublished = false;
     },
@@ -132,7 +172,8 @@ export function createFlusher(options: FlusherOptions): Flusher {
       isPublished = true;
       if (hasTrouble && flushing) await flushing;
       if (fault !== undefined) throw fault.error;
-      if (flushing) return;
+      if (isDegraded) engine.dropChanges(partition);
+      if (isDegraded || flushing) return;
       if (isUrgent || clock.monotonic() - startedAt >= intervalMs) void begin();
       else schedule();
     },
@@ -142,14 +183,14 @@ export function createFlusher(options: FlusherOptions): Flusher {
     tell(urgently) {
       hasNews = true;
       isUrgent ||= urgently;
-      if (flushing || !isPublished || isAbandoned) return;
+      if (flushing || !isPublished || isAbandoned || isDegraded) return;
       if (isUrgent) void begin();
       else schedule();
     },
     async drain() {
       isDraining = true;
       while (flushing) await flushing;
-      if ((fence !== position || hasNews) && !isAbandoned && !hasTrouble) await begin();
+      if ((fence !== position || hasNews) && !isAbandoned && !isDegraded && !hasTrouble) await begin();
       isAbandoned = true;
       stopTimer();
     },
@@ -161,6 +202,13 @@ export function createFlusher(options: FlusherOptions): Flusher {
 }
 
 /** The store is away or refuses; it will take the same changes later. An output that could not be made safe stays unusable. */
-function canRepeat(error: unknown): boolean {
+function canRepeat(error: unknown): error is WeirError {
   return error instanceof WeirError && error.code === 'STORE' && !(error.cause instanceof LostStateError);
+}
+
+function storeIsBack(partition: string): WeirError {
+  return new WeirError(
+    'STORE',
+    `the store is back: partition ${partition} went on without it, and its state is made anew from the log`,
+  );
 }

@@ -40,10 +40,10 @@ export interface Frontiers {
 
 interface Known {
   readonly frontier: Frontier;
+  /** Of the stored frontier; 0 where it is this process's own. */
+  readonly offset: number;
   readonly movedAt: number;
 }
-
-const unknown = { time: Number.NEGATIVE_INFINITY, state: 'reading' } as const;
 
 /** Sights that are told apart; what is older counts as having seen nothing. */
 const sightsKept = 64;
@@ -61,7 +61,7 @@ export function createFrontiers(store: StateStore, clock: Clock): Frontiers {
   /** Goes up whenever a partition is gained or lost: an answer from before says too little of it. */
   let epoch = 0;
 
-  function note(partition: string, frontier: Frontier): void {
+  function note(partition: string, frontier: Frontier, offset: number): void {
     const before = facts.get(partition);
     const last = before?.frontier;
     const hasMoved =
@@ -69,7 +69,7 @@ export function createFrontiers(store: StateStore, clock: Clock): Frontiers {
       last.time !== frontier.time ||
       last.state !== frontier.state ||
       (frontier.state === 'waiting' && last.saidAt !== frontier.saidAt);
-    facts.set(partition, { frontier, movedAt: hasMoved ? clock.monotonic() : before!.movedAt });
+    facts.set(partition, { frontier, offset, movedAt: hasMoved ? clock.monotonic() : before!.movedAt });
   }
 
   function changed(): void {
@@ -98,14 +98,14 @@ export function createFrontiers(store: StateStore, clock: Clock): Frontiers {
       const own = owned.get(partition);
       if (own !== undefined) {
         own.offset = Math.max(own.offset, offset);
-        if (!own.hasSaid) note(partition, frontier);
+        if (!own.hasSaid) note(partition, frontier, 0);
         continue;
       }
-      const before = facts.get(partition)?.frontier ?? unknown;
-      // At the end of its log it has applied what it stood before until then, without getting any further.
-      const hasEnded = frontier.state === 'at-end' && before.state !== 'at-end';
-      if (before.time !== frontier.time || hasEnded) missesFrom = Math.min(missesFrom, before.time, frontier.time);
-      note(partition, frontier);
+      const before = facts.get(partition);
+      if (before?.offset === offset) continue;
+      // Also at the same time: who was reading a batch and has read it to the end has stored more since.
+      missesFrom = Math.min(missesFrom, before?.frontier.time ?? Number.NEGATIVE_INFINITY, frontier.time);
+      note(partition, frontier, offset);
     }
     misses.since(missesFrom);
   }
@@ -132,7 +132,7 @@ export function createFrontiers(store: StateStore, clock: Clock): Frontiers {
       const isNews = !own.hasSaid || last?.time !== time || last.state !== state;
       own.hasSaid = true;
       if (!isNews) return;
-      note(partition, { time, state, saidAt: clock.now() });
+      note(partition, { time, state, saidAt: clock.now() }, 0);
       changed();
     },
     take(partition) {

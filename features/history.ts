@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib';
 import type { Clock } from '../runtime/clock.ts';
-import type { StateStore, SubStateChange } from './store.ts';
+import type { StateStore, StoredSubState, SubStateChange } from './store.ts';
 
 /** Entity type and id whose sub-states say, by partition, since when there is history; no names that a config can give. */
 export const historyType = '@history';
@@ -58,15 +58,6 @@ export function createHistory(store: StateStore, clock: Clock, latenessMs: numbe
     changed.add(partition);
   }
 
-  /** Files that reach up to the time take it back to where they begin. */
-  function throughFiles(from: number, ofStream: string): number {
-    const files = [...facts].filter(([partition]) => !partition.startsWith(ofStream)).map(([, known]) => known);
-    const reaching = (time: number) => files.find((file) => file.from < time && file.until + latenessMs >= time);
-    let time = from;
-    for (let file = reaching(time); file !== undefined; file = reaching(time)) time = file.from;
-    return time;
-  }
-
   return {
     truncated(partition, offset) {
       waiting.add(partition);
@@ -92,19 +83,54 @@ export function createHistory(store: StateStore, clock: Clock, latenessMs: numbe
       const [answer] = await store.load([{ type: historyType, id: historyId, version }], new Set());
       version = answer.version;
       for (const { partition, offset, bytes } of answer.subStates) {
-        if ((facts.get(partition)?.offset ?? -1) < offset) facts.set(partition, decodeKnown(bytes, offset));
+        if ((facts.get(partition)?.offset ?? -1) >= offset) continue;
+        const known = decodeKnown(bytes, offset);
+        facts.set(partition, known);
+        // A former owner has stored that the log begins later, and had no event to say when.
+        if (isAwaited(known)) waiting.add(partition);
+        else waiting.delete(partition);
       }
     },
     isDue: () => clock.monotonic() - learntAt > learnMs,
     of: (partition) => facts.get(partition),
-    knownFrom(ofStream, partition) {
-      if (facts.size === 0) return Number.NEGATIVE_INFINITY;
-      let from = Number.NEGATIVE_INFINITY;
-      if (partition !== undefined) from = facts.get(partition)?.from ?? from;
-      else for (const [name, known] of facts) if (name.startsWith(ofStream)) from = Math.max(from, known.from);
-      return throughFiles(from, ofStream);
-    },
+    knownFrom: (ofStream, partition) =>
+      knownFrom(facts, latenessMs, ofStream, partition === undefined ? undefined : [partition]),
   };
+}
+
+/**
+ * Since when all history is known, by these facts; -Infinity for ever.
+ * @param partitions whose history is asked for; undefined for all of the stream.
+ */
+export function knownFrom(
+  facts: ReadonlyMap<string, Known>,
+  latenessMs: number,
+  ofStream: string,
+  partitions: readonly string[] | undefined,
+): number {
+  if (facts.size === 0) return Number.NEGATIVE_INFINITY;
+  let from = Number.NEGATIVE_INFINITY;
+  for (const [name, known] of facts)
+    if (name.startsWith(ofStream) && (partitions?.includes(name) ?? true)) from = Math.max(from, known.from);
+  return throughFiles(facts, latenessMs, from, ofStream);
+}
+
+/** Files that reach up to the time take it back to where they begin. */
+function throughFiles(facts: ReadonlyMap<string, Known>, latenessMs: number, from: number, ofStream: string): number {
+  const files = [...facts].filter(([partition]) => !partition.startsWith(ofStream)).map(([, known]) => known);
+  const reaching = (time: number) => files.find((file) => file.from < time && file.until + latenessMs >= time);
+  let time = from;
+  for (let file = reaching(time); file !== undefined; file = reaching(time)) time = file.from;
+  return time;
+}
+
+/** What a store has of it, by partition. */
+export function readHistory(stored: readonly StoredSubState[]): Map<string, Known> {
+  return new Map(stored.map(({ partition, offset, bytes }) => [partition, decodeKnown(bytes, offset)]));
+}
+
+function isAwaited({ from, until }: Known): boolean {
+  return from === Number.POSITIVE_INFINITY && until === Number.POSITIVE_INFINITY;
 }
 
 /** The fact as a store keeps it. */

@@ -59,6 +59,7 @@ const newestEvents = 10;
 /**
  * Decodes what is stored of an entity and evaluates its features at a time, by default that of its newest event, as for an event that is
  * not one of the entity's: windows are (t - w, t], and what compares with the current event's own values has no data.
+ * @param knownFrom since when the history of what the entity's windows read is known; -Infinity for ever.
  * @throws WeirError STORE when a sub-state is damaged.
  */
 export function viewEntity(
@@ -66,6 +67,7 @@ export function viewEntity(
   plan: EntityPlan,
   stored: readonly InspectedSubState[],
   asked: number | undefined,
+  knownFrom = Number.NEGATIVE_INFINITY,
 ): EntityView {
   const states = stored.map(({ bytes, partition, offset }) => decodeSubState(bytes, plan, partition, offset));
   const partitions = states.map((state, index) => partitionView(state, plan, stored[index]));
@@ -74,7 +76,7 @@ export function viewEntity(
   return {
     partitions,
     at,
-    features: at === undefined ? [] : featureViews(set, plan, states, at),
+    features: at === undefined ? [] : featureViews(set, plan, states, at, knownFrom),
     events: states
       .flatMap((state) => eventViews(set, plan, state))
       .sort((a, b) => b.time - a.time)
@@ -104,7 +106,13 @@ function partitionView(
   };
 }
 
-function featureViews(set: FeatureSet, plan: EntityPlan, states: readonly SubState[], at: number): FeatureView[] {
+function featureViews(
+  set: FeatureSet,
+  plan: EntityPlan,
+  states: readonly SubState[],
+  at: number,
+  knownFrom: number,
+): FeatureView[] {
   const rows = newRows(set.names.length);
   rows.values = new Float64Array(set.names.length);
   rows.states = new Uint8Array(set.names.length);
@@ -121,7 +129,7 @@ function featureViews(set: FeatureSet, plan: EntityPlan, states: readonly SubSta
     isStale: false,
     seenBefore: Number.POSITIVE_INFINITY,
     toleranceMs: 0,
-    knownFrom: Number.NEGATIVE_INFINITY,
+    knownFrom,
     facts,
   };
   createEvaluator(plan).evaluate(states, moment, rows, 0);

@@ -66,6 +66,9 @@ interface Column {
   readonly bit: number;
 }
 
+/** Further apart than a week no partitions need to be to work at full pace; what is retained for it is memory. */
+const longestLeadMs = 7 * 86_400_000;
+
 /** Up to this many predicates an entity's mask holds: they are bits of a 32-bit integer. */
 export const maxPredicates = 31;
 
@@ -183,6 +186,9 @@ export function createPlanBuilder(
           widthMs: span.widthMs,
         }),
       );
+      const delays = spans.map(({ delayMs }) => delayMs).filter((delayMs) => delayMs > 0);
+      const leadMs = delays.length === 0 ? 0 : Math.min(longestLeadMs, ...delays);
+      const retainedMs = horizonMs + allowedLatenessMs + leadMs;
       const hasTotals = spans.some(({ widthMs }) => widthMs === Number.POSITIVE_INFINITY);
       const joined = joinWalks();
       const kept = summaries.map(
@@ -193,8 +199,9 @@ export function createPlanBuilder(
         type,
         horizonMs,
         // The newest event is always retained.
-        retentionMs: Math.max(1, horizonMs + allowedLatenessMs),
-        idleMs: hasTotals ? Math.max(idleMs, horizonMs + allowedLatenessMs) : Number.POSITIVE_INFINITY,
+        leadMs,
+        retentionMs: Math.max(1, retainedMs),
+        idleMs: hasTotals ? Math.max(idleMs, retainedMs) : Number.POSITIVE_INFINITY,
         exactEvents,
         stride,
         predicates,

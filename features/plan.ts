@@ -32,6 +32,11 @@ export interface FeatureSet extends FeatureIdentity {
   readonly horizonMs: number;
 }
 
+/** How late events may come that are still applied at their own time, milliseconds. */
+export function latenessOf({ entities }: FeatureSet): number {
+  return Math.max(0, ...entities.map((plan) => plan.retentionMs - plan.horizonMs - plan.leadMs));
+}
+
 export type EventFeature =
   | { readonly column: number; readonly source: 'field'; readonly field: number; readonly divisor: number }
   | { readonly column: number; readonly source: 'is-weekend' | 'is-night' };
@@ -66,7 +71,12 @@ export interface EntityPlan {
   readonly type: string;
   /** Longest delay + window of the entity's features, milliseconds; windows without end left out. */
   readonly horizonMs: number;
-  /** Horizon + allowed lateness: events younger than this, against the sub-state's newest, are kept and may still be inserted. */
+  /**
+   * How far ahead of another partition a sub-state may be and still hold all that the other's delayed windows read: the shortest delay, at
+   * most a week; 0 where nothing is delayed. Milliseconds.
+   */
+  readonly leadMs: number;
+  /** Horizon + allowed lateness + lead: events younger than this, against the sub-state's newest, are kept and may still be inserted. */
   readonly retentionMs: number;
   /** Totals without end begin anew after so long without an event. Infinity when there are no such totals. */
   readonly idleMs: number;

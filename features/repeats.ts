@@ -25,6 +25,7 @@ export function createRepeatPlan(
     // No name that a config can give.
     type: '@ids',
     horizonMs: windowMs,
+    leadMs: 0,
     // Twice the window: after a crash events are judged again, and the state may be ahead of them by then.
     retentionMs: 2 * windowMs + allowedLatenessMs,
     idleMs: Number.POSITIVE_INFINITY,

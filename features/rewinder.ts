@@ -7,12 +7,15 @@ export interface Rewinder {
   /** Of each partition in turn, the offset (exclusive) through which all its state is stored; undefined: none is known. */
   fences(partitions: readonly string[]): Promise<(number | undefined)[]>;
 
-  /** How many sub-states of each partition reach beyond its limit: they hold events at or behind that offset. */
+  /**
+   * How many sub-states of each partition reach beyond its limit: they hold events at or behind that offset. Frontiers do not count: what
+   * rises with each of them is no offset of the log.
+   */
   countBeyond(limits: Limits): Promise<Map<string, number>>;
 
   /**
-   * Drops these sub-states, and before them the fences of all partitions named: interrupted anywhere, what is left is found incomplete
-   * and made anew from the log. Those that reach no further stay, and lose nothing.
+   * Drops these sub-states, and before them the fences and frontiers of all partitions named: interrupted anywhere, what is left is found
+   * incomplete and made anew from the log. Those that reach no further stay, and lose nothing.
    * @param demand called before each step; what it throws ends the work there.
    * @returns how many were dropped, by partition.
    * @throws WeirError STORE when somebody has stored a fence meanwhile.

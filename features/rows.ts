@@ -7,11 +7,37 @@ export interface FeatureRows {
   states: Uint8Array;
   /** By index of the value: between what the true value lies, where it is approximate because panes were cut. */
   readonly bounds: Map<number, readonly [low: number, high: number]>;
+  /**
+   * By row: since when all that happened is known, where a window reaches further back and is incomplete for that; NaN: none does. Milliseconds
+   * since the epoch; Infinity: not known yet.
+   */
+  knownFrom: Float64Array;
 }
 
 /** Rows that grow with the first batch that is written to them. */
 export function newRows(width: number): FeatureRows {
-  return { count: 0, width, values: new Float64Array(0), states: new Uint8Array(0), bounds: new Map() };
+  return {
+    count: 0,
+    width,
+    values: new Float64Array(0),
+    states: new Uint8Array(0),
+    bounds: new Map(),
+    knownFrom: new Float64Array(0),
+  };
+}
+
+/** Makes room for a batch's features, all of them fresh. */
+export function resizeRows(out: FeatureRows, count: number): void {
+  out.count = count;
+  out.bounds.clear();
+  if (out.knownFrom.length < count) out.knownFrom = new Float64Array(count);
+  out.knownFrom.fill(Number.NaN, 0, count);
+  if (out.values.length < count * out.width) {
+    out.values = new Float64Array(count * out.width);
+    out.states = new Uint8Array(count * out.width);
+  } else {
+    out.states.fill(0, 0, count * out.width);
+  }
 }
 
 /**

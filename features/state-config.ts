@@ -14,6 +14,10 @@ export const stateConfig = z
     refresh_ms: z.int().min(0).max(600_000).default(100).meta({
       description: 'Copies of the state that other processes write are read again before use when older than this',
     }),
+    when_away: z.enum(['pause', 'degrade']).default('pause').meta({
+      description:
+        'While the store is out of reach: pause waits, and the lag grows; degrade goes on with what is in memory, marks the features that miss something, and makes the state anew afterwards',
+    }),
     cache_entities: z.int().min(2).default(200_000).meta({ description: 'Entities of each type kept in memory' }),
   })
   .refine(({ redis, embedded }) => (redis === undefined) !== (embedded === undefined), {

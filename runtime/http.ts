@@ -7,15 +7,20 @@ import type { Metrics } from './metrics.ts';
 export interface Readiness {
   /** @param reason why not, for the people who look at /readyz; unused when ready. */
   setReady(component: string, ready: boolean, reason: string): void;
+  /** The component does its work, but less well than it should. @param reason undefined: as well as it should. */
+  setDegraded(component: string, reason: string | undefined): void;
   /** The component is not this process's business any more. */
   forget(component: string): void;
   /** Reasons by component that is not ready; empty when all are. */
   troubles(): Readonly<Record<string, string>>;
+  /** Reasons by component that is degraded. */
+  degradations(): Readonly<Record<string, string>>;
 }
 
 /** @param onChange told whether everything is ready, at every change. */
 export function createReadiness(starting: readonly string[], onChange: (ready: boolean) => void): Readiness {
   const reasons = new Map(starting.map((component) => [component, 'starting']));
+  const lesser = new Map<string, string>();
   const changed = () => onChange(reasons.size === 0);
   changed();
   return {
@@ -24,11 +29,17 @@ export function createReadiness(starting: readonly string[], onChange: (ready: b
       else reasons.set(component, reason);
       changed();
     },
+    setDegraded(component, reason) {
+      if (reason === undefined) lesser.delete(component);
+      else lesser.set(component, reason);
+    },
     forget(component) {
+      lesser.delete(component);
       reasons.delete(component);
       changed();
     },
     troubles: () => Object.fromEntries(reasons),
+    degradations: () => Object.fromEntries(lesser),
   };
 }
 
@@ -38,14 +49,15 @@ export interface HttpServer {
 }
 
 /**
- * Serves /metrics (Prometheus text), /healthz (200 while the process answers at all) and /readyz (200, or 503 with the reasons).
+ * Serves /metrics (Prometheus text), /healthz (200 while the process answers at all) and /readyz (200, with what is degraded, or 503 with the
+ * reasons).
  * @param port 0 for any free one.
  * @throws WeirError CONFIG when the port cannot be had.
  */
 export async function startHttp(
   { port, host }: { readonly port: number; readonly host: string },
   metrics: Pick<Metrics, 'text' | 'contentType'>,
-  readiness: Pick<Readiness, 'troubles'>,
+  readiness: Pick<Readiness, 'troubles' | 'degradations'>,
 ): Promise<HttpServer> {
   const server = createServer((request, response) => {
     const path = request.url?.split('?')[0];
@@ -54,7 +66,8 @@ export async function startHttp(
     else if (path === '/readyz') {
       const troubles = readiness.troubles();
       const isReady = Object.keys(troubles).length === 0;
-      answer(response, isReady ? 200 : 503, `${JSON.stringify({ ready: isReady, troubles })}\n`, 'application/json');
+      const body = { ready: isReady, troubles, degraded: readiness.degradations() };
+      answer(response, isReady ? 200 : 503, `${JSON.stringify(body)}\n`, 'application/json');
     } else if (path === '/metrics') {
       metrics.text().then(
         (text) => answer(response, 200, text, metrics.contentType),

@@ -3,6 +3,10 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 /** Everything that a process counts; docs/operations.md lists the names with their meaning. Times are seconds. */
 export interface Metrics {
   partition(stream: string, partition: number): PartitionMetrics;
+  /** How far a shard's reader is behind its newest record. */
+  behindLatest(stream: string, partition: number, seconds: number): void;
+  /** Counts what Kinesis refused for too much throughput: requests to read, records to put. */
+  kinesisThrottled(operation: 'get' | 'put'): (count: number) => void;
   stage(name: string, seconds: number): void;
   /** A published batch: events scored, and from read to published. */
   batch(events: number, seconds: number): void;
@@ -14,6 +18,9 @@ export interface Metrics {
   /** From the broker's timestamp to published. */
   eventToPublished(seconds: number): void;
   ownedPartitions(change: number): void;
+  /** Partitions that are scored without the state store, and the events of them. */
+  degradedPartitions(change: number): void;
+  degraded(events: number): void;
   cacheLookups(hits: number, misses: number): void;
   damaged(): void;
   /** How many entities are in memory, asked at each scrape. */
@@ -37,6 +44,13 @@ export interface PartitionMetrics {
   skew(seconds: number): void;
   /** Seconds that it has waited for slower partitions. */
   held(seconds: number): void;
+  /** Records that were deleted at the broker before they were read. */
+  lostRecords(records: number): void;
+  /**
+   * Events with a feature that is incomplete because history is known only since some time.
+   * @param from since when that of the partition is, milliseconds since the epoch; -Infinity: for ever.
+   */
+  shortHistory(events: number, from: number): void;
   /** The partition is not this process's any more: its gauges are. */
   lost(): void;
 }
@@ -66,6 +80,12 @@ export function createMetrics(): Metrics {
   const repeated = counter('weir_repeated_events_total', 'Events that repeat an earlier one: counted and left out');
   const recovered = counter('weir_recovered_events_total', 'Events re-applied to the state without publishing');
   const lag = gauge('weir_lag_records', "Records between the position and the log's end", of);
+  const behind = gauge('weir_behind_latest_seconds', "How far a shard's reader is behind its newest record", of);
+  const throttled = counter(
+    'weir_kinesis_throttled_total',
+    'Reads (get) and records (put) that Kinesis refused for too much throughput',
+    ['operation'],
+  );
   const fenceLag = gauge('weir_fence_lag_records', 'Records published whose state is not stored yet', of);
   const skew = gauge(
     'weir_event_time_skew_seconds',
@@ -77,7 +97,20 @@ export function createMetrics(): Metrics {
     'Time spent waiting for partitions that are behind in event time',
     of,
   );
+  const lostRecords = counter('weir_lost_records_total', 'Records that the broker deleted before they were read', of);
+  const shortEvents = counter(
+    'weir_short_history_events_total',
+    'Events with a feature that is incomplete because the log does not reach back far enough',
+    of,
+  );
+  const historyFrom = gauge(
+    'weir_history_from_timestamp_seconds',
+    'Event time since when all history of the partition is known, where that is not for ever',
+    of,
+  );
   const owned = gauge('weir_owned_partitions', 'Partitions that this process reads');
+  const degradedPartitions = gauge('weir_degraded_partitions', 'Partitions that are scored without the state store');
+  const degraded = counter('weir_degraded_events_total', 'Transactions scored while the state store was out of reach');
   const isReady = gauge('weir_ready', '1 when /readyz answers 200');
   const stages = histogram('weir_stage_seconds', 'Duration of a stage of a batch', stageBuckets, ['stage']);
   const batchEvents = histogram('weir_batch_events', 'Transactions of a batch', eventBuckets);
@@ -111,12 +144,16 @@ export function createMetrics(): Metrics {
         published: published.labels(labels),
         lag: lag.labels(labels),
         fenceLag: fenceLag.labels(labels),
+        lostRecords: lostRecords.labels(labels),
+        shortEvents: shortEvents.labels(labels),
         skew: skew.labels(labels),
         held: held.labels(labels),
       };
       // A rate needs a beginning: alerts compare it with 0 also where nothing was consumed yet.
       at.consumed.inc(0);
       at.published.inc(0);
+      at.lostRecords.inc(0);
+      at.shortEvents.inc(0);
       return {
         consumed: (records) => at.consumed.inc(records),
         published: (events) => at.published.inc(events),
@@ -124,13 +161,22 @@ export function createMetrics(): Metrics {
         fenceLag: (records) => at.fenceLag.set(records),
         skew: (seconds) => at.skew.set(seconds),
         held: (seconds) => at.held.inc(seconds),
+        lostRecords: (records) => at.lostRecords.inc(records),
+        shortHistory(events, from) {
+          at.shortEvents.inc(events);
+          if (Number.isFinite(from)) historyFrom.set(labels, from / 1000);
+        },
         lost() {
+          historyFrom.remove(labels);
           lag.remove(labels);
+          behind.remove(labels);
           fenceLag.remove(labels);
           skew.remove(labels);
         },
       };
     },
+    behindLatest: (stream, partition, seconds) => behind.labels(stream, String(partition)).set(seconds),
+    kinesisThrottled: (operation) => (count) => throttled.labels(operation).inc(count),
     stage: (name, seconds) => stages.labels(name).observe(seconds),
     batch(events, seconds) {
       scored.inc(events);
@@ -146,6 +192,8 @@ export function createMetrics(): Metrics {
     recovered: (events) => recovered.inc(events),
     eventToPublished: (seconds) => eventSeconds.observe(seconds),
     ownedPartitions: (change) => owned.inc(change),
+    degradedPartitions: (change) => degradedPartitions.inc(change),
+    degraded: (events) => degraded.inc(events),
     cacheLookups(hits, misses) {
       cacheHits.inc(hits);
       cacheMisses.inc(misses);

@@ -49,6 +49,8 @@ export function createRiskEncoder({
   mode,
 }: RiskEncoderOptions): (scored: ScoredRows) => EncodedRows {
   const formatTime = createTimeFormat();
+  // Of its own: days of long ago among those of now would be formatted anew each time.
+  const formatHistory = createTimeFormat();
   const entityKeys = set.layout.entities.map(({ name }) => `${JSON.stringify(name)}:`);
   const featureKeys = set.names.map((name, column) => `${column === 0 ? '' : ','}${JSON.stringify(name)}:`);
   const stateTexts = set.names.map((name) => featureStates.map((state) => `${JSON.stringify(name)}:"${state}"`));
@@ -115,6 +117,12 @@ export function createRiskEncoder({
     return Object.keys(named).length === 0 ? '' : `,"feature_bounds":${JSON.stringify(named)}`;
   }
 
+  /** Where history is short. */
+  function historyText(knownFrom: number): string {
+    if (Number.isNaN(knownFrom)) return '';
+    return `,"history_from":${Number.isFinite(knownFrom) ? `"${formatHistory(knownFrom)}"` : 'null'}`;
+  }
+
   return (scored) => {
     const { batch, rows, probabilities, verdicts, reasons, entityIds } = scored;
     const scoredAt = `","scored_at":"${formatTime(scored.scoredAt)}"`;
@@ -130,6 +138,7 @@ export function createRiskEncoder({
         `${decisionTexts[verdicts.decisions[row]]}${riskScore(probabilities[row])},"probability":${probabilities[row]}` +
         `${reasonTexts(verdicts, reasons.get(row), row)}${versions}${featureTexts(rows, base)}` +
         `},"feature_state":{${stateOf(rows, base)}}${rows.bounds.size === 0 ? '' : boundsOf(rows, base)}` +
+        `${historyText(rows.knownFrom[row])}` +
         `${position}${batch.offsets[row]}${tail}`;
     }
     return { times, data: toBuffers(texts) };

@@ -75,6 +75,10 @@ export const riskEvent = z
         description:
           'Feature name: [least, greatest] that its true value can be, null where there is no limit; for those approximate ones that were read from panes. Absent when there are none',
       }),
+    history_from: time.nullable().optional().meta({
+      description:
+        'Since when all that happened is known, where the log no longer has what was before: features are incomplete (`feature_state`) whose windows reach further back. Null while that time is not known yet. Absent when no window does',
+    }),
     source_position: z
       .strictObject({
         stream: z.string().min(1).meta({ description: 'Topic or file' }),

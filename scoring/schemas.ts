@@ -51,6 +51,8 @@ export function publishedSchema(
 export interface DeadLetterContract {
   readonly headers: z.ZodType;
   readonly description: string;
+  /** Records beside them that say that one was put back. */
+  readonly marks: { readonly headers: z.ZodType; readonly description: string };
 }
 
 /** Both topics of a job with a Kafka sink as an AsyncAPI 3 document. Topic names are those of the examples: the config sets them. */
@@ -70,17 +72,18 @@ export function asyncApi(deadLetters: DeadLetterContract): JsonSchema {
     },
     defaultContentType: 'application/json',
     channels: {
-      riskEvents: channel('risk.scored', 'sink.kafka.topic', 'riskEvent', 'One risk event per scored transaction'),
+      riskEvents: channel('risk.scored', 'sink.kafka.topic', ['riskEvent'], 'One risk event per scored transaction'),
       deadLetters: channel(
         'risk.dead-letters',
         'sink.kafka.dead_letters',
-        'deadLetter',
+        ['deadLetter', 'replayMark'],
         'Input records that could not be scored',
       ),
     },
     operations: {
       publishRiskEvents: send('riskEvents', 'riskEvent', 'Weir publishes what it scored'),
       publishDeadLetters: send('deadLetters', 'deadLetter', 'Weir publishes what it could not score'),
+      publishReplayMarks: send('deadLetters', 'replayMark', 'weir dlq replay says what it has put back'),
     },
     components: {
       messages: {
@@ -102,17 +105,24 @@ export function asyncApi(deadLetters: DeadLetterContract): JsonSchema {
           payload: { description: 'The original bytes, whatever they are' },
           bindings: key('Key of the input record, as it was'),
         },
+        replayMark: {
+          name: 'weir.replay-mark',
+          title: 'Replay mark',
+          summary: deadLetters.marks.description,
+          headers: embedded(deadLetters.marks.headers),
+          payload: { type: 'null', description: 'None' },
+        },
       },
     },
   };
 }
 
-function channel(address: string, setting: string, message: string, title: string): JsonSchema {
+function channel(address: string, setting: string, messages: readonly string[], title: string): JsonSchema {
   return {
     address,
     title,
     description: `The topic named by ${setting}`,
-    messages: { [message]: { $ref: `#/components/messages/${message}` } },
+    messages: Object.fromEntries(messages.map((message) => [message, { $ref: `#/components/messages/${message}` }])),
   };
 }
 

@@ -14,11 +14,15 @@ export function createSimulatedMetrics(): SimulatedMetrics {
     fenceLag: none,
     skew: none,
     held: none,
+    lostRecords: none,
+    shortHistory: none,
     lost: none,
   };
   let count = () => 0;
   return {
     partition: () => partition,
+    behindLatest: none,
+    kinesisThrottled: () => none,
     stage: none,
     batch: none,
     decided: none,
@@ -28,6 +32,8 @@ export function createSimulatedMetrics(): SimulatedMetrics {
     recovered: none,
     eventToPublished: none,
     ownedPartitions: none,
+    degradedPartitions: none,
+    degraded: none,
     cacheLookups: none,
     damaged: none,
     watchEntities(of) {

@@ -1,5 +1,6 @@
 import type { CompiledJob } from '../consumers/compile.ts';
 import type { Surroundings } from '../consumers/components.ts';
+import { deliveryOf } from '../consumers/config.ts';
 import { runParts } from '../consumers/job.ts';
 import { sinkConnection } from '../consumers/kafka/config.ts';
 import { createFetcher } from '../consumers/kafka/fetcher.ts';
@@ -64,7 +65,7 @@ export async function runWeir(
     connection: sinkConnection(config.sink.kafka!, config.source.kafka)!,
     job: config.job,
     group: config.source.kafka!.group,
-    delivery: config.delivery,
+    delivery: deliveryOf(config),
     sourceIsKafka: true,
     clock,
   });

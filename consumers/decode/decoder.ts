@@ -125,8 +125,9 @@ function deadLetter(
   { reason, message }: ValueFault,
   { stream, partition }: { readonly stream: string; readonly partition: number },
 ): DeadLetter {
-  const { keys, values, offsets } = raw;
-  return { key: keys[index], value: values[index], reason, message, stream, partition, offset: offsets[index] };
+  const [key, value] = [raw.keys[index], raw.values[index]];
+  const [offset, timestamp] = [raw.offsets[index], raw.timestamps[index]];
+  return { key, value, reason, message, stream, partition, offset, timestamp };
 }
 
 type Writable = { -readonly [K in keyof TransactionBatch]: TransactionBatch[K] };

@@ -1,7 +1,7 @@
-import { isUtf8 } from 'node:buffer';
 import { WeirError } from '../../runtime/errors.ts';
 import { structuredEvent } from '../../scoring/cloud-event.ts';
-import { type DeadLetter, type Output, type OutputBatch, partitionName, type Sink } from '../ports.ts';
+import { deadLetterLine } from '../dead-letter-line.ts';
+import { type Output, type OutputBatch, partitionName, type Sink } from '../ports.ts';
 import type { FileSinkConfig } from './config.ts';
 import { type OutputFiles, openOutputFiles } from './output-files.ts';
 
@@ -57,19 +57,5 @@ function eventLines(job: string, { events }: OutputBatch): Buffer {
 }
 
 function deadLetterLines({ deadLetters }: OutputBatch): Buffer {
-  return Buffer.from(deadLetters.map(deadLetterLine).join(''));
-}
-
-function deadLetterLine({ key, value, reason, message, stream, partition, offset }: DeadLetter): string {
-  return `${JSON.stringify({ reason, message, stream, partition, offset, key: asText(key), ...asValue(value) })}\n`;
-}
-
-function asText(bytes: Buffer | null): string | null {
-  return bytes === null ? null : bytes.toString('utf8');
-}
-
-/** Original bytes: as text where they are UTF-8, else in base64. */
-function asValue(bytes: Buffer | null): { value: string | null; encoding?: 'base64' } {
-  if (bytes === null) return { value: null };
-  return isUtf8(bytes) ? { value: bytes.toString('utf8') } : { value: bytes.toString('base64'), encoding: 'base64' };
+  return Buffer.from(deadLetters.map((letter) => deadLetterLine(letter)).join(''));
 }

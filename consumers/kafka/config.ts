@@ -123,3 +123,8 @@ export function sinkConnection(sink: KafkaSinkConfig, source?: KafkaSourceConfig
   const { brokers, tls, sasl } = source;
   return { brokers, client_id, tls: sink.tls ?? tls, sasl: sink.sasl ?? sasl, connect_timeout_ms };
 }
+
+/** Whether one transaction can hold what is read and what is written. */
+export function sameCluster(source: KafkaSourceConfig, sink: KafkaSinkConfig): boolean {
+  return sink.brokers === undefined || [...sink.brokers].sort().join() === [...source.brokers].sort().join();
+}

@@ -1,6 +1,6 @@
 import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
-import { type Ownership, partitionName, type RecordFormat } from '../ports.ts';
+import { type Ownership, partitionName, type RawBatch, type RecordFormat } from '../ports.ts';
 import { brokerFault, isRebalancing } from './faults.ts';
 import type { Feed, Fetcher } from './fetcher.ts';
 import { createPrefetch, type PrefetchLimits } from './prefetch.ts';
@@ -17,12 +17,12 @@ export interface OwnedPartitionParts {
   partitions(): number;
   /** Resolves when the group has confirmed the membership, or ended it, after the call. */
   confirmed(): Promise<void>;
+  /** The group's last word is so old that it may have given the partition away since, as after a pause of the process. */
+  isDoubtful(): boolean;
   commit(partition: number, offset: number): Promise<void>;
   readonly clock: Clock;
   range(): Promise<{ readonly earliest: number; readonly end: number }>;
   checkpointed(): Promise<number | undefined>;
-  /** The broker has deleted records that were to be read. */
-  lost(from: number, to: number): void;
 }
 
 /** An ownership together with the side that the group drives. */
@@ -40,6 +40,8 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
   const revocation = new AbortController();
   let isPaused = false;
   let isAstray = false;
+  /** What the broker has deleted before it was read; told with the next batch. */
+  let lost: RawBatch['lost'];
   let wake = () => {};
 
   const assertOwned = () => {
@@ -80,7 +82,7 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
     }
     assertOwned();
     const from = Math.max(position, earliest);
-    if (from > position) parts.lost(position, from);
+    if (from > position) lost = { from: position, to: from };
     isAstray = false;
     isPaused = false;
     prefetch.reset(from, end);
@@ -115,13 +117,17 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
     revoked: revocation.signal,
     range: parts.range,
     async read(position) {
+      if (parts.isDoubtful()) await parts.confirmed();
       assertOwned();
       if (position !== prefetch.position || isAstray) await seek(position);
       if (prefetch.isEmpty) await arrival();
       // Revoked while it waited: nothing has come, and the reader can end in order.
       const batch = revocation.signal.aborted ? prefetch.nothing() : prefetch.take(maxEvents);
       if (isPaused && prefetch.isLow) fetcher.wake();
-      return batch;
+      if (lost === undefined) return batch;
+      const told = { ...batch, lost };
+      lost = undefined;
+      return told;
     },
     checkpointed: parts.checkpointed,
     async checkpoint(position) {

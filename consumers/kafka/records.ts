@@ -16,18 +16,25 @@ export function eventLayout(source: string, type: string): RecordLayout<OutputEv
 
 const letterHeaders = ['weir-reason', 'weir-message', 'weir-stream', 'weir-partition', 'weir-offset'];
 
-const headersOfWhole = headerLayout({}, letterHeaders);
-const headersOfTruncated = headerLayout({}, [...letterHeaders, 'weir-truncated']);
+/** By whether the record had a timestamp, and then by whether the letter is cut. */
+const layoutsOfLetters = [[], ['weir-timestamp']].map((timestamp) =>
+  [[], ['weir-truncated']].map((truncated) => headerLayout({}, [...letterHeaders, ...timestamp, ...truncated])),
+);
+
+/** Kafka says -1 for none: messages of the oldest formats. */
+const hasTimestamp = ({ timestamp }: SentLetter) => timestamp >= 0;
 
 /** The original key and value, and why and whence as headers. */
 export const deadLetterLayout: RecordLayout<SentLetter> = {
   key: (letter) => letter.key,
   value: (letter) => letter.value,
-  headers: ({ truncatedFrom }) => (truncatedFrom === undefined ? headersOfWhole : headersOfTruncated),
+  headers: (letter) => layoutsOfLetters[hasTimestamp(letter) ? 1 : 0][letter.truncatedFrom === undefined ? 0 : 1],
   header(letter, n) {
     if (n === 0) return letter.reason;
     if (n === 1) return letter.message;
     if (n === 2) return letter.stream;
-    return String(n === 3 ? letter.partition : n === 4 ? letter.offset : letter.truncatedFrom);
+    if (n === 3) return String(letter.partition);
+    if (n === 4) return String(letter.offset);
+    return String(n === 5 && hasTimestamp(letter) ? letter.timestamp : letter.truncatedFrom);
   },
 };

@@ -3,6 +3,7 @@ import kafkajs from 'kafkajs';
 import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { eventSource, eventType } from '../../scoring/cloud-event.ts';
+import { openPlainOutput } from '../plain-output.ts';
 import { type Output, type Ownership, partitionName, type Sink } from '../ports.ts';
 import {
   connectAdmin,
@@ -14,9 +15,8 @@ import {
 } from './client.ts';
 import type { KafkaConnection, KafkaSinkConfig } from './config.ts';
 import { brokerFault, isRefusal } from './faults.ts';
-import { openPlainOutput } from './plain-output.ts';
 import { deadLetterLayout, eventLayout } from './records.ts';
-import type { Destination } from './send.ts';
+import { createSender, type Destination } from './send.ts';
 import { openTransactionalOutput } from './transactional-output.ts';
 
 export interface KafkaSinkOptions {
@@ -98,7 +98,7 @@ export function sinkOver(client: KafkaClient, config: KafkaSinkConfig, options: 
     if (ownership.revoked.aborted) throw revoked(ownership);
     const destination = destinationOf(ownership, partitions);
     if (options.delivery === 'at-least-once') {
-      return openPlainOutput(await sharedProducer(), ownership, destination, clock);
+      return openPlain(await sharedProducer(), ownership, destination);
     }
     return openTransactionalOutput(client, destination, {
       transactionalId: `${group}.${ownership.stream}.${ownership.partition}`,
@@ -112,6 +112,17 @@ export function sinkOver(client: KafkaClient, config: KafkaSinkConfig, options: 
       position: options.sourceIsKafka
         ? { topic: ownership.stream, partition: ownership.partition }
         : { topic: config.topic, partition: 0 },
+    });
+  }
+
+  function openPlain(producer: Producer, ownership: Ownership, destination: Destination): Output {
+    const sender = createSender(destination);
+    return openPlainOutput(ownership, async (batch) => {
+      try {
+        await sender.send(producer, batch, clock.now());
+      } catch (error) {
+        throw brokerFault(error, `publishing for ${partitionName(ownership)}`, destination.brokers);
+      }
     });
   }
 

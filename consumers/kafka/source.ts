@@ -2,7 +2,8 @@ import type { Admin } from 'kafkajs';
 import type { Clock } from '../../runtime/clock.ts';
 import { describeError, WeirError } from '../../runtime/errors.ts';
 import { processName } from '../../runtime/process-name.ts';
-import type { Ownership, RecordFormat, Source } from '../ports.ts';
+import { createGained } from '../gained.ts';
+import type { RecordFormat, Source } from '../ports.ts';
 import { type Assignment, assignmentChange } from './assignment.ts';
 import { connectAdmin, countPartitions, createClient, type KafkaClient, type KafkaLog, requestMs } from './client.ts';
 import { committedOffset } from './committed-offset.ts';
@@ -59,7 +60,7 @@ export function sourceOver(
   const gained = createGained();
   const closing = new AbortController();
   const owned = new Map<number, OwnedPartition>();
-  const confirmation = createConfirmation();
+  const confirmation = createConfirmation(clock);
   let admin: Promise<Admin> | undefined;
   let partitions = 0;
   let assigned: Assignment | undefined;
@@ -162,12 +163,8 @@ export function sourceOver(
       clock,
       fetcher,
       confirmed: confirmation.next,
+      isDoubtful: () => confirmation.ageMs() > config.session_timeout_ms,
       commit: member.commit,
-      lost: (from, to) =>
-        options.log?.warn(
-          { stream: config.topic, partition, from, to },
-          'records were deleted at the broker before they were read: retention is too short, or the job was away too long',
-        ),
       range: () => rangeOf(partition),
       checkpointed: async () =>
         withAdmin((connected) => committedOffset(connected, options.clock, config.group, config.topic, partition)),
@@ -232,10 +229,11 @@ async function disconnect(admin: Promise<Admin>): Promise<void> {
   await admin.then((connected) => connected.disconnect()).catch(() => undefined);
 }
 
-/** Lets any number wait for the next word of the group. */
-function createConfirmation() {
+/** Lets any number wait for the next word of the group, and says how long ago the last one was. */
+function createConfirmation(clock: Clock) {
   let give = () => {};
   let next = Promise.resolve();
+  let givenAt = clock.monotonic();
   const renew = () => {
     next = new Promise((resolve) => {
       give = resolve;
@@ -244,53 +242,11 @@ function createConfirmation() {
   renew();
   return {
     next: () => next,
+    ageMs: () => clock.monotonic() - givenAt,
     give() {
+      givenAt = clock.monotonic();
       give();
       renew();
-    },
-  };
-}
-
-/** Ownerships on their way from the group's events to the one who iterates. */
-function createGained() {
-  const waiting: Ownership[] = [];
-  let hasEnded = false;
-  let failure: unknown;
-  let wake = () => {};
-
-  async function* until(signal: AbortSignal): AsyncGenerator<Ownership> {
-    const onAbort = () => wake();
-    signal.addEventListener('abort', onAbort);
-    try {
-      while (!signal.aborted) {
-        const next = waiting.shift();
-        if (next !== undefined) {
-          if (!next.revoked.aborted) yield next;
-        } else if (failure !== undefined) throw failure;
-        else if (hasEnded) return;
-        else
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-          });
-      }
-    } finally {
-      signal.removeEventListener('abort', onAbort);
-    }
-  }
-
-  return {
-    until,
-    push(ownership: Ownership) {
-      waiting.push(ownership);
-      wake();
-    },
-    end() {
-      hasEnded = true;
-      wake();
-    },
-    fail(error: unknown) {
-      failure = error;
-      wake();
     },
   };
 }

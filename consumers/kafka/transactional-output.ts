@@ -1,4 +1,4 @@
-import kafkajs, { type Admin, type Producer, type Transaction } from 'kafkajs';
+import type { Admin, Transaction } from 'kafkajs';
 import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import type { Output, OutputBatch } from '../ports.ts';
@@ -6,6 +6,7 @@ import type { KafkaClient } from './client.ts';
 import { committedOffset } from './committed-offset.ts';
 import { brokerFault, isFenced, protocolType } from './faults.ts';
 import { createSender, type Destination, type Sender } from './send.ts';
+import { takeOver, transactionalProducer } from './transactional-producer.ts';
 
 export interface TransactionalParts {
   readonly transactionalId: string;
@@ -33,7 +34,7 @@ export async function openTransactionalOutput(
   parts: TransactionalParts,
 ): Promise<Output> {
   const producers = turns.map((turn) =>
-    createProducer(client, `${parts.transactionalId}.${turn}`, parts.transactionTimeoutMs),
+    transactionalProducer(client, `${parts.transactionalId}.${turn}`, parts.transactionTimeoutMs),
   );
   const sender = createSender(destination);
   let published = 0;
@@ -41,7 +42,7 @@ export async function openTransactionalOutput(
     await Promise.all(producers.map((producer) => producer.disconnect().catch(() => undefined)));
   };
   // All of them to their ends: one that went on in the background would fence the next output of this very process.
-  const fences = await Promise.allSettled(producers.map(fence));
+  const fences = await Promise.allSettled(producers.map(takeOver));
   const failed = fences.find((result) => result.status === 'rejected');
   if (failed !== undefined) {
     await close();
@@ -86,23 +87,6 @@ async function committedPosition(
   } catch (error) {
     throw brokerFault(error, `looking up the position of ${transactionalId}`, destination.brokers);
   }
-}
-
-function createProducer(client: KafkaClient, transactionalId: string, transactionTimeout: number): Producer {
-  return client.producer({
-    transactionalId,
-    transactionTimeout,
-    createPartitioner: kafkajs.Partitioners.DefaultPartitioner,
-    allowAutoTopicCreation: false,
-    // The waits for a former commit's markers are a few milliseconds; together the retries last about four seconds.
-    retry: { initialRetryTime: 5, multiplier: 2, factor: 0.2, maxRetryTime: 500, retries: 14 },
-  });
-}
-
-async function fence(producer: Producer): Promise<void> {
-  await producer.connect();
-  const transaction = await producer.transaction();
-  await transaction.abort();
 }
 
 async function commit(

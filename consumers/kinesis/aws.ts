@@ -3,7 +3,7 @@ import { KinesisClient } from '@aws-sdk/client-kinesis';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import type { KinesisSourceConfig } from './config.ts';
 
-type Connection = Pick<KinesisSourceConfig, 'region' | 'endpoint' | 'dynamodb_endpoint'>;
+export type Connection = Pick<KinesisSourceConfig, 'region' | 'endpoint' | 'dynamodb_endpoint'>;
 
 const connectMs = 2_000;
 const attempts = 3;

@@ -8,6 +8,7 @@ import type {
 } from '@aws-sdk/client-dynamodb';
 import type { Checkpoint } from './checkpoint.ts';
 import { type Lease, newLeaseItem } from './lease.ts';
+import type { PositionTexts } from './positions.ts';
 
 /**
  * All that can be done to a lease. `lease` is how it was last seen: a change is made only if it still is so, as far as the Kinesis
@@ -20,7 +21,12 @@ export type LeaseChange =
   | { readonly kind: 'take'; readonly lease: Lease; readonly owner: string }
   /** Says that the owner lives. */
   | { readonly kind: 'renew'; readonly lease: Lease; readonly throughputKBps?: number }
-  | { readonly kind: 'checkpoint'; readonly lease: Lease; readonly checkpoint: Checkpoint }
+  | {
+      readonly kind: 'checkpoint';
+      readonly lease: Lease;
+      readonly checkpoint: Checkpoint;
+      readonly positions?: PositionTexts;
+    }
   /** Gives the lease up, so that the next worker need not wait for its expiry. */
   | { readonly kind: 'evict'; readonly lease: Lease }
   /** Notes what shards follow. The counter is neither asked for nor raised. */
@@ -76,6 +82,8 @@ export function requestOf(change: LeaseChange): LeaseRequest {
           startingHashKey: put({ S: lease.hashRange.start }),
           endingHashKey: put({ S: lease.hashRange.end }),
         }),
+        ...text('weirCheckpoint', change.positions?.weirCheckpoint),
+        ...text('weirFence', change.positions?.weirFence),
       });
     case 'evict':
       return update(
@@ -110,7 +118,12 @@ export function changed(change: LeaseChange): Lease {
     case 'renew':
       return { ...raised, throughputKBps: change.throughputKBps ?? lease.throughputKBps };
     case 'checkpoint':
-      return { ...raised, checkpoint: change.checkpoint, ownerSwitches: 0 };
+      return {
+        ...raised,
+        checkpoint: change.checkpoint,
+        ownerSwitches: 0,
+        positions: change.positions === undefined ? lease.positions : { ...lease.positions, ...change.positions },
+      };
     case 'evict':
       return { ...raised, owner: undefined, checkpointOwner: undefined };
     case 'children':
@@ -137,4 +150,5 @@ function matches(name: string, value: string | undefined): Expected {
 const count = (value: number): AttributeValue.NMember => ({ N: String(value) });
 const put = (Value: AttributeValue): AttributeValueUpdate => ({ Action: 'PUT', Value });
 const add = (value: number): AttributeValueUpdate => ({ Action: 'ADD', Value: count(value) });
+const text = (name: string, S: string | undefined): Updates => (S === undefined ? {} : { [name]: put({ S }) });
 const remove: AttributeValueUpdate = { Action: 'DELETE' };

@@ -145,10 +145,18 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   async function sync(leases: readonly Lease[]): Promise<boolean> {
     listed = await shards.list('all');
     const missing =
-      leases.length === 0 ? firstLeases(await shards.list('initial'), initial) : missingLeases(listed, leases, initial);
+      leases.length === 0 ? firstLeases(await shards.list('initial'), initial) : await trulyMissing(leases);
     for (const lease of missing) await writes.make({ kind: 'create', lease });
     syncedAt = clock.monotonic();
     return missing.length > 0;
+  }
+
+  /** A look may be older than a lease: what is missing in it is asked for again, or its ancestors would be read once more. */
+  async function trulyMissing(leases: readonly Lease[]): Promise<Lease[]> {
+    const missing = missingLeases(listed, leases, initial);
+    const found = await Promise.all(missing.map(({ key }) => table.read(key)));
+    const present = found.filter((lease) => lease !== undefined);
+    return present.length === 0 ? missing : missingLeases(listed, [...leases, ...present], initial);
   }
 
   function renewAll(): void {

@@ -40,7 +40,11 @@ export function outcomeOf(change: LeaseChange, found: Lease | undefined, worker:
 }
 
 function isMade(change: LeaseChange, found: Lease): boolean {
-  if (change.kind === 'checkpoint') return compareCheckpoints(found.checkpoint, change.checkpoint) === 0;
+  if (change.kind === 'checkpoint') {
+    const { weirCheckpoint, weirFence } = { ...change.lease.positions, ...change.positions };
+    const isKept = found.positions?.weirCheckpoint === weirCheckpoint && found.positions?.weirFence === weirFence;
+    return isKept && compareCheckpoints(found.checkpoint, change.checkpoint) === 0;
+  }
   if (change.kind === 'children') return change.children.every((child) => found.children.includes(child));
   return true;
 }

@@ -2,6 +2,7 @@ import type { AttributeValue } from '@aws-sdk/client-dynamodb';
 import { WeirError } from '../../runtime/errors.ts';
 import { type Checkpoint, isSequence } from './checkpoint.ts';
 import type { HashRange } from './hash-range.ts';
+import type { PositionTexts } from './positions.ts';
 
 /** One shard's lease, as the Kinesis Client Library 2.x keeps it: an item of the lease table, with the shard's id for a key. */
 export interface Lease {
@@ -20,6 +21,8 @@ export interface Lease {
   readonly throughputKBps?: number;
   /** The former owner of a lease that 3.x is handing over: until it is gone nobody else may begin. */
   readonly checkpointOwner?: string;
+  /** What only weir keeps, and the library leaves as it is. */
+  readonly positions?: PositionTexts;
 }
 
 export type LeaseItem = Record<string, AttributeValue>;
@@ -55,7 +58,13 @@ export function readLease(item: LeaseItem): Lease {
         : { start: startingHashKey.S, end: endingHashKey.S },
     throughputKBps: numberOf(item.throughputKBps),
     checkpointOwner: item.checkpointOwner?.S,
+    positions: positionsOf(item),
   };
+}
+
+function positionsOf({ weirCheckpoint, weirFence }: LeaseItem): PositionTexts | undefined {
+  if (weirCheckpoint === undefined && weirFence === undefined) return undefined;
+  return { weirCheckpoint: weirCheckpoint?.S, weirFence: weirFence?.S };
 }
 
 /** The item of a new lease. Empty values are left out: DynamoDB refuses them, and the library takes absence for none. */

@@ -1,6 +1,7 @@
 import type { RootDatabase } from 'lmdb';
 import type { Clock } from '../../runtime/clock.ts';
 import { describeError } from '../../runtime/errors.ts';
+import { frontierId, frontierType } from '../frontier.ts';
 import type { Limits, Rewinder } from '../rewinder.ts';
 import type { EmbeddedStoreConfig } from './config.ts';
 import {
@@ -13,7 +14,7 @@ import {
   readStateFacts,
   unwritable,
 } from './database.ts';
-import { reachOf, withoutSubState } from './entry.ts';
+import { entityKey, reachOf, withoutSubState } from './entry.ts';
 import { damaged, openStateFolder } from './folder.ts';
 
 export interface EmbeddedRewinderOptions {
@@ -26,6 +27,7 @@ export interface EmbeddedRewinderOptions {
 const stepEntities = 1_000;
 /** The first key behind that of the facts. */
 const firstEntity = Buffer.from('"');
+const frontierKey = entityKey(frontierType, frontierId);
 
 /**
  * The folder belongs to it until it is closed.
@@ -58,6 +60,7 @@ export async function createEmbeddedRewinder(
     while (from !== undefined) {
       const step = [...entries!.getRange({ start: from, limit: stepEntities })];
       yield step
+        .filter(({ key }) => !key.equals(frontierKey))
         .map(({ key, value }) => {
           const reaching = asked.filter(([number, { name }]) => reachOf(value, number) > limits.get(name)!);
           return { key, value, numbers: reaching.map(([number]) => number) };
@@ -82,8 +85,11 @@ export async function createEmbeddedRewinder(
     if (known === undefined) return;
     const partitions = known.partitions.map((of) => (limits.has(of.name) ? { ...of, fence: 0, until: 0 } : of));
     const without = { ...known, sequence: known.sequence + 1, partitions };
+    const numbers = [...partitions.keys()].filter((number) => limits.has(partitions[number].name));
+    const frontiers = entries!.getBinary(frontierKey);
     await commit(() => {
       entries!.put(factsKey, Buffer.from(JSON.stringify(without)));
+      if (frontiers !== undefined) entries!.put(frontierKey, withoutAll(frontiers, without.sequence, numbers));
     });
   }
 
@@ -111,8 +117,7 @@ export async function createEmbeddedRewinder(
         const { sequence } = facts()!;
         await commit(() => {
           for (const { key, value, numbers } of step) {
-            const rest = numbers.reduce((left, number) => withoutSubState(left, sequence, number), value);
-            entries!.put(key, rest);
+            entries!.put(key, withoutAll(value, sequence, numbers));
           }
         });
         for (const { numbers } of step) count(counts, numbers);
@@ -128,4 +133,8 @@ export async function createEmbeddedRewinder(
       }
     },
   };
+}
+
+function withoutAll(value: Buffer, version: number, partitions: readonly number[]): Buffer {
+  return partitions.reduce((left, partition) => withoutSubState(left, version, partition), value);
 }

@@ -1,6 +1,7 @@
 import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { fenceLifetimeMs } from '../expiry.ts';
+import { frontierId, frontierType } from '../frontier.ts';
 import type { Limits, Rewinder } from '../rewinder.ts';
 import { encodeCommand, type GroupCall, type Reply, readScript } from './call.ts';
 import type { RedisStoreConfig } from './config.ts';
@@ -26,6 +27,7 @@ export async function createRedisRewinder(
   { job, recipe, clock }: RedisRewinderOptions,
 ): Promise<Rewinder> {
   const keys = redisKeys({ prefix: config.key_prefix, job, recipe, groups: config.groups });
+  const frontierKey = keys.entityPrefixes(frontierType)[keys.groupOf(frontierId)] + frontierId;
   const link = await connectRedis(config, { name: `weir-${job}-offsets`, slots: keys.slots, clock });
 
   async function ask(calls: readonly GroupCall[], doing: string): Promise<Reply[]> {
@@ -61,7 +63,7 @@ export async function createRedisRewinder(
   /** Gives the names of a group once there are enough for a call. */
   function put(waiting: Map<number, string[]>, name: string): { group: number; names: string[] } | undefined {
     const group = keys.groupOfEntity(name);
-    if (group === undefined) return undefined;
+    if (group === undefined || name === frontierKey) return undefined;
     const names = waiting.get(group) ?? [];
     waiting.set(group, names);
     return names.push(name) === callKeys ? { group, names: names.splice(0) } : undefined;
@@ -94,7 +96,8 @@ export async function createRedisRewinder(
         group,
         bytes: encodeCommand('SET', keys.fence(group, partition), '-1', 'EX', lifetime),
       }));
-      await ask(calls, 'dropping fences');
+      const ofFrontier = { group: keys.groupOf(frontierId), bytes: encodeCommand('HDEL', frontierKey, partition) };
+      await ask([...calls, ofFrontier], 'dropping fences');
     }
   }
 

@@ -12,6 +12,7 @@ import { startKafka, startRedis } from './start.ts';
 
 /** What examples/kafka and examples/handbook/kafka.yaml read and write, as docker-compose.yml makes them. */
 const exampleTopics = ['transactions', 'risk.scored', 'risk.dead-letters'];
+const exampleStreams = ['transactions', 'risk-scored', 'risk-dead-letters'];
 
 /** `npm run services`: real services for as long as the command runs. */
 
@@ -27,7 +28,7 @@ interface Started {
 const EXAMPLES = `
 Each service gets a free port and a data folder of its own; both go when the command ends (Ctrl-C or SIGTERM).
 Kafka has the topics of the examples, with 4 partitions each: transactions, risk.scored, risk.dead-letters.
-Kinesis is an emulator with the stream transactions of 4 shards, and comes with one of DynamoDB; the variables are the AWS SDKs' own.
+Kinesis is an emulator with the streams of the examples, with 4 shards each, and comes with one of DynamoDB; the variables are the AWS SDKs' own.
 Redis and Kafka are looked for in this order: an address in WEIR_TEST_REDIS_URL or WEIR_TEST_KAFKA_BROKERS, programs
 on this machine (redis-server; Java 17 with Maven), a Docker engine, Debian packages when they may be installed. The
 emulators are development dependencies of this package, unless WEIR_TEST_KINESIS_URL and WEIR_TEST_DYNAMODB_URL name others.
@@ -82,7 +83,7 @@ const starters: Record<Kind, () => Promise<Started>> = {
 async function startAws(): Promise<Started> {
   const emulators = await Promise.all([startKinesis(), startDynamo()]);
   const [kinesis, dynamo] = emulators;
-  if (kinesis.pid > 0) await createStream(kinesis.url);
+  if (kinesis.pid > 0) await createStreams(kinesis.url);
   const env = { AWS_ENDPOINT_URL_KINESIS: kinesis.url, AWS_ENDPOINT_URL_DYNAMODB: dynamo.url, ...emulatorEnv };
   const stop = async () => {
     await Promise.all(emulators.map((emulator) => emulator.stop()));
@@ -90,7 +91,7 @@ async function startAws(): Promise<Started> {
   return { stop, env };
 }
 
-async function createStream(endpoint: string): Promise<void> {
+async function createStreams(endpoint: string): Promise<void> {
   const credentials = {
     accessKeyId: emulatorEnv.AWS_ACCESS_KEY_ID,
     secretAccessKey: emulatorEnv.AWS_SECRET_ACCESS_KEY,
@@ -98,8 +99,10 @@ async function createStream(endpoint: string): Promise<void> {
   const requestHandler = new NodeHttpHandler();
   const client = new KinesisClient({ endpoint, region: emulatorEnv.AWS_REGION, credentials, requestHandler });
   try {
-    await client.send(new CreateStreamCommand({ StreamName: 'transactions', ShardCount: 4 }));
-    await waitUntilStreamExists({ client, maxWaitTime: 30, minDelay: 1 }, { StreamName: 'transactions' });
+    for (const StreamName of exampleStreams) {
+      await client.send(new CreateStreamCommand({ StreamName, ShardCount: 4 }));
+      await waitUntilStreamExists({ client, maxWaitTime: 30, minDelay: 1 }, { StreamName });
+    }
   } finally {
     client.destroy();
   }

@@ -5,9 +5,10 @@ import { WeirError } from '../../runtime/errors.ts';
 import { plainKafka } from '../../runtime/kafka-client.ts';
 import { kafkaClasspath } from './kafka-jars.ts';
 import { clusterId, type KafkaPorts, nodeSettings, prepareNode } from './kafka-node.ts';
-import { freePorts, javaVersion } from './machine.ts';
+import { chooseWay, freePorts } from './machine.ts';
 import { programRunner } from './runners.ts';
 import { type Service, startService } from './service.ts';
+import { kafkaNeeds } from './start.ts';
 
 export interface KafkaClusterOptions {
   /** How many nodes, each broker and controller. Topics have as many replicas, of which one may be missing (none where there is one node). */
@@ -40,10 +41,10 @@ const FRONTED = 'FRONTED';
 
 /** Kafka nodes on this machine, which go with this process. Each may be killed and started again by itself. */
 export async function startKafkaCluster(options: KafkaClusterOptions): Promise<KafkaCluster> {
-  if ((await javaVersion()) < 17) {
+  if ((await chooseWay(kafkaNeeds)) !== 'program') {
     throw new WeirError(
       'BROKER',
-      'a cluster of Kafka nodes cannot be started here: install Java 17 or later and Maven',
+      `Kafka nodes that reach each other cannot be started in Docker: ${kafkaNeeds.install}`,
     );
   }
   const classpath = await kafkaClasspath();

@@ -62,7 +62,7 @@ const redisNeeds: Needs = {
   install: 'install redis-server 6.2 or later',
 };
 
-const kafkaNeeds: Needs = {
+export const kafkaNeeds: Needs = {
   name: 'Kafka',
   code: 'BROKER',
   present: async () => (await javaVersion()) >= 17 && (haveKafkaJars() || (await succeeds('mvn', ['--version']))),

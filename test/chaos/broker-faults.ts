@@ -57,9 +57,9 @@ export async function stallBrokers(trial: Trial): Promise<readonly number[]> {
 
 /** All connections break, again and again. */
 export async function cutConnections(trial: Trial): Promise<readonly number[]> {
-  const { brokerProxies, redisProxy } = trial.ground;
+  const { brokerProxies, store } = trial.ground;
   for (let cut = 0; cut < cuts; cut++) {
-    for (const proxy of [...brokerProxies, redisProxy]) proxy.cut();
+    for (const proxy of [...brokerProxies, ...store.proxies]) proxy.cut();
     await trial.progress(1 + trial.random.below(400));
   }
   return allPartitions(trial);

@@ -4,7 +4,9 @@ import type { TopicRecord } from '../support/kafka.ts';
 export interface Wanted {
   readonly id: string;
   readonly features: Readonly<Record<string, number>>;
-  /** Features of entities that partitions share: what they may be while the partitions read at their own paces. */
+  /** Delayed features of entities that partitions share, as they are when the partitions keep in step. */
+  readonly delayed: Readonly<Record<string, number>>;
+  /** Other features of theirs: what they may be while the partitions read at their own paces. */
   readonly bounds: Readonly<Record<string, readonly [least: number, most: number]>>;
 }
 
@@ -14,6 +16,8 @@ export interface WantedOutput {
   /** Dead letters: reason and record by `partition:offset`. */
   readonly deadLetters: ReadonlyMap<string, { readonly reason: string; readonly record: TopicRecord }>;
   readonly repeated: number;
+  /** Some card has transactions in two partitions: the topic has grown. */
+  readonly haveKeysMoved: boolean;
 }
 
 interface Event {
@@ -30,6 +34,7 @@ interface Event {
 
 const hour = 3_600_000;
 const windows = { '1h': hour, '24h': 24 * hour, '7d': 168 * hour };
+const delayMs = 48 * hour;
 const terminalWindows = { '24h': windows['24h'], '7d': windows['7d'] };
 
 /**
@@ -61,15 +66,17 @@ export function bruteForce(log: readonly TopicRecord[]): WantedOutput {
     sameCard.push(event);
     sameTerminal.push(event);
     kept.push({ at, event, sameTerminal: sameTerminal.filter(({ partition }) => partition === event.partition) });
-    events.set(at, { id: event.id, features: cardFeatures(event, sameCard), bounds: {} });
+    events.set(at, { id: event.id, features: cardFeatures(event, sameCard), delayed: {}, bounds: {} });
   }
   for (const { at, event, sameTerminal } of kept) {
-    events.set(at, {
-      ...events.get(at)!,
-      bounds: terminalBounds(event, sameTerminal, byTerminal.get(event.terminal)!),
-    });
+    const all = byTerminal.get(event.terminal)!;
+    const of = { delayed: delayedFeatures(event, all), bounds: terminalBounds(event, sameTerminal, all) };
+    events.set(at, { ...events.get(at)!, ...of });
   }
-  return { events, deadLetters, repeated };
+  const haveKeysMoved = [...byCard.values()].some((card) =>
+    card.some(({ partition }) => partition !== card[0].partition),
+  );
+  return { events, deadLetters, repeated, haveKeysMoved };
 }
 
 function read({ partition, value }: TopicRecord): Event {
@@ -110,6 +117,19 @@ function cardFeatures(event: Event, applied: readonly Event[]): Record<string, n
   const latest = Math.max(...others.map(({ time }) => time));
   features['card.time-since-last.7d'] = (none ? windows['7d'] : event.time - latest) / 1000;
   features['card.is-new.mcc.7d'] = others.some(({ mcc }) => mcc === event.mcc) ? 0 : 1;
+  return features;
+}
+
+/** @param all the terminal's events of all partitions. */
+function delayedFeatures({ time }: Event, all: readonly Event[]): Record<string, number> {
+  const features: Record<string, number> = {};
+  const to = time - delayMs;
+  for (const [name, widthMs] of Object.entries(terminalWindows)) {
+    const events = all.filter((other) => other.time <= to && other.time > to - widthMs);
+    const declined = events.filter(({ isDeclined }) => isDeclined).length;
+    features[`terminal.count.${name}.delay-2d`] = events.length;
+    features[`terminal.ratio.declined.${name}.delay-2d`] = events.length === 0 ? 0 : declined / events.length;
+  }
   return features;
 }
 

@@ -36,7 +36,7 @@ process.exit(reports.every(({ problems }) => problems.length === 0) ? 0 : 1);
 async function oncePerFault(): Promise<void> {
   const byGround = Map.groupBy(wanted, (name) => JSON.stringify(faults[name].ground));
   for (const names of shuffled([...byGround.values()], random)) {
-    const ground = await startGround(faults[names[0]].ground);
+    const ground = await startGround(faults[names[0]].ground, random);
     try {
       for (const fault of shuffled(names, random)) {
         if (reports.length >= wanted.length && isOver()) return;

@@ -8,8 +8,11 @@ export interface Member {
   readonly weir: WeirProcess;
   /** Partitions of the input topic that it says it owns, now. */
   owned(): Promise<number[]>;
-  /** The sum of a metric over its labels; 0 where there is none. */
-  metric(name: string): Promise<number>;
+  /**
+   * The sum of a metric over its labels; 0 where there is none.
+   * @param label only with this one, as Prometheus writes it: type="Timeout".
+   */
+  metric(name: string, label?: string): Promise<number>;
 }
 
 /** The processes of the job, which come and go. */
@@ -87,8 +90,8 @@ async function startMember(name: string, args: readonly string[], topic: string)
     name,
     weir,
     owned: async () => [...(await text()).matchAll(own)].map(([, partition]) => Number(partition)),
-    async metric(name) {
-      const found = (await text()).matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)$`, 'gm'));
+    async metric(name, label = '') {
+      const found = (await text()).matchAll(new RegExp(`^${name}(?:\\{.*${label}.*\\})? (\\S+)$`, 'gm'));
       return [...found].reduce((sum, [, value]) => sum + Number(value), 0);
     },
   };

@@ -10,7 +10,6 @@ export interface InputRecord {
   readonly spoilt?: string;
 }
 
-const customers = 300;
 const lateShare = 0.02;
 const spoiltShare = 0.005;
 const repeatedShare = 0.005;
@@ -21,7 +20,7 @@ const repeatedWithin = 50;
  * Transactions without end, keyed by card, some of them late: with records among them that cannot be scored, and some that come a second
  * time.
  */
-export function* inputRecords(seed: number, random: Random): Generator<InputRecord, void, void> {
+export function* inputRecords(seed: number, customers: number, random: Random): Generator<InputRecord, void, void> {
   const options = { seed, events: Number.POSITIVE_INFINITY, customers, start: Date.UTC(2025, 0, 1) };
   const stream = simulateEvents({ ...options, labels: false, lateShare });
   const recent: InputRecord[] = [];

@@ -4,8 +4,6 @@ import { createFleet, type Fleet, tail } from './fleet.ts';
 import type { Ground } from './ground.ts';
 import { until } from './until.ts';
 
-export type Delivery = 'exactly-once' | 'at-least-once';
-
 /** The job of weir.yaml over topics of its own, on a ground that it may share with others. */
 export interface Job {
   readonly ground: Ground;
@@ -27,7 +25,7 @@ export interface JobOptions {
   readonly name: string;
   readonly partitions: number;
   /** Keys of the config with their values; they win over those of weir.yaml and of the harness. */
-  readonly settings: Readonly<Record<string, string | number>>;
+  readonly settings: Readonly<Record<string, string | number | boolean>>;
 }
 
 export async function createJob(ground: Ground, { name, partitions, settings }: JobOptions): Promise<Job> {
@@ -89,7 +87,7 @@ export async function createJob(ground: Ground, { name, partitions, settings }: 
 }
 
 function argumentsOf(
-  { cluster, redisProxy }: Ground,
+  { cluster, store }: Ground,
   { input, scored, dead }: Job['topics'],
   settings: JobOptions['settings'],
 ): string[] {
@@ -100,7 +98,7 @@ function argumentsOf(
     'source.kafka.group': input,
     'sink.kafka.topic': scored,
     'sink.kafka.dead_letters': dead,
-    'state.redis.url': `redis://127.0.0.1:${redisProxy.port}`,
+    ...store.settings,
     ...settings,
   };
   const overrides = Object.entries(all).flatMap(([key, value]) => ['--set', `${key}=${value}`]);

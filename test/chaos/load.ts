@@ -82,6 +82,8 @@ export function startLoad(
     async grow(count) {
       now = count;
       await turn;
+      // A client leaves out, without a word, what is for partitions that it does not know yet.
+      await sender.forget();
     },
     release() {
       before = now;
@@ -122,6 +124,7 @@ function createSender(brokers: readonly string[], topic: string) {
   }
 
   return {
+    forget,
     async send(messages: Message[]): Promise<void> {
       while (!isClosed) {
         try {

@@ -1,5 +1,6 @@
 import type { Member } from './fleet.ts';
 import type { Trial } from './trial.ts';
+import { until } from './until.ts';
 
 function pick({ fleet, random }: Trial): Member {
   const members = fleet.members();
@@ -36,6 +37,23 @@ export async function rollOut(trial: Trial): Promise<readonly number[]> {
     await fleet.start();
     await progress(random.below(400));
   }
+  return [...moved];
+}
+
+/** The fleet shrinks to one process, and grows back. */
+export async function shrink(trial: Trial): Promise<readonly number[]> {
+  const { fleet, random, progress } = trial;
+  const moved = new Set<number>();
+  while (fleet.members().length > 1) {
+    const leaver = pick(trial);
+    for (const partition of await leaver.owned()) moved.add(partition);
+    await fleet.drain(leaver);
+  }
+  await progress(300 + random.below(300));
+  const [before] = fleet.members();
+  const all = await before.owned();
+  await fleet.start();
+  await until('the newcomer has its share', async () => (await before.owned()).length < all.length);
   return [...moved];
 }
 

@@ -14,6 +14,8 @@ export interface RoundReport {
   readonly repeated: number;
   /** Risk events beyond the first of their records: only at-least-once may have any. */
   readonly duplicates: number;
+  /** Risk events with a delayed feature of a shared entity that says it may lack something: those are not compared. */
+  readonly stale: number;
   readonly faultMs: number;
   /** Longest time without output from the fault on, of the partitions that it strikes and of the others. Absent where there are none. */
   readonly struckMs?: number;
@@ -31,11 +33,12 @@ export interface RoundOptions {
 }
 
 const members = 2;
+const delayedFeature = 'terminal.count.24h.delay-2d';
 
 /** A job under load, one fault, and the judgement on all that came out. */
 export async function runRound(ground: Ground, { fault, seed, serial, perSecond }: RoundOptions): Promise<RoundReport> {
-  const { delivery, run } = faults[fault];
-  const trial = await startTrial(ground, { name: `${fault}-${serial}`, seed, delivery, members, perSecond });
+  const { mode, run } = faults[fault];
+  const trial = await startTrial(ground, { name: `${fault}-${serial}`, seed, mode, members, perSecond });
   let times: Times;
   try {
     times = await strike(trial, run);
@@ -54,9 +57,10 @@ export async function runRound(ground: Ground, { fault, seed, serial, perSecond 
     deadLetters: wanted.deadLetters.size,
     repeated: wanted.repeated,
     duplicates: published.length - wanted.events.size,
+    stale: published.filter(({ data }) => data.feature_state[delayedFeature] === 'stale').length,
     faultMs: Math.round(times.to - times.from),
     ...gaps(published, times),
-    problems: faultsOf(wanted, published, await ground.kafka.readCommitted(dead), delivery),
+    problems: faultsOf(wanted, published, await ground.kafka.readCommitted(dead), mode),
   };
 }
 

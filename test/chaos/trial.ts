@@ -1,8 +1,15 @@
 import { type Random, seededRandom } from '../../runtime/random.ts';
 import type { Ground } from './ground.ts';
 import { inputRecords } from './input.ts';
-import { createJob, type Delivery, type Job } from './job.ts';
+import { createJob, type Job } from './job.ts';
 import { type Load, startLoad } from './load.ts';
+
+/** How a job runs. */
+export interface Mode {
+  readonly delivery: 'exactly-once' | 'at-least-once';
+  /** Its partitions advance in step of event time. */
+  readonly isAligned: boolean;
+}
 
 /** A job under load. */
 export interface Trial extends Omit<Job, 'close'> {
@@ -15,11 +22,13 @@ export interface Trial extends Omit<Job, 'close'> {
 }
 
 const partitions = 4;
+/** Few, so that each has much of a history soon. */
+const customers = 300;
 
 export interface TrialOptions {
   readonly name: string;
   readonly seed: number;
-  readonly delivery: Delivery;
+  readonly mode: Mode;
   /** Processes at the beginning. */
   readonly members: number;
   readonly perSecond: number;
@@ -27,11 +36,12 @@ export interface TrialOptions {
 
 /** Starts the processes and the load. */
 export async function startTrial(ground: Ground, options: TrialOptions): Promise<Trial> {
-  const { name, seed, delivery, members, perSecond } = options;
-  const { close, ...job } = await createJob(ground, { name, partitions, settings: { delivery } });
+  const { name, seed, mode, members, perSecond } = options;
+  const settings = { delivery: mode.delivery, ...(mode.isAligned ? {} : { alignment: false }) };
+  const { close, ...job } = await createJob(ground, { name, partitions, settings });
   const { fleet, topics, caughtUp } = job;
   await Promise.all(Array.from({ length: members }, () => fleet.start()));
-  const records = inputRecords(seed, seededRandom(seed ^ 0x6c6f6164));
+  const records = inputRecords(seed, customers, seededRandom(seed ^ 0x6c6f6164));
   const load = startLoad(ground.cluster.brokers, topics.input, records, { perSecond, partitions });
   return {
     ...job,

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { TopicRecord } from '../support/kafka.ts';
 import type { Wanted, WantedOutput } from './brute-force.ts';
-import type { Delivery } from './job.ts';
+import type { Mode } from './trial.ts';
 
 /** A risk event as the topic has it, with what is looked at. */
 export interface Published {
@@ -29,16 +29,15 @@ export function faultsOf(
   wanted: WantedOutput,
   published: readonly Published[],
   deadLetters: readonly TopicRecord[],
-  delivery: Delivery,
+  mode: Mode,
 ): string[] {
-  const mayRepeat = delivery === 'at-least-once';
-  return [...eventFaults(wanted, published, mayRepeat), ...letterFaults(wanted, deadLetters, mayRepeat)];
+  return [...eventFaults(wanted, published, mode), ...letterFaults(wanted, deadLetters, mode)];
 }
 
 function* eventFaults(
-  { events }: WantedOutput,
+  { events, haveKeysMoved }: WantedOutput,
   published: readonly Published[],
-  mayRepeat: boolean,
+  mode: Mode,
 ): Generator<string> {
   const first = new Map<string, Published>();
   const reached = new Map<number, number>();
@@ -54,10 +53,11 @@ function* eventFaults(
       first.set(at, event);
       if (event.offset < (reached.get(event.partition) ?? 0)) yield `the risk event for ${at} comes too late`;
       reached.set(event.partition, event.offset);
-    } else if (!mayRepeat) yield `there are two risk events for ${at}`;
+    } else if (mode.delivery === 'exactly-once') yield `there are two risk events for ${at}`;
     else if (!isDeepStrictEqual(fixedPart(before, wanted), fixedPart(event, wanted)))
       yield `the risk events for ${at} differ: ${JSON.stringify(before.data)} and ${JSON.stringify(event.data)}`;
-    yield* valueFaults(at, wanted, event);
+    yield* valueFaults(at, wanted, event, haveKeysMoved);
+    if (mode.isAligned) yield* delayedFaults(at, wanted, event);
   }
   for (const [at, { id }] of events) if (!first.has(at)) yield `there is no risk event for ${at}, transaction ${id}`;
 }
@@ -68,13 +68,13 @@ function fixedPart({ data }: Published, { features }: Wanted): object {
   return { ...data, features: Object.fromEntries(fixed), feature_state: undefined, scored_at: undefined };
 }
 
-function* valueFaults(at: string, wanted: Wanted, { data }: Published): Generator<string> {
+function* valueFaults(at: string, wanted: Wanted, { data }: Published, haveKeysMoved: boolean): Generator<string> {
   if (data.transaction_id !== wanted.id) yield `the risk event for ${at} is of ${data.transaction_id}`;
   for (const [name, value] of Object.entries(wanted.features)) {
     if (data.features[name] !== value) yield `${at}: ${name} is ${data.features[name]}, brute force says ${value}`;
     const state = data.feature_state[name] ?? 'fresh';
-    const isStale = state === 'stale' && !name.startsWith('card.');
-    // That no other partition has any of it is not known of an entity that does not key the topic.
+    // That no other partition has any of it is not known of an entity that does not key the topic; nor of cards, from a growth on.
+    const isStale = state === 'stale' && (haveKeysMoved || !name.startsWith('card.'));
     if (state !== 'fresh' && state !== 'absent' && !isStale) yield `${at}: ${name} says that it is ${state}`;
   }
   for (const [name, [least, most]] of Object.entries(wanted.bounds)) {
@@ -83,16 +83,23 @@ function* valueFaults(at: string, wanted: Wanted, { data }: Published): Generato
   }
 }
 
+function* delayedFaults(at: string, { delayed }: Wanted, { data }: Published): Generator<string> {
+  for (const [name, value] of Object.entries(delayed)) {
+    if (data.feature_state[name] === 'stale' || data.features[name] === value) continue;
+    yield `${at}: ${name} is ${data.features[name]} and not stale, brute force says ${value}`;
+  }
+}
+
 function* letterFaults(
   { deadLetters }: WantedOutput,
   letters: readonly TopicRecord[],
-  mayRepeat: boolean,
+  { delivery }: Mode,
 ): Generator<string> {
   const seen = new Set<string>();
   for (const { key, value, headers } of letters) {
     const at = `${headers['weir-partition']}:${headers['weir-offset']}`;
     const wanted = deadLetters.get(at);
-    if (seen.has(at) && !mayRepeat) yield `there are two dead letters for ${at}`;
+    if (seen.has(at) && delivery === 'exactly-once') yield `there are two dead letters for ${at}`;
     seen.add(at);
     if (wanted === undefined)
       yield `there is a dead letter for ${at}, which is a transaction: ${headers['weir-message']}`;

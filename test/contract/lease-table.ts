@@ -42,6 +42,12 @@ export function describeLeaseTableContract(name: string, open: () => Promise<Lea
         (lease) => ({ kind: 'take', lease, owner: 'two' }),
         (lease) => ({ kind: 'renew', lease, throughputKBps: 12.5 }),
         (lease) => ({ kind: 'checkpoint', lease, checkpoint: { sequence: '4968', sub: 7 } }),
+        (lease) => ({
+          kind: 'checkpoint',
+          lease,
+          checkpoint: { sequence: '4968', sub: 8 },
+          positions: { weirCheckpoint: '7+1 at 4968', weirFence: '7+1! 4968' },
+        }),
         (lease) => ({ kind: 'children', lease, children: ['shardId-000000000005'] }),
         (lease) => ({ kind: 'checkpoint', lease, checkpoint: { sequence: 'SHARD_END', sub: 0 } }),
         (lease) => ({ kind: 'evict', lease }),

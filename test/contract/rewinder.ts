@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { frontierId, frontierType } from '../../features/frontier.ts';
 import type { Rewinder } from '../../features/rewinder.ts';
 import type { StateStore } from '../../features/store.ts';
 import { change, contents, nobody, request } from './state-store.ts';
@@ -41,9 +42,10 @@ export function describeRewinderContract(name: string, create: () => Promise<Rew
     const stored = () =>
       withStore(async (store) => {
         const repeats = change('a', 90, 'ids', '@ids');
-        await store.flush('t:0', [change('a', 40), change('b', 41), change('c', 100), repeats], 100);
-        await store.flush('t:1', [change('a', 70), change('b', 30)], 80);
-        await store.flush('t:10', [change('a', 99)], 100);
+        const frontier = change(frontierId, 1_000, 'frontier', frontierType);
+        await store.flush('t:0', [change('a', 40), change('b', 41), change('c', 100), repeats, frontier], 100);
+        await store.flush('t:1', [change('a', 70), change('b', 30), frontier], 80);
+        await store.flush('t:10', [change('a', 99), frontier], 100);
       });
 
     it('knows the fences, and what reaches beyond a position; knowing changes nothing', async () => {
@@ -80,8 +82,11 @@ export function describeRewinderContract(name: string, create: () => Promise<Rew
         {},
       ]);
       await withStore(async (store) => {
-        const [ids] = await store.load([request('a', 0, '@ids')], nobody);
-        expect(contents(ids)).toEqual({});
+        const [ids, frontiers] = await store.load(
+          [request('a', 0, '@ids'), request(frontierId, 0, frontierType)],
+          nobody,
+        );
+        expect([contents(ids), contents(frontiers)]).toEqual([{}, { 't:10': '1000 frontier' }]);
         // The next owner begins without a fence, and stores what it makes anew.
         expect((await store.fence('t:0')) ?? 0).toBe(0);
         await store.flush('t:0', [change('b', 38), change('a', 40, 'not taken')], 40);

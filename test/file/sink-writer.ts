@@ -42,5 +42,6 @@ function event(offset: number): OutputEvent {
 
 function deadLetter(offset: number): DeadLetter {
   const value = Buffer.of(offset % 256);
-  return { key: null, value, reason: 'not-json', message: 'not JSON', stream: 'input', partition: 0, offset };
+  const at = { stream: 'input', partition: 0, offset, timestamp: Number.NaN };
+  return { key: null, value, reason: 'not-json', message: 'not JSON', ...at };
 }

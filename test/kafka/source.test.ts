@@ -1,7 +1,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { clusterOf } from '../../consumers/kafka/cluster.ts';
+import type { Coordinator } from '../../consumers/kafka/internals.ts';
 import { createKafkaSource } from '../../consumers/kafka/source.ts';
-import type { Ownership, Source } from '../../consumers/ports.ts';
+import type { Ownership, RawBatch, Source } from '../../consumers/ports.ts';
 import { systemClock } from '../../runtime/clock.ts';
+import { plainKafka } from '../../runtime/kafka-client.ts';
 import { describeSourceContract, drain, firstOwnership, numbered, readSome, texts } from '../contract/source.ts';
 import { type Cluster, sourceConfig, startCluster } from './cluster.ts';
 
@@ -46,16 +49,12 @@ describe('the Kafka source', () => {
     for (const source of sources.splice(0)) await source.close();
   });
 
-  const warnings: object[] = [];
-  const log = { debug: () => {}, warn: (details: object) => warnings.push(details) };
-
   function open(topic: string, more: object = {}, onTrouble?: (error: unknown) => void, maxEvents = 500): Source {
     const source = createKafkaSource(sourceConfig(cluster.brokers, topic, more), {
       maxEvents,
       format,
       clock: systemClock,
       onTrouble,
-      log,
     });
     sources.push(source);
     return source;
@@ -70,6 +69,17 @@ describe('the Kafka source', () => {
       for await (const ownership of source.ownerships(stop.signal)) held.push(ownership);
     })();
     return held;
+  }
+
+  /** Takes all members out of the group, as the coordinator does with those that it has not heard of for too long. */
+  async function expel(topic: string): Promise<void> {
+    const group = sourceConfig(cluster.brokers, topic).group;
+    const { groups } = await cluster.admin.describeGroups([group]);
+    const connection = clusterOf(plainKafka({ brokers: [...cluster.brokers] }));
+    await connection.connect();
+    const coordinator = (await connection.findGroupCoordinator({ groupId: group })) as Coordinator;
+    for (const { memberId } of groups[0].members) await coordinator.leaveGroup({ groupId: group, memberId });
+    await connection.disconnect();
   }
 
   const live = (held: Ownership[]) =>
@@ -209,6 +219,73 @@ describe('the Kafka source', () => {
     expect(offsets).toEqual(records.map((_, n) => n));
   });
 
+  it('stays a member however long a batch takes, also when the prefetch is full and nothing is fetched', async () => {
+    const topic = await cluster.topic(2);
+    for (const partition of [0, 1]) await produce(topic, numbered(500), partition);
+    const session = { session_timeout_ms: 1_000, prefetch_records: 50, max_bytes_per_partition: 1_024 };
+    const held = collect(open(topic, session, undefined, 10));
+    await until(() => live(held).length === 2);
+    const batches = await Promise.all(held.map((ownership) => ownership.read(0)));
+    const before = performance.now();
+    await until(() => performance.now() - before > 3 * session.session_timeout_ms);
+    expect(live(held)).toEqual([0, 1]);
+    for (const [n, ownership] of held.entries()) {
+      const { offsets } = await drain(ownership, batches[n].next);
+      expect(offsets).toEqual(
+        numbered(500)
+          .map((_, offset) => offset)
+          .slice(batches[n].next),
+      );
+    }
+  });
+
+  it('joins anew when the group knows it no more, and keeps nothing of what it had', async () => {
+    const topic = await cluster.topic(2);
+    const held = collect(open(topic));
+    await until(() => live(held).length === 2);
+    const before = [...held];
+    const confirmed = before[0].confirmed!();
+    await expel(topic);
+    await until(() => held.length === 4);
+    await confirmed;
+    expect(before.every(({ revoked }) => revoked.aborted)).toBe(true);
+    expect(live(held)).toEqual([0, 1]);
+    await held[3].checkpoint(0);
+    expect(await held[3].checkpointed()).toBe(0);
+  });
+
+  it('notices by itself that the topic has grown', async () => {
+    const topic = await cluster.topic(1);
+    const sources = [open(topic, { topic_refresh_ms: 200 }), open(topic, { topic_refresh_ms: 200 })];
+    const held = sources.map(collect);
+    await until(() => live(held.flat()).length === 1);
+    const [first] = held.flat();
+    await cluster.admin.createPartitions({ topicPartitions: [{ topic, count: 4 }] });
+    await until(() => held.every((ownerships) => live(ownerships).length === 2));
+    expect(live(held.flat())).toEqual([0, 1, 2, 3]);
+    expect(first.revoked.aborted).toBe(false);
+    expect(first.partitions).toBe(4);
+  });
+
+  it('is in a group with members that know nothing of its way to share', async () => {
+    const topic = await cluster.topic(4);
+    const config = sourceConfig(cluster.brokers, topic);
+    const former = plainKafka({ brokers: [...cluster.brokers] }).consumer({ groupId: config.group });
+    await former.connect();
+    await former.subscribe({ topic });
+    let joined = 0;
+    former.on(former.events.GROUP_JOIN, ({ payload }) => {
+      joined = payload.memberAssignment[topic]?.length ?? 0;
+    });
+    await former.run({ eachMessage: async () => {} });
+    const held = collect(open(topic));
+    await until(() => live(held).length === 2 && joined === 2);
+    const kept = held.filter(({ revoked }) => !revoked.aborted);
+    await former.disconnect();
+    await until(() => live(held).length === 4);
+    expect(kept.every(({ revoked }) => !revoked.aborted)).toBe(true);
+  });
+
   it('says which topic is missing and how to create it', async () => {
     const reading = own(open('no-such-topic'));
     await expect(reading).rejects.toMatchObject({
@@ -261,6 +338,7 @@ describe('the Kafka source', () => {
     await cluster.admin.fetchTopicOffsets(topic);
     await cluster.admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: '1500' }] });
     const offsets = [...first.offsets];
+    const lost: RawBatch['lost'][] = [];
     let at = first.next;
     while (at < 2_000) {
       const ownership = held.at(-1)!;
@@ -272,12 +350,13 @@ describe('the Kafka source', () => {
         continue;
       }
       offsets.push(...batch.offsets);
+      if (batch.lost !== undefined) lost.push(batch.lost);
       at = batch.next;
     }
     const cut = offsets.findIndex((offset) => offset >= 1_500);
     expect(offsets.slice(0, cut)).toEqual(Array.from({ length: cut }, (_, n) => n));
     expect(offsets.slice(cut)).toEqual(Array.from({ length: 500 }, (_, n) => 1_500 + n));
-    expect(warnings).toContainEqual({ stream: topic, partition: 0, from: cut, to: 1_500 });
+    expect(lost).toEqual([{ from: cut, to: 1_500 }]);
     expect(await held.at(-1)!.checkpointed()).toBe(first.next);
   });
 

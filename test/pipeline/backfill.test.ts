@@ -284,6 +284,10 @@ describe('a backfill beside the running job', () => {
     const begins = partitionsOf(records).map((of) => timeOf(of[0]) + lateness);
     for (const record of records) {
       const { transaction_id } = record.data;
+      const isShort = timeOf(record) - 72 * hourMs < begins[record.partition];
+      expect((record.data as { history_from?: string }).history_from).toBe(
+        isShort ? new Date(begins[record.partition]).toISOString() : undefined,
+      );
       for (const [name, hours] of Object.entries({ '5h': 5, '3d': 72 })) {
         const isMarked = marked.has(`${transaction_id} customer.count.${name}`);
         expect(isMarked).toBe(timeOf(record) - hours * hourMs < begins[record.partition]);
@@ -296,6 +300,79 @@ describe('a backfill beside the running job', () => {
     }
     expect(marked.size).toBeGreaterThan(0);
     expect(marked.size).toBeLessThan(records.length * 4);
+    const id = rows.find(({ transaction_id }) => transaction_id === records[0].data.transaction_id)!.customer_id;
+    const inspect = start(job, 'inspect', changedConfig(), ['customer', id, '--json']);
+    expect({ code: await inspect.ended(), stderr: inspect.stderr() }).toEqual({ code: 0, stderr: '' });
+    const shown = JSON.parse(inspect.stdout()) as { history: object[]; at: string; features: { state: string }[] };
+    expect(new Set(shown.history)).toEqual(
+      new Set(begins.map((time, p) => ({ partition: `short.in:${p}`, known_from: new Date(time).toISOString() }))),
+    );
+    const isShort = Date.parse(shown.at) - 72 * hourMs < begins[records[0].partition];
+    expect(shown.features.some(({ state }) => state === 'incomplete')).toBe(isShort);
+  }, 100_000);
+
+  it('marks them, and counts what is lost, where the log is cut while it is read', async () => {
+    const job = await createHandbookJob('cut-live', kafka, services);
+    await job.produce(rows.slice(0, 1_000));
+    const weir = start(job, 'run', changedConfig());
+    await job.waitForPublished(1_000);
+    weir.kill('SIGSTOP');
+    // The fetch that is under way is answered with some of the first of these; none of the others has been asked for.
+    await job.produce(rows.slice(1_000, 1_100));
+    await job.produce(rows.slice(1_100, 1_500));
+    await kafka.deleteRecords('cut-live.in');
+    await job.produce(rows.slice(1_500));
+    weir.kill('SIGCONT');
+    await job.waitForPublished(rowCount - 500);
+    const { metrics_port } = JSON.parse(
+      weir
+        .stderr()
+        .split('\n')
+        .find((line) => line.includes('metrics_port'))!,
+    );
+    let text = '';
+    const metric = (name: string) =>
+      [...text.matchAll(new RegExp(`^${name}\\{.*partition="(\\d)"\\} (\\S+)$`, 'gm'))].map(([, partition, value]) => [
+        Number(partition),
+        Number(value),
+      ]);
+    const lost = () => metric('weir_lost_records_total').reduce((sum, [, value]) => sum + value, 0);
+    do text = await (await fetch(`http://127.0.0.1:${metrics_port}/metrics`)).text();
+    while (lost() + (await job.published()).length < rowCount);
+    expect(lost()).toBeGreaterThanOrEqual(400);
+    weir.kill('SIGTERM');
+    expect(await weir.ended()).toBe(0);
+    const records = await job.published();
+    const marked = new Set(incomplete(records));
+    const wanted = changedFeatures();
+    expect(records.length).toBe(rowCount - lost());
+    const isGone = new Set(rows.slice(1_100, 1_500).map(({ transaction_id }) => transaction_id));
+    expect(records.filter(({ data }) => isGone.has(data.transaction_id))).toEqual([]);
+    const position = new Map(rows.map(({ transaction_id }, index) => [transaction_id, index]));
+    const after = partitionsOf(records).map((of) =>
+      of.filter(({ data }) => position.get(data.transaction_id)! >= 1_500),
+    );
+    const begins = after.map(([first]) => timeOf(first) + hourMs);
+    expect(new Map(metric('weir_history_from_timestamp_seconds') as [number, number][])).toEqual(
+      new Map(begins.map((time, partition) => [partition, time / 1_000])),
+    );
+    for (const record of records) {
+      const { transaction_id, features, ...data } = record.data;
+      const isAfter = position.get(transaction_id)! >= 1_500;
+      for (const [name, hours] of Object.entries({ '5h': 5, '3d': 72 })) {
+        const isShort = isAfter && timeOf(record) - hours * hourMs < begins[record.partition];
+        expect(marked.has(`${transaction_id} customer.count.${name}`)).toBe(isShort);
+        if (isShort) continue;
+        const value = features[`customer.count.${name}`];
+        expect([transaction_id, value]).toEqual([
+          transaction_id,
+          wanted.get(transaction_id)![`customer.count.${name}`],
+        ]);
+      }
+      const { history_from } = data as { history_from?: string };
+      expect(history_from === undefined).toBe(!isAfter || timeOf(record) - 72 * hourMs >= begins[record.partition]);
+    }
+    expect(marked.size).toBeGreaterThan(0);
   }, 100_000);
 
   it('refuses what it cannot do, with a sentence', async () => {

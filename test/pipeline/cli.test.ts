@@ -17,8 +17,9 @@ describe('weir --help', () => {
     const { code, stdout } = await runWeir(['--help']);
     expect(code).toBe(0);
     const commands = [...stdout.matchAll(/^ {2}([a-z]+) (?!\[command\])/gm)].map(([, name]) => name);
-    expect(commands).toEqual(['demo', 'run', 'backfill', 'check', 'simulate', 'features', 'inspect']);
-    commands.push('features list', 'features export');
+    expect(commands).toEqual(['demo', 'run', 'backfill', 'check', 'simulate', 'features', 'inspect', 'offsets', 'dlq']);
+    commands.push('features list', 'features export', 'offsets show', 'offsets reset');
+    commands.push('dlq list', 'dlq show', 'dlq replay');
     for (const command of commands) {
       const help = await runWeir([...command.split(' '), '--help']);
       expect({ command, code: help.code, stderr: help.stderr }).toEqual({ command, code: 0, stderr: '' });
@@ -280,7 +281,7 @@ describe('weir run', () => {
     expect((await fetch(`${at}/healthz`)).status).toBe(200);
     while (!existsSync(output)) await delay(2);
     const ready = await fetch(`${at}/readyz`);
-    expect([ready.status, await ready.json()]).toEqual([200, { ready: true, troubles: {} }]);
+    expect([ready.status, await ready.json()]).toEqual([200, { ready: true, troubles: {}, degraded: {} }]);
     const metrics = await (await fetch(`${at}/metrics`)).text();
     expect(metrics).toMatch(/weir_owned_partitions 1/);
     expect((await fetch(`${at}/nothing`)).status).toBe(404);

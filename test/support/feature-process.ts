@@ -92,6 +92,8 @@ export function createProcess(store: StateStore, cacheEntities = 100, keyEntity?
   /** Too late, per batch. */
   const lates: number[] = [];
   const damages: string[] = [];
+  /** Of each row of the last batch: since when history is known, in minutes; NaN where that is long enough. */
+  let knownFrom: number[] = [];
   const engine = createFeatureEngine({
     set: set!,
     store,
@@ -110,6 +112,7 @@ export function createProcess(store: StateStore, cacheEntities = 100, keyEntity?
   async function apply(partition: string, batch: TransactionBatch, feature: string, seenBefore?: number) {
     const rows = newRows(set!.names.length);
     lates.push(engine.apply(batch, await engine.load(batch, partition), partition, rows, seenBefore).late);
+    knownFrom = [...rows.knownFrom.subarray(0, batch.count)].map((time) => time / minute);
     const column = set!.names.indexOf(feature);
     return Array.from({ length: batch.count }, (_, row) => {
       const at = row * rows.width + column;
@@ -123,5 +126,6 @@ export function createProcess(store: StateStore, cacheEntities = 100, keyEntity?
     settle();
     return changes.length;
   }
-  return { engine, apply, flush, lookups, lates, damages, tick: (ms: number) => (now += ms) };
+  const tick = (ms: number) => (now += ms);
+  return { engine, apply, flush, lookups, lates, damages, tick, knownFrom: () => knownFrom };
 }

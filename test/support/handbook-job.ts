@@ -61,7 +61,7 @@ export async function createHandbookJob(
   };
 }
 
-function handbookRecord({ transaction_id, ts_ms, customer_id, terminal_id, amountMinor, fraud }: HandbookRow) {
+export function handbookRecord({ transaction_id, ts_ms, customer_id, terminal_id, amountMinor, fraud }: HandbookRow) {
   const amount = (amountMinor / 100).toFixed(2);
   return {
     key: customer_id,

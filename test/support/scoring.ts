@@ -76,5 +76,5 @@ export function madeRows(count: number, set: FeatureSet, seed = 2): FeatureRows 
     return random.below(2) === 0 ? Math.floor(value) : Math.round(value * 1e4) / 3e4;
   });
   const states = Uint8Array.from(values, () => (random.below(40) === 0 ? 1 : 0));
-  return { count, width, values, states, bounds: new Map() };
+  return { count, width, values, states, bounds: new Map(), knownFrom: new Float64Array(count).fill(Number.NaN) };
 }

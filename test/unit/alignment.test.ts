@@ -11,6 +11,7 @@ import { at, config, good, json, rawBatch } from '../support/decoding.ts';
 const minute = 60_000;
 const hour = 60 * minute;
 const day = 24 * hour;
+const infinite = Number.POSITIVE_INFINITY;
 const times = (...list: number[]) => Float64Array.from(list);
 const begin = (list: readonly number[], before = Number.NEGATIVE_INFINITY) =>
   frontierOf(times(...list), list.length, before);
@@ -64,7 +65,7 @@ describe('what is waited for', () => {
 });
 
 describe('the turn of a batch', () => {
-  const delayed = limitsOf({ undelayed: false, delayMs: 7 * day }, minute, hour);
+  const delayed = limitsOf({ undelayed: false, delayMs: 7 * day, leadMs: 7 * day }, minute, hour);
   const rows = (list: readonly number[], slowest: number, limits = delayed) =>
     rowsInTurn(times(...list), list.length, Math.min(...list), slowest, limits);
 
@@ -76,13 +77,14 @@ describe('the turn of a batch', () => {
     expect(rows([limit], 101)).toBe(1);
   });
 
-  it('leaves room for a delay that is shorter than the allowed lateness', () => {
-    expect(limitsOf({ undelayed: false, delayMs: 30_000 }, minute, hour).aheadMs).toBe(30_000);
-    expect(limitsOf({ undelayed: false, delayMs: hour }, minute, hour).aheadMs).toBe(minute);
+  it('leaves room for a delay that is shorter than the allowed lateness, and none beyond the lead', () => {
+    const ahead = (delayMs: number, leadMs = delayMs) =>
+      limitsOf({ undelayed: false, delayMs, leadMs }, minute, hour).aheadMs;
+    expect([ahead(30_000), ahead(hour), ahead(90 * day, 7 * day)]).toEqual([30_000, minute, 7 * day]);
   });
 
   it('goes by where the batch before began, where something without a delay is shared', () => {
-    const limits = limitsOf({ undelayed: true, delayMs: Number.POSITIVE_INFINITY }, minute, hour);
+    const limits = limitsOf({ undelayed: true, delayMs: infinite, leadMs: infinite }, minute, hour);
     const turn = (begins: number) => rowsInTurn(times(begins, begins + day), 2, begins, 100, limits);
     expect([turn(100 + minute), turn(101 + minute)]).toEqual([2, 0]);
   });
@@ -98,7 +100,8 @@ describe('the turn of a batch', () => {
     });
     const asked = fc.record({
       undelayed: fc.boolean(),
-      delayMs: fc.oneof(fc.integer({ min: 1, max: 20 }), fc.constant(Number.POSITIVE_INFINITY)),
+      delayMs: fc.oneof(fc.integer({ min: 1, max: 20 }), fc.constant(infinite)),
+      leadMs: fc.oneof(fc.integer({ min: 1, max: 20 }), fc.constant(infinite)),
     });
     const settings = fc.tuple(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 0, max: 20 }));
     fc.assert(

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { parse, stringify } from 'yaml';
+import { deliveryOf } from '../../consumers/config.ts';
 import { loadJob } from '../../consumers/load-config.ts';
 import { WeirError } from '../../runtime/errors.ts';
 
@@ -128,10 +129,10 @@ describe('a job config', () => {
     const { config, set, policy } = load(good);
     expect(config).toMatchObject({
       job: 'test',
-      delivery: 'exactly-once',
       batch: { max_events: 1000 },
       log: { level: 'info' },
     });
+    expect(deliveryOf(config)).toBe('exactly-once');
     expect(set.names).toEqual(['card.count.1h', 'card.count.24h', 'card.sum.amount.1h', 'card.sum.amount.24h']);
     expect(policy.rules).toHaveLength(1);
   });
@@ -245,6 +246,34 @@ describe('a job config', () => {
     }
   });
 
+  it('says what Kinesis goes with, and that it is at-least-once', () => {
+    const with_ = (source: string, sink: string, more = '') =>
+      good
+        .replace('file: { path: in.jsonl }', source)
+        .replace('file: { path: out.jsonl, dead_letters: dead.jsonl }', sink) + more;
+    const [file, fromKinesis] = ['file: { path: in.jsonl }', 'kinesis: { stream: t, application: a }'];
+    const [toFile, toKinesis] = ['file: { path: o, dead_letters: d }', 'kinesis: { stream: o, dead_letters: d }'];
+    const fromKafka = 'kafka: { brokers: ["a:1"], topic: t, group: g }';
+    for (const [source, sink] of [
+      [fromKinesis, toKinesis],
+      [fromKafka, toKinesis],
+      [fromKinesis, 'kafka: { topic: o, dead_letters: d, brokers: ["a:1"] }'],
+    ]) {
+      expect(deliveryOf(load(with_(source, sink)).config)).toBe('at-least-once');
+      expect(faultsOf(with_(source, sink, 'delivery: at-least-once\n'))).toEqual([]);
+      expect(faultsOf(with_(source, sink, 'delivery: exactly-once\n'))).toEqual([
+        expect.stringMatching(/^23: delivery: Kinesis has no transactions/),
+      ]);
+    }
+    expect(faultsOf(with_(fromKinesis, toFile))).toEqual([expect.stringMatching(/^22: sink.file: a Kinesis source/)]);
+    expect(faultsOf(with_(file, toKinesis))).toEqual([expect.stringMatching(/^22: sink.kinesis: neither a file/)]);
+    expect(faultsOf(with_(fromKinesis, 'kinesis: { stream: o, dead_letters: t }'))).toEqual([
+      expect.stringMatching(/^22: sink.kinesis.dead_letters: it is the stream that the job reads/),
+    ]);
+    const elsewhere = 'kinesis: { stream: t, dead_letters: d, region: eu-west-1 }';
+    expect(faultsOf(with_(fromKinesis, elsewhere))).toEqual([]);
+  });
+
   it('wants to know what keys a source of tokenised ids', () => {
     const kafka = good
       .replace('file: { path: in.jsonl }', 'kafka: { brokers: ["a:1"], topic: t, group: g }')
@@ -273,13 +302,13 @@ describe('a job config', () => {
       'file: { path: in.jsonl }',
       'file: { path: in.jsonl }\n  kafka: { brokers: ["a:1"], topic: t, group: g }',
     );
-    expect(faultsOf(both)).toEqual(['2: source: a job has exactly one source: kafka or file']);
+    expect(faultsOf(both)).toEqual(['2: source: a job has exactly one source: kafka, kinesis or file']);
     expect(faultsOf(good.replace('  embedded: { path: state }', '  flush_interval_ms: 5'))).toEqual([
       expect.stringMatching(/^16: state: .*redis.*embedded/),
     ]);
     expect(faultsOf(good.replace(/state:\n.*\n/, ''))).toEqual(['state: the key is missing']);
     expect(faultsOf(`${good}delivery: at-least-once\n`)).toEqual([
-      expect.stringMatching(/^23: delivery: .*Kafka source/),
+      expect.stringMatching(/^23: delivery: .*from stream to stream/),
     ]);
   });
 

@@ -257,6 +257,7 @@ describe('a bad record', () => {
       offset: 102,
       key: Buffer.from('key-1'),
       value: record === null ? null : asBytes(record),
+      timestamp: settings?.timestamp ?? good.ts - 300_000,
     });
     expect(batch.count).toBe(settings?.timestamp === undefined ? 2 : 0);
   });

@@ -127,7 +127,7 @@ describe('the feature engine', () => {
       '3 stale',
     ]);
     expect(await apply('t:0', batchOf([3], 'c', 'x'), 'card.count.1h', seenBefore)).toEqual([4]);
-    expect(engine.asksOfOthers()).toEqual({ undelayed: true, delayMs: Number.POSITIVE_INFINITY });
+    expect(engine.asksOfOthers()).toMatchObject({ undelayed: true, delayMs: Number.POSITIVE_INFINITY });
   });
 
   it('asks the store once for what two partitions want at the same time', async () => {
@@ -302,8 +302,8 @@ describe('the feature engine', () => {
     /** Minutes; the set's lateness is none. */
     const begins = 100;
 
-    it('marks windows that reach behind its beginning, until they have filled', async () => {
-      const { engine, apply } = createProcess(heldStore().store);
+    it('marks windows that reach behind its beginning, until they have filled, and says since when all is known', async () => {
+      const { engine, apply, knownFrom } = createProcess(heldStore().store);
       engine.gain('t:0', 1);
       await engine.learnOthers();
       engine.truncated('t:0', begins);
@@ -312,6 +312,33 @@ describe('the feature engine', () => {
         '2 incomplete',
         2,
       ]);
+      expect(knownFrom()).toEqual([begins, begins, Number.NaN]);
+    });
+
+    it('marks what was cut out of it while it was read, and forgets nothing of what was before', async () => {
+      const { engine, apply, knownFrom } = createProcess(heldStore().store);
+      engine.gain('t:0', 1);
+      await engine.learnOthers();
+      expect(await apply('t:0', batchOf([10, 20]), 'card.count.1h')).toEqual([1, 2]);
+      expect(knownFrom()).toEqual([Number.NaN, Number.NaN]);
+      engine.truncated('t:0', 30);
+      expect(await apply('t:0', batchOf([40, 90]), 'card.count.1h')).toEqual(['3 incomplete', '2 incomplete']);
+      expect(knownFrom()).toEqual([40, 40]);
+      expect(await apply('t:0', batchOf([101]), 'card.count.1h')).toEqual([2]);
+    });
+
+    it('is told by the first event that comes, also to whoever finds in the store that none had come', async () => {
+      const { store } = heldStore();
+      const one = createProcess(store);
+      one.engine.gain('t:0', 1);
+      one.engine.truncated('t:0', begins);
+      await one.flush('t:0');
+      const heir = createProcess(store);
+      heir.engine.gain('t:0', 1);
+      await heir.engine.learnOthers();
+      const counts = await heir.apply('t:0', batchOf([begins + 5, begins + 65]), 'card.count.1h');
+      expect(counts).toEqual(['1 incomplete', 1]);
+      expect(heir.knownFrom()).toEqual([begins + 5, Number.NaN]);
     });
 
     it('also for those that come to know it from the store: of what they share with the partition', async () => {
@@ -331,6 +358,17 @@ describe('the feature engine', () => {
       heir.engine.gain('t:0', 2);
       await heir.engine.learnOthers();
       expect(await heir.apply('t:0', batchOf([begins + 12]), 'card.count.1h')).toEqual(['2 incomplete']);
+    });
+
+    it('also where its owner lost it before there was an event to say when', async () => {
+      const { store } = heldStore();
+      const [former, heir] = [createProcess(store), createProcess(store)];
+      former.engine.gain('t:0', 1);
+      former.engine.truncated('t:0', begins);
+      await former.flush('t:0');
+      heir.engine.gain('t:0', 1);
+      await heir.engine.learnOthers();
+      expect(await heir.apply('t:0', batchOf([begins, begins + 60]), 'card.count.1h')).toEqual(['1 incomplete', 1]);
     });
 
     it.each([

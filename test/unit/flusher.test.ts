@@ -20,7 +20,8 @@ function heldStore() {
 /** Hands out the ids put into `dirty`, as an engine would. */
 function fakeEngine(dirty: string[]) {
   let unsettled = 0;
-  const engine: Pick<FeatureEngine, 'takeChanges'> = {
+  const engine: Pick<FeatureEngine, 'takeChanges' | 'dropChanges'> = {
+    dropChanges: () => void dirty.splice(0),
     takeChanges: () => {
       const changes = dirty.splice(0).map((id) => ({ type: 'card', id, offset: 1, bytes: new Uint8Array(0) }));
       unsettled += changes.length;
@@ -30,7 +31,12 @@ function fakeEngine(dirty: string[]) {
   return { engine: engine as FeatureEngine, unsettled: () => unsettled };
 }
 
-function setUp(intervalMs = 0, mayRepeat = () => true, beforeFlush?: () => Promise<void>) {
+function setUp(
+  intervalMs = 0,
+  mayRepeat = () => true,
+  beforeFlush?: () => Promise<void>,
+  onDegraded?: (error: WeirError) => void,
+) {
   let now = 0;
   const dirty: string[] = [];
   const { store, flushes } = heldStore();
@@ -44,6 +50,7 @@ function setUp(intervalMs = 0, mayRepeat = () => true, beforeFlush?: () => Promi
     clock: clockAt(() => now),
     intervalMs,
     beforeFlush,
+    onDegraded,
     onFlushed: (fence) => fences.push(fence),
     onTrouble: (error) => troubles.push(error),
     wait: async () => mayRepeat(),
@@ -260,5 +267,53 @@ describe('flusher', () => {
     } finally {
       jest.useRealTimers();
     }
+  });
+
+  it('goes on without the store where that is wanted, stores nothing more, and ends when the store takes writes again', async () => {
+    const degradations: unknown[] = [];
+    const { flusher, dirty, flushes, troubles, unsettled } = setUp(0, undefined, undefined, (error) =>
+      degradations.push(error),
+    );
+    dirty.push('a');
+    await flusher.published(10);
+    flushes[0].resolve();
+    await settled();
+    dirty.push('b');
+    await flusher.published(20);
+    expect(flusher.isDegraded).toBe(false);
+    flushes[1].reject(away);
+    await settled();
+    expect({ isDegraded: flusher.isDegraded, degradations, unsettled: unsettled() }).toEqual({
+      isDegraded: true,
+      degradations: [away],
+      unsettled: 0,
+    });
+    dirty.push('c');
+    await flusher.published(30);
+    flusher.demand();
+    expect(dirty).toEqual([]);
+    // It asks with the fence that it knows to be stored, and with no state.
+    expect(flushes.slice(2).map(({ fence, ids }) => ({ fence, ids }))).toEqual([{ fence: 10, ids: [] }]);
+    flushes[2].reject(away);
+    await settled();
+    expect(flushes).toHaveLength(4);
+    flushes[3].resolve();
+    await settled();
+    expect(() => flusher.demand()).toThrow(/the store is back/);
+    await expect(flusher.published(40)).rejects.toThrow(/the store is back/);
+    await flusher.drain();
+    expect({ flushes: flushes.length, troubles }).toEqual({ flushes: 4, troubles: [] });
+  });
+
+  it('waits for the store where the fault is another, or going on is not wanted', async () => {
+    const lost = new WeirError('STORE', 'lost', { cause: new LostStateError('lost') });
+    expect(setUp().flusher.degrade(away)).toBe(false);
+    const willing = setUp(0, undefined, undefined, () => {}).flusher;
+    expect([lost, new WeirError('BROKER', 'gone'), away].map((error) => willing.degrade(error))).toEqual([
+      false,
+      false,
+      true,
+    ]);
+    willing.abandon();
   });
 });

@@ -132,10 +132,11 @@ describe('frontiers', () => {
     await said('t:0', 110);
     await said('t:0', 120);
     await said('t:1', 60);
+    await said('t:1', 60);
     const infinite = Number.POSITIVE_INFINITY;
-    expect(sights.map((sight) => two.missesFrom(sight))).toEqual([-infinite, 50, 50, 50, infinite]);
+    expect(sights.map((sight) => two.missesFrom(sight))).toEqual([-infinite, 50, 50, 50, 60, infinite]);
     for (let time = 121; time < 200; time++) await said('t:0', time);
-    expect(two.missesFrom(sights[4])).toBe(-infinite);
+    expect(two.missesFrom(sights[5])).toBe(-infinite);
     expect(two.missesFrom(sights[sights.length - 2])).toBe(198);
   });
 });

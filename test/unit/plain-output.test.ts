@@ -1,8 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import type { Producer } from 'kafkajs';
-import { openPlainOutput } from '../../consumers/kafka/plain-output.ts';
-import { deadLetterLayout, eventLayout } from '../../consumers/kafka/records.ts';
-import { systemClock } from '../../runtime/clock.ts';
+import { openPlainOutput } from '../../consumers/plain-output.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { ownedPartition } from '../support/owned-partition.ts';
 
@@ -12,7 +9,6 @@ const nothing = { events: [], deadLetters: [] };
 function openWithHeldCheckpoints() {
   const begun: { position: number; end(): void; fail(error: Error): void }[] = [];
   const output = openPlainOutput(
-    {} as Producer,
     {
       ...ownedPartition('input'),
       checkpoint: (position) =>
@@ -20,14 +16,7 @@ function openWithHeldCheckpoints() {
           begun.push({ position, end, fail });
         }),
     },
-    {
-      events: { topic: 'scored', layout: eventLayout('/weir/test', 'risk'), partition: 0, partitions: 1 },
-      deadLetters: { topic: 'dead', layout: deadLetterLayout, partition: 0, partitions: 1 },
-      maxMessageBytes: 1_048_588,
-      compression: 'none',
-      brokers: ['broker:9092'],
-    },
-    systemClock,
+    async () => {},
   );
   return { output, begun };
 }

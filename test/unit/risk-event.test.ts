@@ -29,6 +29,8 @@ const encode = createRiskEncoder({ set, model, policy, mode: 'live' });
 function scoredRows(batch: TransactionBatch, stream = 'transactions', seed = 2): ScoredRows {
   const rows = madeRows(batch.count, set, seed);
   for (let at = 0; at < rows.states.length; at += 5) rows.states[at] = at % featureStates.length;
+  for (const [row, time] of [1_700_000_000_000, Number.POSITIVE_INFINITY].entries())
+    if (row < batch.count) rows.knownFrom[row] = time;
   rows.values.set([-0, 1e-7, 123456789.125, 1e21, -2.5].slice(0, rows.values.length));
   const probabilities = Float64Array.from({ length: batch.count }, (_, row) =>
     publishedProbability((row % 101) / 100.7),
@@ -50,6 +52,8 @@ function scoredRows(batch: TransactionBatch, stream = 'transactions', seed = 2):
     scoredAt: 1_764_066_600_123,
   };
 }
+
+const historyFrom = (time: number) => (time === Number.POSITIVE_INFINITY ? null : new Date(time).toISOString());
 
 /** The same events written plainly. */
 function plainly({ batch, rows, probabilities, verdicts, reasons, entityIds, ...rest }: ScoredRows): string[] {
@@ -84,6 +88,7 @@ function plainly({ batch, rows, probabilities, verdicts, reasons, entityIds, ...
             featureStates[rows.states[at]] as Exclude<(typeof featureStates)[number], 'fresh'>,
           ]),
       ),
+      ...(Number.isNaN(rows.knownFrom[row]) ? {} : { history_from: historyFrom(rows.knownFrom[row]) }),
       source_position: { stream: rest.stream, partition: rest.partition, offset: batch.offsets[row] },
       mode: 'live',
     };

@@ -9,7 +9,7 @@ const batch: OutputBatch = {
   deadLetters: [
     {
       ...{ key: null, value: Buffer.from('x'), reason: 'not-json', message: 'no JSON' },
-      ...{ stream: 'input', partition: 0, offset: 2 },
+      ...{ stream: 'input', partition: 0, offset: 2, timestamp: Number.NaN },
     },
   ],
 };

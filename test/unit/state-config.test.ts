@@ -24,6 +24,7 @@ describe('stateConfig', () => {
       },
       flush_interval_ms: 1_000,
       refresh_ms: 100,
+      when_away: 'pause',
       cache_entities: 200_000,
     });
   });

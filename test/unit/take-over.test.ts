@@ -131,6 +131,22 @@ describe('a partition that is gained or lost', () => {
     expect(await old.apply('t:0', batchOf([2]), 'card.count.1h')).toEqual([3]);
   });
 
+  it('makes the entities of moved keys stale only once it is known to be behind', async () => {
+    const { store } = heldStore();
+    const { engine, apply } = createProcess(store, 100, 'card');
+    engine.gain('t:0', 1);
+    engine.counted(2);
+    engine.recovering('t:1', true);
+    engine.gain('t:1', 2);
+    expect(await apply('t:0', batchOf([0], 'c', 'x'), 'card.count.1h')).toEqual([1]);
+    expect(await apply('t:0', batchOf([1], 'c', 'x'), 'terminal.count.1h')).toEqual(['2 stale']);
+    const behind = batchOf([0], 'd');
+    engine.replay(behind, await engine.load(behind, 't:1'), 't:1');
+    expect(await apply('t:0', batchOf([2]), 'card.count.1h')).toEqual(['3 stale']);
+    engine.recovering('t:1', false);
+    expect(await apply('t:0', batchOf([3]), 'card.count.1h')).toEqual([4]);
+  });
+
   it('leaves all values equal to brute force, whatever moves, is lost, comes back or is never published', async () => {
     const partition = fc.integer({ min: 0, max: 2 });
     const step = fc.oneof(

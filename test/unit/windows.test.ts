@@ -45,6 +45,8 @@ const groups = [
     current: 'include' as const,
   },
 ];
+/** Retains no longer than the widest window: a delay would add to that. */
+const undelayed = groups.filter((group) => group.delay === undefined);
 const filters = { big: 'amount >= 5 and kind == "authorization"' };
 
 interface Event {
@@ -55,8 +57,8 @@ interface Event {
   device: string;
 }
 
-function compile(allowedLatenessMs: number): FeatureSet {
-  const { set, faults } = compileFeatures(groups, filters, layout, allowedLatenessMs);
+function compile(allowedLatenessMs: number, of = groups): FeatureSet {
+  const { set, faults } = compileFeatures(of, filters, layout, allowedLatenessMs);
   expect(faults).toEqual([]);
   return set!;
 }
@@ -328,7 +330,7 @@ describe('window arithmetic', () => {
   });
 
   it('needs nothing of an event exactly at the edge of what is retained', () => {
-    const set = compile(0);
+    const set = compile(0, undelayed);
     const event = { amount: 100, tip: Number.NaN, fraud: 0, device: '' };
     const at = (ms: number) => ({ event: { time: day + ms, ...event }, partition: 0, reload: false });
     const count = set.names.indexOf('card.count.1m');
@@ -346,7 +348,7 @@ describe('window arithmetic', () => {
   });
 
   it('marks what an event that came too late would have been part of', () => {
-    const set = compile(0);
+    const set = compile(0, undelayed);
     const event = { amount: 100, tip: Number.NaN, fraud: 0, device: '' };
     const at = (seconds: number) => ({
       event: { time: day + seconds * second, ...event },
@@ -363,6 +365,12 @@ describe('window arithmetic', () => {
       [2, 'fresh'],
       [2, 'fresh'],
     ]);
+  });
+
+  it('retains as much longer as a partition may be ahead of those whose delayed windows read it', () => {
+    const [plan] = compile(5 * second).entities;
+    expect([plan.horizonMs, plan.leadMs, plan.retentionMs]).toEqual([60 * second, 20 * second, 85 * second]);
+    expect(compile(5 * second, undelayed).entities[0].retentionMs).toBe(65 * second);
   });
 
   it('does not apply an event older than the retention, and says so', () => {

@@ -1,20 +1,11 @@
-import type { Producer } from 'kafkajs';
-import type { Clock } from '../../runtime/clock.ts';
-import { type Output, type Ownership, partitionName } from '../ports.ts';
-import { brokerFault } from './faults.ts';
-import { createSender, type Destination } from './send.ts';
+import type { Output, OutputBatch, Ownership } from './ports.ts';
 
 /**
  * At-least-once: what was sent and not yet checkpointed when a process dies is sent again by the next owner. Positions are
  * checkpointed behind the batches, one at a time and always the newest: a batch waits only for its records to be taken.
+ * @param send resolves once the destination has taken all of a batch.
  */
-export function openPlainOutput(
-  producer: Producer,
-  ownership: Ownership,
-  destination: Destination,
-  clock: Clock,
-): Output {
-  const sender = createSender(destination);
+export function openPlainOutput(ownership: Ownership, send: (batch: OutputBatch) => Promise<void>): Output {
   let sent = Number.NEGATIVE_INFINITY;
   let checkpointed = Number.NEGATIVE_INFINITY;
   let checkpointing: Promise<void> | undefined;
@@ -46,11 +37,7 @@ export function openPlainOutput(
     },
     async publish(batch, position) {
       if (fault !== undefined) throw fault.error;
-      try {
-        await sender.send(producer, batch, clock.now());
-      } catch (error) {
-        throw brokerFault(error, `publishing for ${partitionName(ownership)}`, destination.brokers);
-      }
+      await send(batch);
       sent = position;
       checkpointing ??= checkpoint();
     },

@@ -1,0 +1,67 @@
+import { Command } from 'commander';
+import { readLetters } from '../consumers/dead-letters.ts';
+import type { StoredLetter } from '../consumers/kafka/stored-letter.ts';
+import { type SelectionFlags, selectionOf, withSelection } from './dlq-selection.ts';
+import { type JobFlags, loadJobFrom, surroundingsOf, withJobOptions } from './job-options.ts';
+
+interface Flags extends JobFlags, SelectionFlags {
+  readonly json?: boolean;
+}
+
+const examples = `
+Examples:
+  $ weir dlq list --config job.yaml
+  $ weir dlq list --config job.yaml --reason missing-field --since 2026-01-09T12:00:00Z --json
+
+Reads the topic of dead letters from its beginning, as often as you like; nothing is changed. Partition and offset are
+those that the record was read from. A letter that was replayed says as which offset its record is there again.`;
+
+/** `weir dlq list`. */
+export function dlqListCommand(): Command {
+  return withSelection(withJobOptions(new Command('list').description('list dead letters')))
+    .option('--json', 'print one JSON line for each')
+    .addHelpText('after', examples)
+    .action(list);
+}
+
+async function list(flags: Flags): Promise<void> {
+  const job = loadJobFrom(flags);
+  let count = 0;
+  const print = (letter: StoredLetter, replayed: number | undefined) => {
+    const text = flags.json ? asJson(letter, replayed) : `${count === 0 ? heads : ''}${asText(letter, replayed)}`;
+    count++;
+    process.stdout.write(`${text}\n`);
+  };
+  await readLetters(job, selectionOf(flags), surroundingsOf(job), print);
+  if (count === 0 && !flags.json) process.stdout.write('No dead letters.\n');
+}
+
+/** A line each, as they come: there may be more than fit into memory. */
+function line(position: readonly [string, string], ...texts: readonly string[]): string {
+  const [partition, offset] = position;
+  const [written, reason, replayed, message] = texts;
+  const place = `${partition.padStart(9)}  ${offset.padStart(12)}`;
+  return `${place}  ${written.padEnd(24)}  ${reason.padEnd(13)}  ${replayed.padStart(12)}  ${message}`;
+}
+
+const heads = `${line(['partition', 'offset'], 'written', 'reason', 'replayed as', 'message')}\n`;
+
+function asText({ partition, offset, reason, message, at }: StoredLetter, replayed: number | undefined): string {
+  const written = new Date(at.timestamp).toISOString();
+  return line([String(partition), String(offset)], written, reason, String(replayed ?? ''), message);
+}
+
+function asJson(letter: StoredLetter, replayed: number | undefined): string {
+  const { stream, partition, offset, reason, message, value, truncatedFrom, at } = letter;
+  return JSON.stringify({
+    stream,
+    partition,
+    offset,
+    reason,
+    message,
+    written: new Date(at.timestamp).toISOString(),
+    bytes: truncatedFrom ?? value?.length ?? 0,
+    cut: truncatedFrom !== undefined,
+    replayed: replayed ?? null,
+  });
+}

@@ -1,0 +1,38 @@
+import { type Command, Option } from 'commander';
+import type { LetterSelection } from '../consumers/dead-letters.ts';
+import { WeirError } from '../runtime/errors.ts';
+import { timeOption } from './time-option.ts';
+import { wholeNumber } from './whole-number.ts';
+
+export interface SelectionFlags {
+  readonly reason: readonly string[];
+  readonly partition?: string;
+  readonly offset?: string;
+  readonly since?: string;
+}
+
+/** The options by which dead letters are selected. */
+export function withSelection(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--reason <reason>', 'only letters of this reason; may be repeated')
+        .argParser((value: string, before: string[]) => [...before, value])
+        .default([], 'any'),
+    )
+    .option('--partition <n>', 'only records that were read from this partition')
+    .option('--offset <n>', 'with --partition: only the record of this offset')
+    .option('--since <time>', 'only letters written at this time or later, ISO 8601 or ms since 1970');
+}
+
+/** @throws WeirError CONFIG */
+export function selectionOf({ reason, partition, offset, since }: SelectionFlags): LetterSelection {
+  if (offset !== undefined && partition === undefined) {
+    throw new WeirError('CONFIG', '--offset goes with --partition: offsets are of a partition');
+  }
+  return {
+    reasons: reason.length === 0 ? undefined : reason,
+    partition: partition === undefined ? undefined : wholeNumber('--partition', partition, 0, 1e6),
+    offset: offset === undefined ? undefined : wholeNumber('--offset', offset, 0, Number.MAX_SAFE_INTEGER),
+    since: since === undefined ? undefined : timeOption('--since', since),
+  };
+}

@@ -1,0 +1,118 @@
+import type { Clock } from '../runtime/clock.ts';
+import { WeirError } from '../runtime/errors.ts';
+import type { CompiledJob } from './compile.ts';
+import { formatOf, type Surroundings } from './components.ts';
+import { type LetterSelection, readLetters } from './dead-letters.ts';
+import { createDecoder } from './decode/decoder.ts';
+import { createClient } from './kafka/client.ts';
+import { type KafkaSinkConfig, type KafkaSourceConfig, sameCluster } from './kafka/config.ts';
+import { openPutBack, type PutBack } from './kafka/put-back.ts';
+import { positionText, type StoredLetter } from './kafka/stored-letter.ts';
+
+/** What becomes of a selected letter. */
+export type Verdict =
+  /** Put back; in a dry run it would be, and there is no offset. */
+  | { readonly kind: 'replayed'; readonly to: number | undefined }
+  /** Was put back before, or stands in the topic twice. */
+  | { readonly kind: 'already'; readonly to: number | undefined }
+  /** Would be a dead letter again. */
+  | { readonly kind: 'fails'; readonly reason: string; readonly message: string }
+  /** Not all of its bytes are there. */
+  | { readonly kind: 'cut' }
+  /** Of another topic than the job reads. */
+  | { readonly kind: 'elsewhere' };
+
+export interface ReplayOptions extends Surroundings {
+  readonly selection: LetterSelection;
+  readonly isDryRun: boolean;
+  /** Called for each selected letter, once its fate is certain. */
+  readonly onLetter: (letter: StoredLetter, verdict: Verdict) => void;
+}
+
+/** Most records of one transaction, and when it is full before: their bytes. */
+const transactionRecords = 100;
+const transactionBytes = 1 << 20;
+
+/**
+ * Puts the records of dead letters that the config can read now back where they were, each once, whoever tries and however often.
+ * @throws WeirError CONFIG where there is no topic to put them back to, or it is in another cluster; FENCED when somebody else begins the same.
+ */
+export async function replayLetters(job: CompiledJob, options: ReplayOptions): Promise<void> {
+  const { source, sink } = topicsOf(job);
+  const { clock, log, onLetter, isDryRun } = options;
+  const judge = createJudge(job, source.topic, clock);
+  // Taken over before anything is read: what others have done is in the topic then, and they do nothing more.
+  const putBack = isDryRun ? undefined : await openPutBack(createClient(source, log), putBackOptions(source, sink));
+  const isTaken = new Set<string>();
+  let waiting: StoredLetter[] = [];
+  let waitingBytes = 0;
+
+  async function put(): Promise<void> {
+    if (waiting.length === 0) return;
+    const letters = waiting;
+    [waiting, waitingBytes] = [[], 0];
+    const marks = await (putBack as PutBack).put(letters);
+    for (const [index, letter] of letters.entries()) onLetter(letter, { kind: 'replayed', to: marks[index].replayed });
+  }
+
+  try {
+    await readLetters(job, options.selection, options, async (letter, replayed) => {
+      const position = positionText(letter);
+      const isRepeated = isTaken.has(position);
+      const verdict: Verdict = replayed !== undefined || isRepeated ? { kind: 'already', to: replayed } : judge(letter);
+      if (verdict.kind !== 'replayed') return onLetter(letter, verdict);
+      isTaken.add(position);
+      if (isDryRun) return onLetter(letter, verdict);
+      waiting.push(copyOf(letter));
+      waitingBytes += letter.value?.length ?? 0;
+      if (waiting.length >= transactionRecords || waitingBytes >= transactionBytes) await put();
+    });
+    await put();
+  } finally {
+    await putBack?.close();
+  }
+}
+
+function topicsOf({ config }: CompiledJob): { source: KafkaSourceConfig; sink: KafkaSinkConfig } {
+  const { source, sink } = config;
+  if (source.kafka && sink.kafka && sameCluster(source.kafka, sink.kafka)) {
+    return { source: source.kafka, sink: sink.kafka };
+  }
+  const why =
+    source.kafka && sink.kafka
+      ? 'they are in two clusters here, and no transaction holds both; copy the records by hand'
+      : 'this job has files on one side; mend the records, and read them as another file';
+  throw new WeirError(
+    'CONFIG',
+    `a replay puts records from the topic of dead letters back into the topic that the job reads: ${why}`,
+  );
+}
+
+function putBackOptions({ group, brokers }: KafkaSourceConfig, sink: KafkaSinkConfig) {
+  return {
+    transactionalId: `${group}.dlq-replay`,
+    transactionTimeoutMs: sink.transaction_timeout_ms,
+    deadLetters: sink.dead_letters,
+    brokers,
+  };
+}
+
+/** Says what the config now in force makes of a letter's record. */
+function createJudge({ config }: CompiledJob, topic: string, clock: Clock): (letter: StoredLetter) => Verdict {
+  const decoder = createDecoder(config.event, formatOf(config.event));
+  return ({ stream, partition, offset, key, value, timestamp, truncatedFrom }) => {
+    if (stream !== topic) return { kind: 'elsewhere' };
+    if (truncatedFrom !== undefined) return { kind: 'cut' };
+    const columns = { values: [value], keys: [key], offsets: [offset], timestamps: [timestamp ?? clock.now()] };
+    const { deadLetters } = decoder.decode({ ...columns, next: offset + 1, end: offset + 1 }, { stream, partition });
+    if (deadLetters.length === 0) return { kind: 'replayed', to: undefined };
+    const [{ reason, message }] = deadLetters;
+    return { kind: 'fails', reason, message };
+  };
+}
+
+/** Fetched bytes are views into memory of the whole fetch. */
+function copyOf(letter: StoredLetter): StoredLetter {
+  const { key, value } = letter;
+  return { ...letter, key: key && Buffer.from(key), value: value && Buffer.from(value) };
+}

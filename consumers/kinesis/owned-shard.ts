@@ -1,0 +1,278 @@
+import type { Clock } from '../../runtime/clock.ts';
+import { WeirError } from '../../runtime/errors.ts';
+import { type Ownership, partitionName, type RecordFormat } from '../ports.ts';
+import type { Checkpoint } from './checkpoint.ts';
+import { hashFilter } from './hash-range.ts';
+import { createNumbering } from './numbering.ts';
+import {
+  anchorsOf,
+  compareSequences,
+  isOrigin,
+  type KeptPositions,
+  type Place,
+  type PositionTexts,
+  readPositions,
+  withAnchor,
+  withBeginning,
+  withFence,
+  withoutGone,
+  writePositions,
+} from './positions.ts';
+import type { ShardLog } from './shard-log.ts';
+import { createShardReader, type ShardReader, type TakenBatch } from './shard-reader.ts';
+import type { Shard } from './shards.ts';
+import { countBack, firstRecord, stand, startAt } from './standing.ts';
+
+/** What an owned shard needs of its lease. */
+export interface ShardLease {
+  readonly key: string;
+  readonly checkpoint: Checkpoint;
+  readonly positions: PositionTexts;
+  readonly hashRange: { readonly start: string; readonly end: string } | undefined;
+  /** Aborts when the lease is lost or given back. */
+  readonly revoked: AbortSignal;
+  /** @throws WeirError FENCED when the lease is lost; BROKER when the table does not answer. */
+  write(checkpoint: Checkpoint, positions: PositionTexts): Promise<void>;
+  /** The shard is done with; its lease is not held any more. */
+  end(children: readonly Shard[]): Promise<void>;
+  /** Gives the lease back. */
+  evict(): Promise<void>;
+}
+
+export interface OwnedShardParts {
+  readonly stream: string;
+  readonly partition: number;
+  readonly format: RecordFormat;
+  readonly maxEvents: number;
+  readonly limits: { readonly records: number; readonly bytes: number };
+  readonly lease: ShardLease;
+  readonly log: ShardLog;
+  /** Where the application begins with start latest or at-timestamp, milliseconds since the epoch. */
+  readonly startsAt: () => number;
+  /** Whether the log has all that ever was in the shard, and what its parents had is stored. */
+  readonly isWhole: (kept: KeptPositions) => Promise<boolean>;
+  readonly clock: Clock;
+  readonly onBehind: (ms: number) => void;
+  /** Records were gone before they were read. */
+  readonly onLost: () => void;
+}
+
+/** How long a read waits for records before it answers with an empty batch. */
+const readWaitMs = 200;
+
+/** A place that positions of batches were given for. */
+interface BatchEnd {
+  readonly position: number;
+  readonly place: Place;
+}
+
+/** One shard as a partition of the pipeline: numbers in place of sequence numbers, and its end once all is published and stored. */
+export function createOwnedShard(parts: OwnedShardParts): Ownership {
+  const { stream, partition, lease, log, clock } = parts;
+  const name = partitionName({ stream, partition });
+  const release = new AbortController();
+  const revoked = AbortSignal.any([lease.revoked, release.signal]);
+  const filter = lease.hashRange && hashFilter(lease.hashRange);
+  let kept = readPositions(lease.positions, lease.key);
+  let checkpoint = lease.checkpoint;
+  let position: number | undefined;
+  let settled: Promise<void> | undefined;
+  /** The oldest record that the log had when it was last looked for. */
+  let oldest: string | undefined;
+  let reader: ShardReader | undefined;
+  let ends: BatchEnd[] = [];
+  let given = Number.NEGATIVE_INFINITY;
+  let stored = Number.NEGATIVE_INFINITY;
+  let ending: Promise<void> | undefined;
+
+  function assertOwned(): void {
+    if (revoked.aborted) throw new WeirError('FENCED', `partition ${name} is not owned by this process any more`);
+  }
+
+  async function write(): Promise<void> {
+    await lease.write(checkpoint, writePositions(kept));
+  }
+
+  /** Finds out, once, which position the lease's checkpoint is. */
+  async function settle(): Promise<void> {
+    settled ??= findPosition();
+    try {
+      await settled;
+    } catch (error) {
+      settled = undefined;
+      throw error;
+    }
+  }
+
+  async function findPosition(): Promise<void> {
+    const standing = await stand(checkpoint, kept, log, parts.startsAt);
+    assertOwned();
+    if (standing.kept !== kept) {
+      kept = standing.kept;
+      await write();
+    }
+    position = standing.position;
+    given = position ?? given;
+    if (position !== undefined && kept.checkpoint !== undefined && !isOrigin(kept.checkpoint)) {
+      ends = [{ position, place: kept.checkpoint }];
+    }
+  }
+
+  /** The least number that the log's oldest record can have. */
+  async function findEarliest(): Promise<number> {
+    const first = await firstRecord(log);
+    if (first === undefined) return position ?? createNumbering(kept, undefined).next;
+    oldest = first.sequence;
+    kept = { ...kept, anchors: withoutGone(kept.anchors, oldest) };
+    return createNumbering(kept, undefined).place(oldest, first.arrivedAt, 1).number;
+  }
+
+  /** Reads from the position on, counting from the last anchor before it. */
+  async function seek(to: number): Promise<ShardReader> {
+    reader?.close();
+    reader = undefined;
+    await closeGap(to);
+    const from = anchorsOf(kept).findLast(({ number }) => number <= to);
+    reader = createShardReader({
+      pages: log.open(startAt(from)),
+      numbering: createNumbering(kept, from),
+      filter,
+      position: to,
+      limits: parts.limits,
+      clock,
+      onBehind: parts.onBehind,
+    });
+    return reader;
+  }
+
+  /**
+   * Where the anchor to count from is gone, the log's oldest record gets its number by counting back from the next. At the least number of
+   * all nothing has to be told apart: what is lower than it was is left out by states that have it.
+   */
+  async function closeGap(to: number): Promise<void> {
+    const [gone, next] = anchorsOf(kept);
+    if (
+      oldest === undefined ||
+      next === undefined ||
+      next.isJump ||
+      to <= gone.number + gone.users ||
+      to >= next.number
+    )
+      return;
+    if (compareSequences(gone.sequence, oldest) >= 0) return;
+    const found = await countBack(log, next);
+    assertOwned();
+    if (found !== undefined) {
+      kept = { ...kept, anchors: withAnchor(kept.anchors, { ...found, isJump: false }) };
+      await write();
+      if (found.number <= to) return;
+    }
+    const message = `the log of ${name} has been cut beyond the state that is stored of it`;
+    throw new WeirError('INPUT', `${message}: the partition begins again, with what is left`);
+  }
+
+  /** What is given out must have the same number for whoever comes after. */
+  async function keepNumbers({ beginnings, last, batch }: TakenBatch): Promise<void> {
+    const before = kept;
+    if (beginnings.length > 0) {
+      const known = anchorsOf(kept).at(-1);
+      if (known !== undefined && beginnings.some(({ number }) => number > known.number)) parts.onLost();
+      kept = { ...kept, anchors: beginnings.reduce(withBeginning, anchorsOf(kept)) };
+    }
+    if (last !== undefined && position !== undefined && batch.next < position) keepAhead(last);
+    if (kept !== before) await write();
+  }
+
+  /**
+   * State that is made anew is stored without a checkpoint. Should the log be cut in the meantime, its numbers are found by counting back from
+   * an anchor: so there is always one ahead.
+   */
+  function keepAhead(last: Place): void {
+    const next = anchorsOf(kept).find(({ sequence }) => compareSequences(sequence, last.sequence) >= 0);
+    if (next !== undefined && !next.isJump) return;
+    const { ahead = last } = reader!;
+    const isBefore = next === undefined || compareSequences(ahead.sequence, next.sequence) < 0;
+    kept = { ...kept, anchors: withAnchor(kept.anchors, { ...(isBefore ? ahead : last), isJump: false }) };
+  }
+
+  function remember({ batch, last }: TakenBatch): void {
+    if (last === undefined) return;
+    if (batch.values.length > 0) given = Math.max(given, batch.next);
+    // Recovery reads again what was read before.
+    while (ends.length > 0 && ends[ends.length - 1].position >= batch.next) ends.pop();
+    ends.push({ position: batch.next, place: last });
+  }
+
+  /** Once the state is stored to the shard's end, its log is not needed any more. */
+  async function endIfDone(): Promise<void> {
+    const children = reader?.children;
+    if (children === undefined || stored < given) return;
+    ending ??= lease.end(children).finally(() => {
+      ending = undefined;
+    });
+    await ending;
+    release.abort();
+  }
+
+  revoked.addEventListener('abort', () => reader?.close(), { once: true });
+
+  return {
+    stream,
+    partition,
+    partitions: Number.POSITIVE_INFINITY,
+    format: parts.format,
+    revoked,
+    async range() {
+      assertOwned();
+      await settle();
+      const earliest = (await parts.isWhole(kept)) ? 0 : await findEarliest();
+      assertOwned();
+      return { earliest, end: Number.POSITIVE_INFINITY };
+    },
+    async read(from) {
+      assertOwned();
+      await settle();
+      const reading = reader === undefined || reader.position !== from ? await seek(from) : reader;
+      await reading.arrival(readWaitMs);
+      assertOwned();
+      const taken = reading.take(parts.maxEvents);
+      await keepNumbers(taken);
+      remember(taken);
+      if (taken.batch.values.length === 0) await endIfDone();
+      else assertOwned();
+      return taken.batch;
+    },
+    async checkpointed() {
+      assertOwned();
+      await settle();
+      // Whoever asks begins anew, perhaps because the store has lost what it had.
+      stored = Number.NEGATIVE_INFINITY;
+      return position;
+    },
+    async checkpoint(to) {
+      assertOwned();
+      if (to === position) return;
+      const end = ends.find((one) => one.position === to);
+      if (end === undefined) throw new WeirError('INTERNAL', `position ${to} of ${name} is no end of a batch`);
+      checkpoint = { sequence: end.place.sequence, sub: to - end.place.number - 1 };
+      kept = { ...kept, checkpoint: end.place };
+      position = to;
+      await write();
+      assertOwned();
+    },
+    stored(through) {
+      stored = through;
+      const last = ends.findLastIndex((one) => one.position <= through);
+      if (last < 0) return;
+      kept = { ...kept, anchors: withFence(kept.anchors, ends[last].place) };
+      ends = ends.slice(last);
+      // What fails now is tried again, and told, with the next read.
+      void endIfDone().catch(() => undefined);
+    },
+    async release() {
+      if (revoked.aborted) return;
+      release.abort();
+      await lease.evict();
+    },
+  };
+}

@@ -1,0 +1,177 @@
+import { randomBytes } from 'node:crypto';
+import { DescribeStreamSummaryCommand, type KinesisClient } from '@aws-sdk/client-kinesis';
+import type { Clock } from '../../runtime/clock.ts';
+import { WeirError } from '../../runtime/errors.ts';
+import { processName } from '../../runtime/process-name.ts';
+import { seededRandom } from '../../runtime/random.ts';
+import { createGained } from '../gained.ts';
+import type { RecordFormat, Source } from '../ports.ts';
+import { dynamoClient, kinesisClient } from './aws.ts';
+import { isShardEnd } from './checkpoint.ts';
+import { type KinesisSourceConfig, leaseTableName } from './config.ts';
+import { openLeaseTable } from './dynamo-lease-table.ts';
+import { awsFault } from './faults.ts';
+import type { HeldLease } from './held-lease.ts';
+import { createLeaseCoordinator, type LeaseCoordinator, type LeaseEvent } from './lease-coordinator.ts';
+import type { LeaseTable } from './lease-table.ts';
+import { createOwnedShard, type ShardLease } from './owned-shard.ts';
+import { pollShard } from './polling.ts';
+import type { KeptPositions } from './positions.ts';
+import { initialPosition, listShards } from './shard-list.ts';
+
+export interface KinesisSourceOptions {
+  /** Most records in one batch. */
+  readonly maxEvents: number;
+  readonly format: RecordFormat;
+  readonly clock: Clock;
+  /** Told what happens to leases. */
+  readonly onLease?: (event: LeaseEvent) => void;
+  /** Told how far a partition's reader is behind the newest record, milliseconds. */
+  readonly onBehind?: (partition: number, ms: number) => void;
+  /** Told that Kinesis was asked too often. */
+  readonly onThrottled?: () => void;
+  /** Told that records of a partition were deleted before they were read. */
+  readonly onLost?: (partition: number) => void;
+  /** Told when the lease table or the stream does not answer, and (undefined) when something happened to a lease since. */
+  readonly onTrouble?: (error: WeirError | undefined) => void;
+}
+
+/** A request of the lease table that takes longer than this part of the failover time has failed. */
+const requestShare = 0.2;
+const kinesisRequestMs = 10_000;
+
+/** The shards of one stream, shared with the application's other workers, Java ones among them, through its lease table. */
+export function createKinesisSource(config: KinesisSourceConfig, options: KinesisSourceOptions): Source {
+  const { clock } = options;
+  const kinesis = kinesisClient(config, kinesisRequestMs);
+  const dynamo = dynamoClient(config, requestShare * config.failover_time_ms);
+  const random = seededRandom(randomBytes(4).readUInt32LE());
+  const gained = createGained();
+  const closing = new AbortController();
+  let running: Promise<void> | undefined;
+
+  async function run(): Promise<void> {
+    const shards = listShards(kinesis, config);
+    // Before anything is written: a stream that is not there needs no lease table.
+    await shards.list('all');
+    const table = await openLeaseTable(dynamo, leaseTableName(config), clock);
+    const coordinator = createLeaseCoordinator({
+      table,
+      shards,
+      // Never the same twice: a process that comes back must not go on with leases that its former self may still be at work on.
+      worker: `${processName(config.process_name)}:${randomBytes(6).toString('hex')}`,
+      failoverMs: config.failover_time_ms,
+      shardSyncMs: config.shard_sync_interval_ms,
+      maxLeases: config.max_leases,
+      initial: initialPosition(config),
+      clock,
+      random,
+      onReady: (held) => gain(held, coordinator, table),
+      onEvent(event) {
+        options.onLease?.(event);
+        if (event.kind === 'trouble') options.onTrouble?.(awsFault(event.error, 'DynamoDB', 'sharing the leases'));
+        else options.onTrouble?.(undefined);
+      },
+    });
+    await coordinator.run(closing.signal);
+  }
+
+  function gain(held: HeldLease, coordinator: LeaseCoordinator, table: LeaseTable): void {
+    const { key } = held.lease;
+    const partition = shardNumber(key);
+    gained.push(
+      createOwnedShard({
+        stream: config.stream,
+        partition,
+        format: options.format,
+        maxEvents: options.maxEvents,
+        limits: { records: config.prefetch_records, bytes: config.prefetch_bytes },
+        lease: leaseOf(held, coordinator),
+        log: pollShard(kinesis, {
+          stream: config.stream,
+          shard: key,
+          maxRecords: config.max_records,
+          idleMs: config.poll_interval_ms,
+          clock,
+          random,
+          signal: AbortSignal.any([held.revoked, closing.signal]),
+          onThrottled: () => options.onThrottled?.(),
+        }),
+        startsAt: () => startOf(config, clock.now()),
+        isWhole: (kept) => isWhole(held, kept, table),
+        clock,
+        onBehind: (ms) => options.onBehind?.(partition, ms),
+        onLost: () => options.onLost?.(partition),
+      }),
+    );
+  }
+
+  /**
+   * Nothing of an original shard is deleted while the stream is younger than its retention. A shard that came from others is whole, and so is
+   * what they left, when they were read to their end here and nothing is stored of it yet.
+   */
+  async function isWhole({ lease: { parents } }: HeldLease, { anchors }: KeptPositions, table: LeaseTable) {
+    if (parents.length === 0) return isYoung(kinesis, config.stream, clock.now());
+    if (anchors.length > 0) return false;
+    const found = await Promise.all(parents.map((key) => table.read(key)));
+    return found.every((parent) => parent?.positions !== undefined && isShardEnd(parent.checkpoint));
+  }
+
+  return {
+    async *ownerships(signal) {
+      running ??= run().then(
+        () => gained.end(),
+        (error: unknown) => gained.fail(error),
+      );
+      yield* gained.until(signal);
+    },
+    async close() {
+      closing.abort();
+      gained.end();
+      await running;
+      kinesis.destroy();
+      dynamo.destroy();
+    },
+  };
+}
+
+function leaseOf(held: HeldLease, coordinator: LeaseCoordinator): ShardLease {
+  const { key, hashRange, positions = {} } = held.lease;
+  return {
+    key,
+    hashRange,
+    positions,
+    checkpoint: held.lease.checkpoint,
+    revoked: held.revoked,
+    write: (checkpoint, written) => held.make({ kind: 'checkpoint', checkpoint, positions: written }),
+    end: (children) => coordinator.end(held, children),
+    evict: () => held.make({ kind: 'evict' }).catch(unlessFenced),
+  };
+}
+
+/** "shardId-000000000012" is 12. @throws WeirError INPUT for an id of another kind. */
+function shardNumber(id: string): number {
+  const number = /^shardId-(\d{1,15})$/.exec(id)?.[1];
+  if (number === undefined) throw new WeirError('INPUT', `the shard id ${id} is of a kind that is not known`);
+  return Number(number);
+}
+
+/** The time from which a shard is read that begins at a time or at the log's end. */
+function startOf({ start_at }: KinesisSourceConfig, now: number): number {
+  return start_at === undefined ? now : Math.min(now, Date.parse(start_at));
+}
+
+async function isYoung(client: KinesisClient, StreamName: string, now: number): Promise<boolean> {
+  try {
+    const { StreamDescriptionSummary: stream } = await client.send(new DescribeStreamSummaryCommand({ StreamName }));
+    const createdAt = stream?.StreamCreationTimestamp?.getTime();
+    const retentionMs = (stream?.RetentionPeriodHours ?? 0) * 3_600_000;
+    return createdAt !== undefined && now - createdAt < retentionMs;
+  } catch (error) {
+    throw awsFault(error, 'Kinesis', `describing stream ${StreamName}`);
+  }
+}
+
+function unlessFenced(error: unknown): void {
+  if (!(error instanceof WeirError) || error.code !== 'FENCED') throw error;
+}

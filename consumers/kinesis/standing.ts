@@ -1,0 +1,92 @@
+import type { Checkpoint } from './checkpoint.ts';
+import { deaggregate } from './deaggregate.ts';
+import { createNumbering } from './numbering.ts';
+import {
+  type Anchor,
+  anchorsOf,
+  compareSequences,
+  type KeptPositions,
+  type Place,
+  standingOf,
+  withBeginning,
+} from './positions.ts';
+import type { LogStart, ShardLog, ShardRecord } from './shard-log.ts';
+
+/** Where a shard's owner begins. */
+export interface Stand {
+  /** Undefined where nothing was read before. */
+  readonly position: number | undefined;
+  /** The same object where nothing is to be written. */
+  readonly kept: KeptPositions;
+}
+
+/** The position that a lease's checkpoint is. Where another consumer has moved it, the records up to it are read and counted. */
+export async function stand(
+  checkpoint: Checkpoint,
+  kept: KeptPositions,
+  log: ShardLog,
+  startsAt: () => number,
+): Promise<Stand> {
+  const standing = standingOf(checkpoint, kept, startsAt);
+  if (standing.kind === 'known') return standing;
+  const { sequence, sub } = checkpoint;
+  const { place, anchors } = await countTo(sequence, standing.from, kept, log);
+  return { position: place.number + sub + 1, kept: { checkpoint: place, anchors } };
+}
+
+/** The record's place, or, where the log no longer has it, one that lies between those before and those behind. */
+async function countTo(sequence: string, from: Anchor | undefined, kept: KeptPositions, log: ShardLog) {
+  const numbering = createNumbering(kept, from);
+  let anchors = anchorsOf(kept);
+  const least = numbering.next + (from?.users ?? 0);
+  for await (const record of recordsFrom(log, from)) {
+    const order = compareSequences(record.sequence, sequence);
+    if (order > 0) break;
+    const place = numbering.place(record.sequence, record.arrivedAt, usersOf(record));
+    if (numbering.isUnanchored) anchors = withBeginning(anchors, place);
+    if (order === 0) return { place, anchors };
+  }
+  numbering.reachEnd();
+  return { place: { number: Math.max(least, numbering.next), users: 1, sequence }, anchors };
+}
+
+function usersOf({ partitionKey, data }: ShardRecord): number {
+  return deaggregate(partitionKey, data, undefined, { keys: [], values: [], subs: [] });
+}
+
+/** The oldest record that the log has; undefined where it is empty. */
+export async function firstRecord(log: ShardLog): Promise<ShardRecord | undefined> {
+  for await (const record of recordsFrom(log, undefined)) return record;
+  return undefined;
+}
+
+/** The place of the log's oldest record, counted back from an anchor; undefined when the anchor is gone. */
+export async function countBack(log: ShardLog, anchor: Anchor): Promise<Place | undefined> {
+  let first: Omit<Place, 'number'> | undefined;
+  let number = anchor.number;
+  for await (const record of recordsFrom(log, undefined)) {
+    if (record.sequence === anchor.sequence) return first === undefined ? anchor : { ...first, number };
+    const users = Math.max(1, usersOf(record));
+    first ??= { users, sequence: record.sequence };
+    number -= users;
+  }
+  return undefined;
+}
+
+/** The records that are in the log now. */
+async function* recordsFrom(log: ShardLog, from: Anchor | undefined): AsyncGenerator<ShardRecord> {
+  const pages = log.open(startAt(from));
+  try {
+    for (;;) {
+      const { records, millisBehind, children } = await pages.next();
+      yield* records;
+      if (millisBehind === 0 || children !== undefined) return;
+    }
+  } finally {
+    pages.close();
+  }
+}
+
+export function startAt(from: Anchor | undefined): LogStart {
+  return from === undefined ? { kind: 'beginning' } : { kind: 'at', sequence: from.sequence };
+}

@@ -1,0 +1,74 @@
+import {
+  CreateStreamCommand,
+  DeleteStreamCommand,
+  GetRecordsCommand,
+  GetShardIteratorCommand,
+  type KinesisClient,
+  ListShardsCommand,
+  PutRecordsCommand,
+  waitUntilStreamExists,
+} from '@aws-sdk/client-kinesis';
+import { kinesisClient } from '../../consumers/kinesis/aws.ts';
+
+export interface StreamRecord {
+  readonly shard: string;
+  readonly key: string;
+  readonly value: string;
+}
+
+export interface TestKinesis {
+  readonly client: KinesisClient;
+  createStream(stream: string, shards: number): Promise<void>;
+  deleteStream(stream: string): Promise<void>;
+  /** Puts keyed records, those of each key in order. */
+  put(stream: string, records: readonly { readonly key: string; readonly value: string }[]): Promise<void>;
+  /** All records that the stream has now, in order within each shard. */
+  read(stream: string): Promise<StreamRecord[]>;
+  close(): void;
+}
+
+const perRequest = 500;
+
+export function testKinesis(endpoint: string): TestKinesis {
+  const client = kinesisClient({ endpoint }, 20_000);
+
+  async function readShard(StreamName: string, ShardId: string): Promise<StreamRecord[]> {
+    const start = { StreamName, ShardId, ShardIteratorType: 'TRIM_HORIZON' } as const;
+    let iterator = (await client.send(new GetShardIteratorCommand(start))).ShardIterator;
+    const records: StreamRecord[] = [];
+    while (iterator !== undefined) {
+      const answer = await client.send(new GetRecordsCommand({ ShardIterator: iterator }));
+      for (const { PartitionKey, Data } of answer.Records ?? []) {
+        records.push({ shard: ShardId, key: PartitionKey!, value: Buffer.from(Data!).toString() });
+      }
+      iterator = answer.MillisBehindLatest === 0 ? undefined : answer.NextShardIterator;
+    }
+    return records;
+  }
+
+  return {
+    client,
+    async createStream(StreamName, ShardCount) {
+      await client.send(new CreateStreamCommand({ StreamName, ShardCount }));
+      await waitUntilStreamExists({ client, maxWaitTime: 30, minDelay: 1, maxDelay: 1 }, { StreamName });
+    },
+    async deleteStream(StreamName) {
+      await client.send(new DeleteStreamCommand({ StreamName }));
+    },
+    async put(StreamName, records) {
+      for (let from = 0; from < records.length; from += perRequest) {
+        const Records = records
+          .slice(from, from + perRequest)
+          .map(({ key, value }) => ({ PartitionKey: key, Data: Buffer.from(value) }));
+        const answer = await client.send(new PutRecordsCommand({ StreamName, Records }));
+        if (answer.FailedRecordCount) throw new Error(`${answer.FailedRecordCount} records were refused`);
+      }
+    },
+    async read(stream) {
+      const { Shards } = await client.send(new ListShardsCommand({ StreamName: stream }));
+      const shards = await Promise.all((Shards ?? []).map(({ ShardId }) => readShard(stream, ShardId!)));
+      return shards.flat();
+    },
+    close: () => client.destroy(),
+  };
+}

@@ -1,0 +1,217 @@
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { seededRandom } from '../../runtime/random.ts';
+import {
+  emptyGroup,
+  emptyStore,
+  entityOf,
+  type Group,
+  type GroupedStore,
+  ownUntilEnd,
+} from '../support/shard-owner.ts';
+import { createShardWorld, type ShardWorld } from '../support/shard-world.ts';
+
+class Crash extends Error {
+  override readonly message = 'crash';
+}
+
+/** What happens to a shard, its lease and its store between two owners. */
+const event = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({ kind: fc.constant('append' as const), records: fc.integer({ min: 1, max: 9 }) }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({ kind: fc.constant('own' as const), crashAfter: fc.integer({ min: 1, max: 60 }) }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('trim' as const), records: fc.integer({ min: 1, max: 12 }) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('kcl' as const), records: fc.integer({ min: 1, max: 12 }) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('lose' as const), group: fc.nat(2) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('fall back' as const), group: fc.nat(2), by: fc.nat(3) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('lose all' as const) }) },
+);
+const story = fc.record({
+  initial: fc.constantFrom('TRIM_HORIZON', 'LATEST', 'AT_TIMESTAMP'),
+  before: fc.nat(10),
+  seed: fc.nat(),
+  events: fc.array(event, { minLength: 3, maxLength: 40 }),
+});
+type Story = typeof story extends fc.Arbitrary<infer Value> ? Value : never;
+
+interface Told {
+  readonly world: ShardWorld;
+  readonly store: GroupedStore;
+  readonly numbers: ReadonlyMap<string, ReadonlySet<number>>;
+}
+
+/** What retention deletes: nothing, only what is done with, or anything. */
+type Cuts = 'none' | 'done' | 'any';
+
+/** Lets it all happen, and then one owner live to the end. */
+async function tell({ initial, before, seed, events }: Story, cuts: Cuts): Promise<Told> {
+  const random = seededRandom(seed);
+  const world = createShardWorld(initial);
+  const store = emptyStore();
+  const snapshots: Group[][] = [store.groups];
+  const numbers = new Map<string, Set<number>>();
+  const startsAt = 1_000 * (before + 1);
+  const append = (count: number) => {
+    for (let k = 0; k < count; k++) world.append(random.below(4) === 0 ? random.below(4) : 1);
+  };
+
+  async function own(crashAfter: number): Promise<void> {
+    let left = crashAfter;
+    const step = () => {
+      if (--left < 0) throw new Crash();
+      if (Number.isFinite(crashAfter) && random.below(20) === 0) append(1);
+    };
+    const ownership = world.own({ beforeWrite: step, maxEvents: 1 + random.below(6), startsAt });
+    let last = -1;
+    const hooks = {
+      step,
+      flushEvery: () => 1 + random.below(4),
+      published(offset: number, name: string) {
+        expect(offset).toBeGreaterThan(last);
+        last = offset;
+        numbers.set(name, (numbers.get(name) ?? new Set()).add(offset));
+      },
+    };
+    try {
+      await ownUntilEnd(ownership, store, hooks).catch(async (error: unknown) => {
+        // The partition begins again, as with every fault that passes.
+        expect(error).toMatchObject({ message: expect.stringMatching(/^crash$|has been cut beyond/) });
+        if (error instanceof Crash) throw error;
+        await ownUntilEnd(ownership, store, hooks);
+      });
+    } catch (error) {
+      if (!(error instanceof Crash)) throw error;
+    } finally {
+      await ownership.release();
+    }
+    snapshots.push([...store.groups]);
+  }
+
+  append(before);
+  for (const happening of events) {
+    switch (happening.kind) {
+      case 'append':
+        append(happening.records);
+        break;
+      case 'own':
+        await own(happening.crashAfter);
+        break;
+      case 'trim':
+        if (cuts === 'any') world.trim(happening.records);
+        if (cuts === 'done') world.trim(Math.min(happening.records, checkpointed(world) - world.trimmed()));
+        break;
+      case 'kcl':
+        moveOn(world, happening.records, initial === 'TRIM_HORIZON' ? 0 : startsAt);
+        break;
+      case 'lose':
+        store.groups = store.groups.with(happening.group, emptyGroup());
+        break;
+      case 'fall back': {
+        const snapshot = snapshots.at(-1 - happening.by) ?? snapshots[0];
+        store.groups = store.groups.with(happening.group, snapshot[happening.group]);
+        break;
+      }
+      case 'lose all':
+        store.groups = emptyStore().groups;
+    }
+  }
+  await own(Number.POSITIVE_INFINITY);
+  return { world, store, numbers };
+}
+
+/** Index of the Kinesis record that was checkpointed here last; as if it were the first where none was. */
+function checkpointed({ table, records, trimmed }: ShardWorld): number {
+  return Math.max(
+    trimmed(),
+    records.findIndex(({ sequence }) => table.positions.weirCheckpoint?.endsWith(sequence)),
+  );
+}
+
+/** A Java consumer has the shard for a while: it moves the checkpoint, and knows nothing of ours. */
+function moveOn({ table, records, trimmed }: ShardWorld, count: number, startsAt: number): void {
+  const at = records.findLastIndex(
+    ({ sequence, arrivedAt }, index) =>
+      index < trimmed() || arrivedAt < startsAt || sequence === table.checkpoint.sequence,
+  );
+  const to = records[Math.min(records.length - 1, at + count)];
+  if (to !== undefined && records.indexOf(to) > at) table.checkpoint = { sequence: to.sequence, sub: 0 };
+}
+
+const runs = { numRuns: 100 };
+
+describe('positions of a shard', () => {
+  it('are the same for every owner, and no two records share one, whatever happens', async () => {
+    await fc.assert(
+      fc.asyncProperty(story, async (told) => {
+        const { numbers } = await tell(told, 'done');
+        for (const seen of numbers.values()) expect(seen.size).toBe(1);
+        expectDistinct(numbers);
+      }),
+      runs,
+    );
+  });
+
+  it("are nobody else's also where records were deleted that nobody had done with", async () => {
+    await fc.assert(
+      fc.asyncProperty(story, async (told) => {
+        const { numbers } = await tell(told, 'any');
+        expectDistinct(numbers);
+      }),
+      runs,
+    );
+  });
+
+  it('let every lost state be made again from the log: each event applied once, in order', async () => {
+    await fc.assert(
+      fc.asyncProperty(story, async (told) => {
+        const { world, store } = await tell(told, 'none');
+        expect(appliedOf(store)).toEqual(wantedOf(world));
+      }),
+      runs,
+    );
+  });
+
+  it('let what the log still has be made again, where it has been cut', async () => {
+    await fc.assert(
+      fc.asyncProperty(story, async (told) => {
+        // One group fallen back to before the log's beginning, while another has nothing, is more than can be told apart.
+        const isLoss = ({ kind }: Story['events'][number]) => kind === 'lose' || kind === 'lose all';
+        const events = told.events.some(isLoss) ? told.events.filter(({ kind }) => kind !== 'fall back') : told.events;
+        const { world, store } = await tell({ ...told, events }, 'any');
+        const wanted = wantedOf(world, world.trimmed());
+        for (const [entity, applied] of appliedOf(store)) {
+          expect(applied).toEqual([...new Set(applied)]);
+          expect(applied.slice(applied.length - (wanted.get(entity)?.length ?? 0))).toEqual(wanted.get(entity) ?? []);
+        }
+      }),
+      runs,
+    );
+  });
+});
+
+function expectDistinct(numbers: Told['numbers']): void {
+  const all = [...numbers.values()].flatMap((seen) => [...seen]);
+  expect(new Set(all).size).toBe(all.length);
+}
+
+function appliedOf({ groups }: GroupedStore): Map<number, readonly string[]> {
+  return new Map(
+    groups.flatMap(({ states }) => [...states].map(([entity, { applied }]) => [entity, applied] as const)),
+  );
+}
+
+/** By entity the user records in the log, from the Kinesis record on. */
+function wantedOf({ records }: ShardWorld, from = 0): Map<number, readonly string[]> {
+  const wanted = new Map<number, string[]>();
+  for (const [index, { data }] of [...records.entries()].slice(from)) {
+    const users =
+      data[0] === 0xf3 ? data.toString('latin1').match(new RegExp(`${index}\\.\\d`, 'g'))! : [data.toString()];
+    for (const name of users ?? []) wanted.set(entityOf(name), [...(wanted.get(entityOf(name)) ?? []), name]);
+  }
+  return wanted;
+}
