@@ -35,7 +35,7 @@ export function simulatedJob(settings: Settings): CompiledJob {
           prefetch_records: prefetchRecords,
           session_timeout_ms: sessionMs,
           heartbeat_interval_ms: sessionMs / 3,
-          max_wait_ms: 3_000,
+          max_wait_ms: 800,
           topic_refresh_ms: 2_000,
         },
       },

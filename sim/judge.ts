@@ -26,6 +26,8 @@ export interface Evidence {
 export interface Attempt {
   readonly readAt: number;
   readonly publishedAt: number;
+  /** The process had seen the topic with fewer partitions. */
+  readonly hasSeenGrowth: boolean;
 }
 
 export interface Stretch {
@@ -175,7 +177,9 @@ function judgeFeature(
   const possibly = others.filter((one) => one.appendedAt <= scoredAt);
   // Windows that end so long ago are waited for.
   const isAwaited = feature.delayMs > 0 && state !== 'stale';
-  const surely = isRepeated ? [] : isAwaited ? possibly : surelySeen(current, event, state, others, evidence);
+  const seen = isRepeated ? [] : isAwaited ? possibly : surelySeen(entity, current, event, state, others, evidence);
+  // What is deleted from its log may be lost from the store as well; others hear of that a little later.
+  const surely = isProbe ? seen : seen.filter(isStillInLog(evidence.broker));
   const least = bruteValue(feature, current, [...before, ...surely]);
   const most = bruteValue(feature, current, [...before, ...possibly]);
   if (value < least - 1e-9 || value > most + 1e-9) {
@@ -187,8 +191,13 @@ function assertValue(where: string, value: number, expected: number, state: stri
   if (value !== expected) throw new Violation('I2', `${where} is ${value} (${state}), by brute force ${expected}`);
 }
 
+function isStillInLog({ input }: SimulatedBroker): (one: Transaction) => boolean {
+  return ({ partition, offset }) => offset >= input.partitions[partition].earliest;
+}
+
 /** What of the others must be in it, unless it says that something is missing. */
 function surelySeen(
+  entity: Feature['entity'],
   current: Transaction,
   event: RiskEvent,
   state: string,
@@ -197,11 +206,12 @@ function surelySeen(
 ): readonly Transaction[] {
   const scoredAt = Date.parse(event.scored_at) - epoch;
   if (evidence.probes.has(event.transaction_id)) return others.filter((one) => one.appendedAt <= scoredAt);
-  return state === 'stale' ? [] : storedBefore(current, scoredAt, others, evidence);
+  return state === 'stale' ? [] : storedBefore(entity, current, scoredAt, others, evidence);
 }
 
 /** A copy of others' state is read anew when it is older than the refresh interval: what was stored before that, and ever since, is seen. */
 function storedBefore(
+  entity: Feature['entity'],
   { partition, offset }: Transaction,
   scoredAt: number,
   others: readonly Transaction[],
@@ -211,6 +221,8 @@ function storedBefore(
   const mine = (attempts.get(id) ?? []).filter(
     ({ readAt, publishedAt }) => Math.floor(readAt) <= scoredAt && scoredAt <= publishedAt,
   );
+  // Who begins on a topic that has grown before takes no key for moved until it meets what another partition has of one.
+  if (entity === 'card' && !mine.every(({ hasSeenGrowth }) => hasSeenGrowth)) return [];
   const readAt = Math.min(...mine.map((attempt) => attempt.readAt));
   if (!Number.isFinite(readAt)) return [];
   const stored = (of: number) => fences.storedBetween(of, readAt - settings.refreshMs - 1, scoredAt + 1);

@@ -8,6 +8,7 @@ import type { Alterations } from './weir.ts';
 export function observed(time: VirtualTime, attempts: Map<string, Attempt[]>, trace: Trace, name: string): Alterations {
   /** By partition: when its last batch came. */
   const readAt = new Map<number, number>();
+  let fewest = Number.POSITIVE_INFINITY;
 
   function ownership(of: Ownership): Ownership {
     return {
@@ -17,6 +18,7 @@ export function observed(time: VirtualTime, attempts: Map<string, Attempt[]>, tr
         return of.partitions;
       },
       async read(position) {
+        fewest = Math.min(fewest, of.partitions);
         const raw = await of.read(position);
         readAt.set(of.partition, time.now());
         if (raw.values.length > 0) trace(`${name} read ${of.partition}:${raw.offsets[0]} to ${raw.next}`);
@@ -45,7 +47,11 @@ export function observed(time: VirtualTime, attempts: Map<string, Attempt[]>, tr
             );
             for (const { id } of batch.events) {
               const known = attempts.get(id) ?? [];
-              known.push({ readAt: readAt.get(at.partition)!, publishedAt: time.now() });
+              known.push({
+                readAt: readAt.get(at.partition)!,
+                publishedAt: time.now(),
+                hasSeenGrowth: at.partitions > fewest,
+              });
               attempts.set(id, known);
             }
             return output.publish(batch, position);

@@ -129,7 +129,7 @@ function supervise({ settings }: Plan, world: World) {
 
 const restartMs = 700;
 /** By then a process has taken over everything, when nothing goes wrong. */
-const readyMs = 3_000;
+const readyMs = 8_000;
 
 export function hasEnded({ hasEnded, process }: Instance): boolean {
   return hasEnded || process.state === 'dead';
