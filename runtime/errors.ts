@@ -16,7 +16,7 @@ export class WeirError extends Error {
 export type ErrorCode =
   | 'CONFIG' // the config or the command line is wrong: a person must change something
   | 'INPUT' // the source is missing or unreadable
-  | 'BROKER' // Kafka cannot be reached or refused
+  | 'BROKER' // Kafka, Kinesis or DynamoDB cannot be reached or refused
   | 'STORE' // Redis or LMDB cannot be reached, refused, or is set up unsafely
   | 'MODEL' // the model or its manifest is missing, corrupt, or disagrees with the other or with the features
   | 'OUTPUT' // the sink cannot be written (disk full, permissions)

@@ -76,6 +76,10 @@ export const kinesisSourceConfig = z
       })
       .optional()
       .meta({ description: 'Enhanced fan-out: Kinesis pushes records, at its price; absent: they are polled' }),
+    checkpoint_interval_ms: milliseconds(0, 60_000).default(1_500).meta({
+      description:
+        "Least time between two writes of a shard's position; what was published since the last one is published again after a crash. At most 0.4 of failover_time_ms",
+    }),
     max_leases: z.int().min(1).default(1_000).meta({ description: 'Most shards of one process' }),
   })
   .refine(({ start, start_at }) => (start === 'at-timestamp') === (start_at !== undefined), {

@@ -28,14 +28,26 @@ export interface HeldLease {
   lose(): void;
 }
 
-export function holdLease(taken: Lease, takenAt: number, writes: LeaseWrites, clock: Clock): HeldLease {
+export interface HeldLeaseOptions {
+  readonly writes: LeaseWrites;
+  readonly clock: Clock;
+  /** Least time between two checkpoints: each is a write that is paid for. */
+  readonly checkpointMs: number;
+}
+
+export function holdLease(taken: Lease, takenAt: number, { writes, clock, checkpointMs }: HeldLeaseOptions): HeldLease {
   const revocation = new AbortController();
   let lease = taken;
   let renewedAt = takenAt;
+  let checkpointedAt = Number.NEGATIVE_INFINITY;
   let waiting = 0;
   let queue: Promise<void> = Promise.resolve();
 
   async function makeNow(change: HeldChange): Promise<void> {
+    if (change.kind === 'checkpoint') {
+      await clock.sleep(Math.max(0, checkpointedAt + checkpointMs - clock.monotonic()), revocation.signal);
+      checkpointedAt = clock.monotonic();
+    }
     if (revocation.signal.aborted) throw fenced(lease.key);
     assertForward(change);
     const sentAt = clock.monotonic();

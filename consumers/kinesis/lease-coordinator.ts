@@ -24,6 +24,8 @@ export interface LeaseCoordinatorParts {
   readonly failoverMs: number;
   readonly shardSyncMs: number;
   readonly maxLeases: number;
+  /** Least time between two checkpoints of a lease. */
+  readonly checkpointMs: number;
   readonly initial: InitialPosition;
   readonly clock: Clock;
   readonly random: Random;
@@ -117,7 +119,7 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     const sentAt = clock.monotonic();
     const taken = await writes.make({ kind: 'take', lease, owner: worker });
     if (taken === undefined) return;
-    held.set(lease.key, holdLease(taken, sentAt, writes, clock));
+    held.set(lease.key, holdLease(taken, sentAt, { writes, clock, checkpointMs: parts.checkpointMs }));
     const since = view.get(lease.key)?.since ?? sentAt;
     const isStolen = lease.owner !== undefined && sentAt - since < failoverMs;
     onEvent({ kind: isStolen ? 'stolen' : 'taken', lease: taken });

@@ -40,6 +40,7 @@ export interface KinesisSourceOptions {
 
 /** A request of the lease table that takes longer than this part of the failover time has failed. */
 const requestShare = 0.2;
+const longestCheckpointShare = 0.4;
 const kinesisRequestMs = 10_000;
 
 /** The shards of one stream, shared with the application's other workers, Java ones among them, through its lease table. */
@@ -70,6 +71,8 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
       failoverMs: config.failover_time_ms,
       shardSyncMs: config.shard_sync_interval_ms,
       maxLeases: config.max_leases,
+      // A lease is not renewed while a checkpoint waits.
+      checkpointMs: Math.min(config.checkpoint_interval_ms, longestCheckpointShare * config.failover_time_ms),
       initial: initialPosition(config),
       clock,
       random,

@@ -81,6 +81,7 @@ async function start(stream: string, worker: string): Promise<Worker> {
     failoverMs: config.failover_time_ms,
     shardSyncMs: 1_000,
     maxLeases: 100,
+    checkpointMs: 0,
     initial: 'TRIM_HORIZON',
     clock: systemClock,
     random: seededRandom(workers.length),

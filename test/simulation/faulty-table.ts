@@ -14,7 +14,7 @@ export interface TableFaults {
   readonly late: number;
   /** The request is sent twice, and the second answer is the one that arrives. */
   readonly twice: number;
-  /** A look is answered from a moment ago. */
+  /** A lease is shown as it was a moment ago, or not at all yet. */
   readonly stale: number;
 }
 
@@ -22,7 +22,6 @@ export const noFaults: TableFaults = { lost: 0, unanswered: 0, late: 0, twice: 0
 
 const timeoutMs = 2_000;
 const longestLateMs = 20_000;
-const staleMs = 1_000;
 
 /** The table as one worker sees it over its network. */
 export function faultyTable(
@@ -30,10 +29,10 @@ export function faultyTable(
   process: Process,
   world: World,
   faults: () => TableFaults,
+  /** The leases as they were a moment ago. */
+  before: () => readonly Lease[],
   random: Random,
 ): LeaseTable {
-  const snapshots: { readonly at: number; readonly leases: Lease[] }[] = [];
-
   function over<T>(ask: () => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       const { lost, unanswered, late, twice } = faults();
@@ -59,9 +58,11 @@ export function faultyTable(
   return {
     list: () =>
       over(async () => {
-        snapshots.push({ at: world.now, leases: await table.list() });
-        while (snapshots.length > 1 && snapshots[1].at <= world.now - staleMs) snapshots.shift();
-        return (random.next() < faults().stale ? snapshots[0] : snapshots.at(-1)!).leases;
+        const leases = await table.list();
+        // Each item for itself comes from a replica that may lag behind.
+        return leases.flatMap((lease) =>
+          random.next() >= faults().stale ? lease : (before().find(({ key }) => key === lease.key) ?? []),
+        );
       }),
     read: (key) => over(() => table.read(key)),
     write: (change) => over(() => table.write(change)),

@@ -1,6 +1,7 @@
 import { compareCheckpoints, isInitial, isShardEnd } from '../../consumers/kinesis/checkpoint.ts';
 import type { HeldLease } from '../../consumers/kinesis/held-lease.ts';
 import type { Lease } from '../../consumers/kinesis/lease.ts';
+import type { LeaseChange } from '../../consumers/kinesis/lease-change.ts';
 import {
   createLeaseCoordinator,
   type LeaseCoordinator,
@@ -69,6 +70,8 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
   let requests = 0;
   const violated = (what: string) => violations.push(`at ${Math.round(world.now)} ms: ${what}`);
   const workers: Worker[] = [];
+  /** The leases of the last second, oldest first. */
+  const before: (readonly Lease[])[] = [[]];
 
   interface Worker {
     readonly name: string;
@@ -86,13 +89,13 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
         requests++;
         const before = await truth.read(change.lease.key);
         const isMade = await truth.write(change);
-        if (isMade && before !== undefined) judge(name, before, change);
+        if (isMade && before !== undefined) judge(name, before, change, await truth.list());
         return isMade;
       },
     };
   }
 
-  function judge(name: string, before: Lease, change: Parameters<LeaseTable['write']>[0]): void {
+  function judge(name: string, before: Lease, change: LeaseChange, leases: readonly Lease[]): void {
     const { key, owner } = before;
     if (change.kind === 'checkpoint' || change.kind === 'renew') {
       if (owner !== name) violated(`${name} made a ${change.kind} of ${key}, which ${owner} owns`);
@@ -100,7 +103,12 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
     if (change.kind === 'checkpoint' && compareCheckpoints(change.checkpoint, before.checkpoint) < 0) {
       violated(`the checkpoint of ${key} went back from ${before.checkpoint.sequence}`);
     }
-    if (change.kind === 'delete' && !isShardEnd(before.checkpoint)) violated(`${key} was deleted before its end`);
+    if (change.kind !== 'delete') return;
+    if (!isShardEnd(before.checkpoint)) violated(`${key} was deleted before its end`);
+    const children = stream.children(key).map(({ id }) => leases.find((lease) => lease.key === id));
+    if (children.some((child) => child !== undefined && isInitial(child.checkpoint))) {
+      violated(`${key} was deleted before its children are read`);
+    }
   }
 
   function start(): void {
@@ -110,7 +118,14 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
     const worker: Worker = { name, process, leaving: new AbortController(), reading: new Map() };
     const own = seededRandom(random.below(2 ** 31));
     const coordinator = createLeaseCoordinator({
-      table: faultyTable(watchedTable(name), process, world, () => faults, own),
+      table: faultyTable(
+        watchedTable(name),
+        process,
+        world,
+        () => faults,
+        () => before[0],
+        own,
+      ),
       shards: {
         list: async (which) =>
           (which === 'all' ? [...stream.shards.values()] : stream.open()).map((shard) => ({ ...shard })),
@@ -119,6 +134,7 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
       failoverMs,
       shardSyncMs: 60_000,
       maxLeases: 1_000,
+      checkpointMs: 200,
       initial: 'TRIM_HORIZON',
       clock: process.clock,
       random: own,
@@ -209,12 +225,11 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
     const owners = new Map((await truth.list()).map(({ key, owner }) => [key, owner]));
     for (const shard of stream.shards.values()) {
       const owner = owners.get(shard.id);
-      const isWaiting = shard.parents.some((id) => !isDone(id));
       const isAttended = running.some(({ reading }) => reading.has(shard.id));
       const before = untouched.get(shard.id);
       if (
         running.length === 0 ||
-        isWaiting ||
+        isWaiting(shard.id) ||
         isAttended ||
         isDone(shard.id) ||
         before === undefined ||
@@ -235,6 +250,10 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
     return !isOpen && all === records;
   };
 
+  /** Until all that it came from is done with. */
+  const isWaiting = (id: string): boolean =>
+    stream.shards.get(id)!.parents.some((parent) => !isDone(parent) || isWaiting(parent));
+
   const appending = () => {
     stream.append();
     world.at(world.now + 300, appending);
@@ -242,6 +261,12 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
   const first = simulation.workers ?? 2 + random.below(3);
   for (let n = 0; n < first; n++) world.at(random.below(5_000), start);
   appending();
+  const remembering = async () => {
+    world.at(world.now + 250, () => void remembering());
+    before.push(await truth.list());
+    if (before.length > 4) before.shift();
+  };
+  await remembering();
   world.at(5_000, () => void watchOrphans());
   for (let n = 0; n < incidents; n++) world.at(5_000 + random.below(troubledMs), incident);
   if (simulation.crashAtMs !== undefined) {
@@ -252,11 +277,29 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
   }
   await world.run(troubledMs);
   faults = noFaults;
+  await world.run(troubledMs + (2 / 3) * quietMs);
+  const finished = await finishedLeases();
+  const { stolen = 0, deleted = 0 } = events;
   await world.run(troubledMs + quietMs);
+  // One lease less may leave somebody with less than a share, and what he steals, another one.
+  if ((events.stolen ?? 0) - stolen > 2 + 2 * ((events.deleted ?? 0) - deleted))
+    violated('leases are still being stolen in the end');
   await expectSettled();
   for (const { process } of workers) process.crash();
   await world.run(world.now + 1);
   return { violations, events: events as LeaseReport['events'], longestOrphanedMs, published, repeated, requests };
+
+  /** The keys of leases that have served their turn. One whose children have had no record yet stays, and so do its own children. */
+  async function finishedLeases(): Promise<string[]> {
+    const leases = await truth.list();
+    const has = (id: string, test: (lease: Lease) => boolean) =>
+      leases.some((lease) => lease.key === id && test(lease));
+    const isNeeded = (id: string): boolean =>
+      stream.shards.get(id)!.isOpen ||
+      stream.children(id).some((child) => has(child.id, ({ checkpoint }) => isInitial(checkpoint))) ||
+      stream.shards.get(id)!.parents.some((parent) => has(parent, () => true));
+    return leases.map(({ key }) => key).filter((key) => !isNeeded(key));
+  }
 
   /** After a quiet time every shard is read, the shares are even, and what is done with is tidied away. */
   async function expectSettled(): Promise<void> {
@@ -265,8 +308,8 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
     const open = stream.open().map(({ id }) => id);
     const unread = open.filter((id) => !alive().some(({ reading }) => reading.has(id)));
     if (unread.length > 0) violated(`in the end nobody reads ${unread.join(', ')}`);
-    const over = leases.filter(({ key }) => !open.includes(key)).map(({ key }) => key);
-    if (over.length > 0) violated(`in the end the leases of ${over.join(', ')} are left`);
+    const left = leases.filter(({ key }) => finished.includes(key)).map(({ key }) => key);
+    if (left.length > 0) violated(`in the end the leases of ${left.join(', ')} are left`);
     const share = Math.ceil(leases.length / running.length);
     for (const name of running) {
       const has = leases.filter(({ owner }) => owner === name).length;
