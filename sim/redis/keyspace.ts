@@ -14,7 +14,8 @@ export interface Keyspace {
   /** @param forMs how long it is kept. */
   setText(key: string, value: Buffer, forMs: number): void;
   setFields(key: string, fields: readonly (readonly [string, Buffer])[]): void;
-  dropField(key: string, field: string): void;
+  /** @returns how many fields went. */
+  dropField(key: string, field: string): number;
   /** Milliseconds from now; what is over is gone at once. */
   expire(key: string, inMs: number): void;
   /** A replica takes over that has not got the last changes. */
@@ -74,10 +75,11 @@ export function createKeyspace(now: () => number, watch?: KeyspaceWatch): Keyspa
     },
     dropField(key, field) {
       const entry = hashEntry(key);
-      if (!entry.value.has(field)) return;
+      if (!entry.value.has(field)) return 0;
       const value = new Map(entry.value);
       value.delete(field);
       put(key, value.size === 0 ? undefined : { ...entry, value });
+      return 1;
     },
     expire(key, inMs) {
       const entry = find(key);

@@ -45,8 +45,7 @@ export function createRedisServer(now: () => number, watch?: KeyspaceWatch): Red
         keyspace.setText(texts()[0], args[1], Number.POSITIVE_INFINITY);
         return Buffer.from('OK');
       case 'HDEL':
-        keyspace.dropField(texts()[0], texts()[1]);
-        return 1;
+        return keyspace.dropField(texts()[0], texts()[1]);
       default:
         return new Error(`ERR unknown command '${command.toString('latin1')}'`);
     }

@@ -1,0 +1,164 @@
+import { describe, expect, it } from '@jest/globals';
+import { jobConfig } from '../../consumers/config.ts';
+import { sinkConnection } from '../../consumers/kafka/config.ts';
+import { createFetcher } from '../../consumers/kafka/fetcher.ts';
+import { joinGroup } from '../../consumers/kafka/group-member.ts';
+import { sinkOver } from '../../consumers/kafka/sink.ts';
+import { sourceOver } from '../../consumers/kafka/source.ts';
+import type { Sink, Source } from '../../consumers/ports.ts';
+import { epoch } from '../../sim/job.ts';
+import { createBroker, isVisible, type SentRecord, type SimulatedBroker } from '../../sim/kafka/broker.ts';
+import { simulatedClient } from '../../sim/kafka/client.ts';
+import { append } from '../../sim/kafka/log.ts';
+import { createProcess, type SimulatedProcess } from '../../sim/process.ts';
+import { createChance } from '../../sim/random.ts';
+import { describeSinkContract } from '../contract/sink.ts';
+import { describeSourceContract, type SourceRecord } from '../contract/source.ts';
+import { ownedPartition } from '../support/owned-partition.ts';
+import { type RunningTime, startTime } from '../support/simulated.ts';
+
+const config = jobConfig.parse({
+  job: 'sim',
+  source: { kafka: { brokers: ['kafka:9092'], topic: 'input', group: 'sim', session_timeout_ms: 3_000 } },
+  event: {
+    id: '$.id',
+    time: { path: '$.ts', unit: 'ms' },
+    kind: { const: 'authorization' },
+    fields: {},
+    entities: { card: { key: '$.card' } },
+  },
+  features: [{ event: ['is-night'] }],
+  state: { redis: {} },
+  model: { rules_only: true },
+  policy: [],
+  sink: { kafka: { topic: 'scored', dead_letters: 'dead' } },
+});
+
+function brokerOf({ time }: RunningTime): SimulatedBroker {
+  return createBroker({
+    time,
+    chance: createChance(1, 'broker'),
+    partitions: 1,
+    outputs: ['scored', 'dead'],
+    outputPartitions: 1,
+    protocol: 'weir-sticky',
+    sessionMs: 3_000,
+    rebalanceMs: 60_000,
+    onDecided: () => {},
+    onShared: () => {},
+  });
+}
+
+let processes = 0;
+
+/** A process of its own, as each of a contract's sources and sinks stands for one. */
+function clientOf(running: RunningTime, broker: SimulatedBroker) {
+  const process: SimulatedProcess = createProcess(`p${processes++}`, running.time, epoch);
+  const parts = { ...running, broker, chance: createChance(1, 'client'), fetchRecords: 500 };
+  return { process, client: simulatedClient(parts, process, 'input') };
+}
+
+function openSource(running: RunningTime, broker: SimulatedBroker, maxEvents: number): Source {
+  const { process, client } = clientOf(running, broker);
+  const kafka = config.source.kafka!;
+  return sourceOver(
+    {
+      client,
+      join: (events) => joinGroup(client, kafka, process.name, process.clock, events),
+      fetch: (events) => createFetcher(client, kafka, process.clock, events),
+    },
+    kafka,
+    { maxEvents, format: { type: 'json' }, clock: process.clock },
+  );
+}
+
+function openSink(running: RunningTime, broker: SimulatedBroker, delivery: 'exactly-once' | 'at-least-once'): Sink {
+  const { process, client } = clientOf(running, broker);
+  return sinkOver(client, config.sink.kafka!, {
+    connection: sinkConnection(config.sink.kafka!, config.source.kafka)!,
+    job: 'sim',
+    group: 'sim',
+    delivery,
+    sourceIsKafka: true,
+    clock: process.clock,
+  });
+}
+
+describeSourceContract('the Kafka source on simulated brokers', {
+  hasKeys: true,
+  keepsCheckpoint: true,
+  async create(records) {
+    const running = startTime();
+    const broker = brokerOf(running);
+    const add = async (more: readonly SourceRecord[]) => {
+      for (const { key, value } of more) {
+        append(broker.input.partitions[0], {
+          key: key === null ? Buffer.alloc(0) : Buffer.from(key),
+          value: Buffer.from(value),
+          timestamp: epoch + Math.floor(running.time.now()),
+        });
+      }
+    };
+    await add(records);
+    return {
+      open: ({ maxEvents }) => openSource(running, broker, maxEvents),
+      append: add,
+      remove: async () => running.stop(),
+    };
+  },
+});
+
+describe.each(['exactly-once', 'at-least-once'] as const)('%s', (delivery) => {
+  describeSinkContract('the Kafka sink on simulated brokers', {
+    hasKeys: true,
+    isExactlyOnce: delivery === 'exactly-once',
+    async create() {
+      const running = startTime();
+      const broker = brokerOf(running);
+      const seen = (topic: string): SentRecord[] =>
+        broker.outputs
+          .get(topic)!
+          .partitions[0].entries.filter((entry) => entry !== undefined)
+          .filter(isVisible);
+      return {
+        open: () => openSink(running, broker, delivery),
+        ownership: ownedPartition('input'),
+        events: async () =>
+          seen('scored').map(({ key, value, headers }) => ({
+            key: key?.toString('utf8') ?? null,
+            id: headers.get('ce_id')!,
+            time: headers.get('ce_time')!,
+            data: String(value),
+          })),
+        deadLetters: async () =>
+          seen('dead').map(({ value, headers }) => ({
+            value: value?.toString('hex') ?? null,
+            reason: headers.get('weir-reason')!,
+            message: headers.get('weir-message')!,
+            stream: headers.get('weir-stream')!,
+            partition: Number(headers.get('weir-partition')),
+            offset: Number(headers.get('weir-offset')),
+          })),
+        remove: async () => running.stop(),
+      };
+    },
+  });
+});
+
+describe('simulated brokers', () => {
+  it('abort what a former producer has open when its id is taken over, and refuse what it sends then', async () => {
+    const running = startTime();
+    const { coordinator } = brokerOf(running);
+    const former = coordinator.init('id', 60_000);
+    coordinator.add(former, 0, 7);
+    expect(coordinator.isUnstable(0)).toBe(true);
+    expect(() => coordinator.init('id', 60_000)).toThrow('CONCURRENT_TRANSACTIONS');
+    while (coordinator.isUnstable(0)) await new Promise((resolve) => setImmediate(resolve));
+    const owner = coordinator.init('id', 60_000);
+    expect(() => coordinator.end(former, true)).toThrow('INVALID_PRODUCER_EPOCH');
+    coordinator.add(owner, 0, 3);
+    coordinator.end(owner, true);
+    expect(coordinator.decided(0)).toBe(3);
+    running.stop();
+  });
+});

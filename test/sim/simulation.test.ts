@@ -1,0 +1,74 @@
+import { describe, expect, it } from '@jest/globals';
+import { runMutants, runSeeds } from '../../sim/many.ts';
+import { mutants } from '../../sim/mutants.ts';
+import { planRun } from '../../sim/plan.ts';
+import { runPlan, runSeed } from '../../sim/run.ts';
+
+const first = 1;
+const seeds = 1_000;
+
+async function traced(seed: number): Promise<string[]> {
+  const lines: string[] = [];
+  await runSeed(seed, { trace: (line) => lines.push(line) });
+  return lines;
+}
+
+describe('the simulation', () => {
+  it('does the same again for the same seed, to the last line', async () => {
+    for (const seed of [3, 6, 17]) {
+      const lines = await traced(seed);
+      expect(lines.length).toBeGreaterThan(100);
+      expect(await traced(seed)).toEqual(lines);
+    }
+  });
+
+  it('has faults of every kind within the seeds that are run', () => {
+    const kinds = new Set<string>();
+    const ports = new Set<string>();
+    for (let seed = first; seed < first + seeds; seed++) {
+      for (const fault of planRun(seed).faults) {
+        kinds.add(fault.at === 'time' ? fault.event.kind : fault.fault.kind);
+        if (fault.at === 'request') ports.add(fault.port);
+      }
+    }
+    expect([...kinds].sort()).toEqual([
+      ...[
+        'answer-lost',
+        'crash',
+        'grow',
+        'kill',
+        'pause',
+        'rebalance',
+        'redis-away',
+        'redis-fail-over',
+        'redis-restart',
+      ],
+      ...['request-late', 'request-lost', 'reset-offset', 'retention', 'slow', 'stop'],
+    ]);
+    expect(ports.size).toBe(17);
+  });
+
+  it('notices when something does not happen', async () => {
+    const plan = planRun(1);
+    const { failure } = await runPlan(
+      { ...plan, faults: [] },
+      {
+        alter: (of) => ({
+          ...of,
+          sink: (sink) => ({ ...sink, open: () => Promise.reject(new Error('never opens')) }),
+        }),
+      },
+    );
+    expect(failure).toContain('never opens');
+  });
+
+  it(`holds for ${seeds} seeds from ${first}: npm run sim -- --seed N shows one`, async () => {
+    expect(await runSeeds({ from: first, count: seeds, jobs: 2 }, () => {})).toEqual([]);
+  }, 600_000);
+
+  it('finds every deliberate fault', async () => {
+    const caught = await runMutants({ from: first, count: seeds, jobs: 2 }, () => {});
+    expect(caught.filter(({ report }) => report === undefined).map(({ mutant }) => mutant)).toEqual([]);
+    expect(caught).toHaveLength(mutants.length);
+  }, 600_000);
+});
