@@ -69,6 +69,9 @@ describe('the simulation', () => {
   it('finds every deliberate fault', async () => {
     const caught = await runMutants({ from: first, count: seeds, jobs: 2 }, () => {});
     expect(caught.filter(({ report }) => report === undefined).map(({ mutant }) => mutant)).toEqual([]);
+    // One that only breaks the code proves nothing.
+    expect(caught.filter(({ report }) => /(Reference|Type|Syntax)Error/.test(report?.failure ?? ''))).toEqual([]);
     expect(caught).toHaveLength(mutants.length);
+    expect(mutants.length).toBeGreaterThanOrEqual(15);
   }, 600_000);
 });
