@@ -27,7 +27,7 @@ export const mutants: readonly Mutant[] = [
   one(
     'a former owner is not fenced',
     'consumers/kafka/transactional-output.ts',
-    'Promise.allSettled(producers.map(fence))',
+    'Promise.allSettled(producers.map(takeOver))',
     'Promise.allSettled([] as Promise<void>[])',
   ),
   one(
@@ -47,7 +47,7 @@ export const mutants: readonly Mutant[] = [
     'consumers/kafka/transactional-output.ts',
     '        throw fault(error, destination, parts);',
     '        if (isFenced(error)) throw fault(error, destination, parts);\n' +
-      '        const again = createProducer(client, `${parts.transactionalId}.again.${published}`, 60_000);\n' +
+      '        const again = transactionalProducer(client, `${parts.transactionalId}.again.${published}`, 60_000);\n' +
       '        await commit(await again.transaction(), batch, position, sender, parts);',
   ),
   one(
@@ -156,9 +156,9 @@ export const mutants: readonly Mutant[] = [
   },
   one(
     'at least once: the checkpoint comes before what it stands for',
-    'consumers/kafka/plain-output.ts',
-    '      try {\n        await sender.send(',
-    '      await ownership.checkpoint(position);\n      try {\n        await sender.send(',
+    'consumers/plain-output.ts',
+    '      await send(batch);',
+    '      await ownership.checkpoint(position);\n      await send(batch);',
   ),
   one(
     'at least once: state is stored before the checkpoint',
@@ -194,16 +194,20 @@ export const mutants: readonly Mutant[] = [
 
 /**
  * From now on the mutant's files are loaded with its edits; they must not be loaded yet.
+ * @returns what is to be called when all is loaded; it throws when an edit was not made.
  * @throws Error, at the load, when what is to be edited does not stand there once: the code has moved on, and the mutant has to follow.
  */
-export function install({ name, edits }: Mutant): void {
+export function install({ name, edits }: Mutant): () => void {
+  const left = new Set(edits);
   registerHooks({
     load(url, context, nextLoad) {
       const loaded = nextLoad(url, context);
       const own = edits.filter(({ file }) => url.endsWith(`/${file}`));
       if (own.length === 0) return loaded;
       let source = String(loaded.source);
-      for (const { find, put } of own) {
+      for (const edit of own) {
+        const { find, put } = edit;
+        left.delete(edit);
         const parts = source.split(find);
         if (parts.length !== 2) {
           throw new Error(
@@ -215,4 +219,7 @@ export function install({ name, edits }: Mutant): void {
       return { ...loaded, source };
     },
   });
+  return () => {
+    for (const { file } of left) throw new Error(`the mutant "${name}" wants to edit ${file}, which is not loaded`);
+  };
 }
