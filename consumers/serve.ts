@@ -41,13 +41,17 @@ const longestWaitMs = 10_000;
 export async function servePartition(parts: ServeParts, untilEnd: boolean, signal: AbortSignal): Promise<ServeEnd> {
   const { ownership, engine } = parts;
   const name = partitionName(ownership);
-  // Until it is recovered, and whenever it pauses, the others here read less of shared entities than is committed.
-  engine.recovering(name, true);
+  // Until it is recovered, whenever it pauses, and once it is another process's that writes what is still held of it here, the others
+  // read less of shared entities than is committed.
+  const fallBehind = () => engine.recovering(name, true);
+  fallBehind();
+  ownership.revoked.addEventListener('abort', fallBehind);
   const watch = watchLag(parts.clock, parts.onLag);
   try {
     return await keepServed(parts, signal, (progress) => serveOnce(parts, watch, untilEnd, signal, progress));
   } finally {
     watch.stop();
+    ownership.revoked.removeEventListener('abort', fallBehind);
     engine.recovering(name, false);
   }
 }

@@ -195,16 +195,20 @@ export const mutants: readonly Mutant[] = [
 
 /**
  * From now on the mutant's files are loaded with its edits; they must not be loaded yet.
+ * @returns what is to be called when all is loaded; it throws when an edit was not made.
  * @throws Error, at the load, when what is to be edited does not stand there once: the code has moved on, and the mutant has to follow.
  */
-export function install({ name, edits }: Mutant): void {
+export function install({ name, edits }: Mutant): () => void {
+  const left = new Set(edits);
   registerHooks({
     load(url, context, nextLoad) {
       const loaded = nextLoad(url, context);
       const own = edits.filter(({ file }) => url.endsWith(`/${file}`));
       if (own.length === 0) return loaded;
       let source = String(loaded.source);
-      for (const { find, put } of own) {
+      for (const edit of own) {
+        const { find, put } = edit;
+        left.delete(edit);
         const parts = source.split(find);
         if (parts.length !== 2) {
           throw new Error(
@@ -216,4 +220,7 @@ export function install({ name, edits }: Mutant): void {
       return { ...loaded, source };
     },
   });
+  return () => {
+    for (const { file } of left) throw new Error(`the mutant "${name}" wants to edit ${file}, which is not loaded`);
+  };
 }

@@ -145,7 +145,14 @@ const usual: readonly (readonly [Port, number])[] = [
 function planFault(chance: Chance, settings: Settings, lengthMs: number): Fault {
   if (chance.isTrue(0.4)) return { at: 'time', ms: chance.duration(0, lengthMs), event: planEvent(chance, settings) };
   const [port, count] = chance.oneOf(usual);
-  return { at: 'request', port, nth: chance.between(1, count), fault: planRequestFault(chance, settings) };
+  const nth = chance.between(1, count);
+  const fault = planRequestFault(chance, settings);
+  return { at: 'request', port, nth, fault: isPossible(port, fault) ? fault : { kind: 'answer-lost' } };
+}
+
+/** A broker has a queue for all connections: a commit that was given up is not overtaken by those that came in later. */
+function isPossible(port: Port, { kind }: RequestFault): boolean {
+  return port !== 'checkpoint' || kind !== 'request-late';
 }
 
 function planRequestFault(chance: Chance, settings: Settings): RequestFault {

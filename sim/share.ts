@@ -17,9 +17,10 @@ export interface SeedReport {
 }
 
 const { from, to, step, mutant } = workerData as Share;
-if (mutant !== undefined) install(mutants.find(({ name }) => name === mutant)!);
+const assertMade = mutant === undefined ? undefined : install(mutants.find(({ name }) => name === mutant)!);
 // Loaded after the mutant's edits are in place.
 const { runSeed } = await import('./run.ts');
+assertMade?.();
 for (let seed = from; seed < to; seed += step) {
   const { failure } = await runSeed(seed);
   parentPort!.postMessage({ seed, failure } satisfies SeedReport);
