@@ -249,9 +249,9 @@ describe('weir offsets', () => {
     const { job, before } = await doneJob('by-tool');
     await byKafka('by-tool', '--reset-offsets', '--topic', 'by-tool.in:1', '--to-offset', '100', '--execute');
     expect((await show(job))[1]).toMatchObject({ committed: 100, trouble: 'ahead' });
-    expect(await runWell(job, ['offsets', 'show'])).toMatch(
-      /^ +1 +100 +0 +\d+ +\d+ +\d+ +0\n[^]*^Partition 1: the state reaches beyond the position/m,
-    );
+    const text = await runWell(job, ['offsets', 'show']);
+    expect(text).toMatch(/^ +1 +100 +0 +[\d,]+ +[\d,]+ +[\d,]+ +0$/m);
+    expect(text).toMatch(/^Partition 1: the state reaches beyond the position/m);
     const refused = await run(job, ['run'], ['--until-end']);
     expect(refused).toMatchObject({
       code: 2,
