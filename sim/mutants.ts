@@ -185,12 +185,6 @@ export const mutants: readonly Mutant[] = [
     'if (!tenures.hasEndedSince(epoch, partition) && !tenures.hasBegunSince(epoch, partition)) continue;',
     'if (!tenures.hasEndedSince(epoch, partition)) continue;',
   ),
-  one(
-    'a former owner scores with state that is ahead of it',
-    'features/engine.ts',
-    'if (state.offset > batch.offsets[row]) {',
-    'if (state.offset < 0) {',
-  ),
 ];
 
 /**

@@ -27,4 +27,5 @@ it.each(['kill-aligned', 'zombie', 'redis-lost-aligned', 'shrink', 'grow'])(
     expect(report.repeated).toBeGreaterThan(0);
     expect(report.stale).toBeLessThan(report.transactions);
   },
+  300_000,
 );
