@@ -26,11 +26,11 @@ describe('a partition that is gained or lost', () => {
     await flush('t:0');
     tick(101);
     await apply('t:0', batchOf([1], 'c', 'x'), 'terminal.count.1h');
-    const before = await loaded(apply, held, hold);
+    const before = await loaded(10, apply, held, hold);
     expect(before).toEqual([]);
     engine.gain('t:1', 4);
-    expect(await loaded(apply, held, hold)).toEqual([{ type: 'terminal', id: 'x', version: 1 }]);
-    expect(await loaded(apply, held, hold)).toEqual([]);
+    expect(await loaded(11, apply, held, hold)).toEqual([{ type: 'terminal', id: 'x', version: 1 }]);
+    expect(await loaded(12, apply, held, hold)).toEqual([]);
   });
 
   it('is read anew when it comes back: what was applied but never published is gone', async () => {
@@ -174,13 +174,14 @@ type Process = ReturnType<typeof createProcess>;
 
 /** What a batch makes the process ask the store for. */
 async function loaded(
+  offset: number,
   apply: Process['apply'],
   held: ReturnType<typeof heldStore>['held'],
   hold: (on: boolean) => boolean,
 ): Promise<object[]> {
   const before = held.length;
   hold(true);
-  const applied = apply('t:0', batchOf([10 + before], 'c', 'x'), 'terminal.count.1h');
+  const applied = apply('t:0', batchOf([offset], 'c', 'x'), 'terminal.count.1h');
   await settled();
   hold(false);
   const asked = held.slice(before).flatMap(({ requests }) => requests);
