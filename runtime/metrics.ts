@@ -44,8 +44,11 @@ export interface PartitionMetrics {
   skew(seconds: number): void;
   /** Seconds that it has waited for slower partitions. */
   held(seconds: number): void;
-  /** Records that were deleted at the broker before they were read. */
-  lostRecords(records: number): void;
+  /**
+   * Records that were deleted at the broker before they were read.
+   * @param noticedAt wall clock, ms.
+   */
+  lostRecords(records: number, noticedAt: number): void;
   /**
    * Events with a feature that is incomplete because history is known only since some time.
    * @param from since when that of the partition is, milliseconds since the epoch; -Infinity: for ever.
@@ -98,6 +101,11 @@ export function createMetrics(): Metrics {
     of,
   );
   const lostRecords = counter('weir_lost_records_total', 'Records that the broker deleted before they were read', of);
+  const lastLoss = gauge(
+    'weir_last_loss_timestamp_seconds',
+    'When it was last noticed that the broker had deleted records before they were read',
+    of,
+  );
   const shortEvents = counter(
     'weir_short_history_events_total',
     'Events with a feature that is incomplete because the log does not reach back far enough',
@@ -161,7 +169,10 @@ export function createMetrics(): Metrics {
         fenceLag: (records) => at.fenceLag.set(records),
         skew: (seconds) => at.skew.set(seconds),
         held: (seconds) => at.held.inc(seconds),
-        lostRecords: (records) => at.lostRecords.inc(records),
+        lostRecords(records, noticedAt) {
+          at.lostRecords.inc(records);
+          lastLoss.set(labels, noticedAt / 1000);
+        },
         shortHistory(events, from) {
           at.shortEvents.inc(events);
           if (Number.isFinite(from)) historyFrom.set(labels, from / 1000);
