@@ -20,6 +20,7 @@ import { createOwnedShard, type ShardLease } from './owned-shard.ts';
 import { pollShard } from './polling.ts';
 import type { KeptPositions } from './positions.ts';
 import { initialPosition, listShards } from './shard-list.ts';
+import { shardNumber } from './shards.ts';
 
 export interface KinesisSourceOptions {
   /** Most records in one batch. */
@@ -174,13 +175,6 @@ function leaseOf(held: HeldLease, coordinator: LeaseCoordinator): ShardLease {
     confirm: () => held.make({ kind: 'renew' }).catch(() => held.lose()),
     evict: () => held.make({ kind: 'evict' }).catch(unlessFenced),
   };
-}
-
-/** "shardId-000000000012" is 12. @throws WeirError INPUT for an id of another kind. */
-function shardNumber(id: string): number {
-  const number = /^shardId-(\d{1,15})$/.exec(id)?.[1];
-  if (number === undefined) throw new WeirError('INPUT', `the shard id ${id} is of a kind that is not known`);
-  return Number(number);
 }
 
 /** The time from which a shard is read that begins at a time or at the log's end. */
