@@ -100,7 +100,8 @@ function jobOf(name: string) {
       await kinesis.createStream(`${name}-dead`, 1);
     },
     start(processName: string): WeirProcess {
-      const weir = startWeir(['run', ...options, ...set({ 'source.kinesis.process_name': processName })], env);
+      const own = { 'source.kinesis.process_name': processName, 'metrics.host': '127.0.0.1', 'log.level': 'info' };
+      const weir = startWeir(['run', ...options, ...set(own)], env);
       running.push(weir);
       return weir;
     },
@@ -126,6 +127,16 @@ function jobOf(name: string) {
 
 async function leaseItems(TableName: string): Promise<Record<string, AttributeValue>[]> {
   return (await dynamo.send(new ScanCommand({ TableName }))).Items ?? [];
+}
+
+/** The process's own counts, by name with labels. */
+async function metricsOf(weir: WeirProcess): Promise<(series: string) => number> {
+  const port = /"metrics_port":(\d+)/.exec(weir.stderr())![1];
+  const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  const values = new Map(
+    text.split('\n').map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ')))]),
+  );
+  return (series) => values.get(series) ?? 0;
 }
 
 const isSettled = ({ shards }: Status) =>
@@ -160,7 +171,28 @@ describe('weir fleet status on Kinesis', () => {
       expect(lease!.checkpoint.sequence).toMatch(/^\d{50,}$/);
     }
 
-    // Each value is halfway through the hash keys of the first shard, [0, 2^127).
+    const seen = (owner: string) => `weir_kinesis_leases{stream="fleet",owner="${owner}"}`;
+    let metric = await metricsOf(doomed);
+    // Until its next look at the table.
+    while (metric(seen('self')) !== 1 || metric(seen('other')) !== 1) metric = await metricsOf(doomed);
+    expect(metric(seen('none'))).toBe(0);
+    expect(metric('weir_kinesis_shards{stream="fleet",state="open"}')).toBe(2);
+    const changes = (change: string) => metric(`weir_kinesis_lease_changes_total{stream="fleet",change="${change}"}`);
+    expect(changes('taken') + changes('stolen') - changes('lost')).toBe(1);
+    for (const [service, operation] of [
+      ['kinesis', 'GetRecords'],
+      ['kinesis', 'PutRecords'],
+      ['dynamodb', 'UpdateItem'],
+      ['dynamodb', 'Scan'],
+    ]) {
+      const labels = `service="${service}",operation="${operation}",outcome="ok"`;
+      expect({ labels, isCounted: metric(`weir_aws_requests_total{${labels}}`) > 0 }).toEqual({
+        labels,
+        isCounted: true,
+      });
+    }
+
+    // In the middle of the first shard's hash keys, which end before 2^127.
     await kinesis.client.send(
       new SplitShardCommand({
         StreamName: 'fleet',
@@ -174,7 +206,11 @@ describe('weir fleet status on Kinesis', () => {
     );
     const [parent, , left] = split.shards;
     expect(parent.children).toEqual(['shardId-000000000002', 'shardId-000000000003']);
-    expect(parent).toMatchObject({ state: 'finished', lease: { checkpoint: { sequence: 'SHARD_END' } } });
+    // Its lease goes once both children are being read.
+    expect([
+      ['finished', 'SHARD_END'],
+      ['past', undefined],
+    ]).toContainEqual([parent.state, parent.lease?.checkpoint.sequence]);
     expect(left.parents).toEqual(['shardId-000000000000']);
 
     // Nobody else takes what it had: what is left of the fleet stands still as well.
