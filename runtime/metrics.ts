@@ -7,6 +7,14 @@ export interface Metrics {
   behindLatest(stream: string, partition: number, seconds: number): void;
   /** Counts what Kinesis refused for too much throughput: requests to read, records to put. */
   kinesisThrottled(operation: 'get' | 'put'): (count: number) => void;
+  /** One request to an AWS service, each try of it. */
+  awsRequest(service: string, operation: string, outcome: string): void;
+  /** A stream's shards by state and leases by owner, as of a look at the lease table. */
+  leases(stream: string, shards: Readonly<Record<string, number>>, byOwner: Readonly<Record<string, number>>): void;
+  /** A lease that this process has taken or does not have any more. */
+  leaseChanged(stream: string, change: string): void;
+  /** The process is a member of the consumer group's generation from now on. */
+  joinedGeneration(generation: number): void;
   stage(name: string, seconds: number): void;
   /** A published batch: events scored, and from read to published. */
   batch(events: number, seconds: number): void;
@@ -89,6 +97,18 @@ export function createMetrics(): Metrics {
     'Reads (get) and records (put) that Kinesis refused for too much throughput',
     ['operation'],
   );
+  const requests = counter('weir_aws_requests_total', 'Requests to Kinesis and DynamoDB, each try of them', [
+    'service',
+    'operation',
+    'outcome',
+  ]);
+  const shards = gauge('weir_kinesis_shards', 'Shards by state, as this process sees them', ['stream', 'state']);
+  const leases = gauge('weir_kinesis_leases', 'Leases by who has them, as this process sees them', ['stream', 'owner']);
+  const leaseChanges = counter('weir_kinesis_lease_changes_total', 'Leases that this process took, gave up or lost', [
+    'stream',
+    'change',
+  ]);
+  const generation = gauge('weir_group_generation', "The consumer group's generation that this process is in");
   const fenceLag = gauge('weir_fence_lag_records', 'Records published whose state is not stored yet', of);
   const skew = gauge(
     'weir_event_time_skew_seconds',
@@ -188,6 +208,13 @@ export function createMetrics(): Metrics {
     },
     behindLatest: (stream, partition, seconds) => behind.labels(stream, String(partition)).set(seconds),
     kinesisThrottled: (operation) => (count) => throttled.labels(operation).inc(count),
+    awsRequest: (service, operation, outcome) => requests.labels(service, operation, outcome).inc(),
+    leases(stream, byState, byOwner) {
+      for (const [state, count] of Object.entries(byState)) shards.labels(stream, state).set(count);
+      for (const [owner, count] of Object.entries(byOwner)) leases.labels(stream, owner).set(count);
+    },
+    leaseChanged: (stream, change) => leaseChanges.labels(stream, change).inc(),
+    joinedGeneration: (joined) => generation.set(joined),
     stage: (name, seconds) => stages.labels(name).observe(seconds),
     batch(events, seconds) {
       scored.inc(events);
