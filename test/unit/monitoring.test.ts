@@ -21,7 +21,7 @@ interface Alert {
   readonly alert: string;
   readonly expr: string;
   readonly labels: { readonly severity: string };
-  readonly annotations: { readonly summary: string; readonly description: string };
+  readonly annotations: { readonly summary: string; readonly description: string; readonly runbook: string };
 }
 
 const dashboards = readdirSync(fileURLToPath(new URL(`../../${folder}`, import.meta.url))).map(
@@ -53,8 +53,9 @@ function askedIn(expr: string): { metrics: string[]; labels: string[] } | undefi
   return isWrong ? undefined : { metrics, labels };
 }
 
+const operations = read('docs/operations.md');
 /** The rows of the table of metrics in docs/operations.md: names, type, labels. */
-const documented = read('docs/operations.md')
+const documented = operations
   .split('\n')
   .filter((line) => /^\| `weir_/.test(line))
   .flatMap((line) => {
@@ -122,10 +123,12 @@ describe('dashboards and alerts', () => {
     expect(new Set(alerts.map(({ alert }) => alert)).size).toBe(alerts.length);
     expect(new Set(dashboards.map(({ uid }) => uid)).size).toBe(dashboards.length);
     for (const { panels } of dashboards) expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length);
-    for (const { labels, annotations } of alerts) {
+    for (const { alert, labels, annotations } of alerts) {
       expect(['page', 'ticket']).toContain(labels.severity);
       expect(annotations.summary).toMatch(/\S/);
       expect(annotations.description).toMatch(/\.$/);
+      expect(annotations.runbook).toBe(`docs/operations.md#${alert.toLowerCase()}`);
+      expect(operations).toContain(`\n### ${alert}\n`);
     }
   });
 });
