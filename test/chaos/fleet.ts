@@ -18,7 +18,8 @@ export interface Member {
 /** The processes of the job, which come and go. */
 export interface Fleet {
   members(): readonly Member[];
-  start(): Promise<Member>;
+  /** @param env of the process, besides that of this one. */
+  start(env?: Record<string, string>): Promise<Member>;
   /** Ends it as a crash would. */
   kill(member: Member): Promise<void>;
   /** Ends it in order. */
@@ -55,10 +56,10 @@ export function createFleet(args: readonly string[], topic: string): Fleet {
 
   return {
     members: () => members,
-    async start() {
+    async start(env = {}) {
       const name = freeName();
       names.add(name);
-      const member = await startMember(name, args, topic);
+      const member = await startMember(name, args, topic, env);
       members.push(member);
       return member;
     },
@@ -78,8 +79,13 @@ export function createFleet(args: readonly string[], topic: string): Fleet {
   };
 }
 
-async function startMember(name: string, args: readonly string[], topic: string): Promise<Member> {
-  const weir = startWeir([...args, '--set', `source.kafka.process_name=${name}`]);
+async function startMember(
+  name: string,
+  args: readonly string[],
+  topic: string,
+  env: Record<string, string>,
+): Promise<Member> {
+  const weir = startWeir([...args, '--set', `source.kafka.process_name=${name}`], env);
   const port = await until('a process says where its metrics are', async () => {
     if (weir.child.exitCode !== null) throw new Error(`weir ended with ${weir.child.exitCode}: ${tail(weir)}`);
     return /"metrics_port":(\d+)/.exec(weir.stderr())?.[1];

@@ -1,22 +1,28 @@
+import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Member } from './fleet.ts';
+import { until } from './until.ts';
 
 /** The most that a process has held and been behind since it was watched. */
 export interface Peaks {
-  /** Memory outside of the heap, MiB: the bytes of records that were fetched and are not done with. */
+  /** Memory outside of the heap that is in use, MiB: the bytes of records that were fetched and are not done with. */
   readonly externalMiB: number;
   readonly lag: number;
 }
 
-const lookMs = 100;
+/** With it a process can be told to collect its garbage: what is left is what it holds. */
+export const inspected = { NODE_OPTIONS: '--inspect=127.0.0.1:0' };
+
+const lookMs = 250;
 const mib = 1 << 20;
 
-/** Looks at a process's own metrics again and again. */
-export function watchPeaks({ metric }: Member): { stop(): Promise<Peaks> } {
+/** Looks at a process's own metrics again and again, each time after its garbage has been collected. It must be `inspected`. */
+export async function watchPeaks({ metric, weir }: Member): Promise<{ stop(): Promise<Peaks> }> {
+  const inspector = await connectInspector(weir.stderr);
   const peaks = { externalMiB: 0, lag: 0 };
   let isStopped = false;
   const look = async () => {
-    const [external, lag] = await Promise.all([metric('nodejs_external_memory_bytes'), metric('weir_lag_records')]);
+    const [external, lag] = await Promise.all([inspector.external(), metric('weir_lag_records')]);
     peaks.externalMiB = Math.max(peaks.externalMiB, external / mib);
     peaks.lag = Math.max(peaks.lag, lag);
   };
@@ -30,7 +36,37 @@ export function watchPeaks({ metric }: Member): { stop(): Promise<Peaks> } {
       isStopped = true;
       await watching;
       await look();
+      inspector.close();
       return peaks;
     },
   };
 }
+
+async function connectInspector(stderr: () => string) {
+  const url = await until('the process can be inspected', async () => /ws:\/\/\S+/.exec(stderr())?.[0]);
+  const socket = new WebSocket(url);
+  await once(socket, 'open');
+  return {
+    /** Memory outside of the heap, bytes, at a moment at which there is no garbage. */
+    async external(): Promise<number> {
+      const answered = new Promise<{ readonly value: number }>((resolve, reject) => {
+        socket.onmessage = ({ data }) => {
+          const { id, result, error } = JSON.parse(data);
+          if (error !== undefined) reject(new Error(`asking the inspector: ${data}`));
+          else if (id === asked.length) resolve(result.result);
+        };
+        socket.onclose = () => reject(new Error('the process cannot be inspected any more'));
+      });
+      for (const [index, request] of asked.entries()) socket.send(JSON.stringify({ id: index + 1, ...request }));
+      return (await answered).value;
+    },
+    close: () => socket.close(),
+  };
+}
+
+/** Sent at once, so that nothing is allocated in between; buffers are freed behind a collection, and for sure before the next begins. */
+const asked = [
+  { method: 'HeapProfiler.collectGarbage' },
+  { method: 'HeapProfiler.collectGarbage' },
+  { method: 'Runtime.evaluate', params: { expression: 'process.memoryUsage().external' } },
+];
