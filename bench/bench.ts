@@ -5,7 +5,7 @@ import { benchFile } from './file.ts';
 import { benchHandOver } from './hand-over.ts';
 import { benchKafka } from './kafka.ts';
 import { benchKinesis } from './kinesis.ts';
-import { benchKinesisLeases } from './kinesis-leases.ts';
+import { benchLeases } from './leases.ts';
 import { benchPublish } from './publish.ts';
 import { benchRepair } from './repair.ts';
 import { benchScoring } from './scoring.ts';
@@ -37,6 +37,6 @@ for (const bench of [
   benchRepair,
   benchTakeOver,
   benchKinesis,
-  benchKinesisLeases,
+  benchLeases,
 ])
   await bench(runs, only);

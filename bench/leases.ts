@@ -16,10 +16,10 @@ const fleets = [
 ] as const;
 
 /** What leases cost, and how long those of a process that ends have nobody. On emulators, with the default intervals. */
-export async function benchKinesisLeases(runs: number, only: (name: string) => boolean): Promise<void> {
+export async function benchLeases(runs: number, only: (name: string) => boolean): Promise<void> {
   Object.assign(process.env, emulatorEnv);
-  if (only('kinesis.lease-cost')) await benchCost();
-  if (only('kinesis.take-over')) await benchTakingOver(runs);
+  if (only('leases.cost')) await benchCost();
+  if (only('leases.take-over')) await benchTakingOver(runs);
 }
 
 /** Request units per lease and hour, counted over a tenth of an hour of virtual time. */
@@ -33,7 +33,7 @@ async function benchCost(): Promise<void> {
         ['idle', undefined],
         ['busy', checkpointMs],
       ] as const) {
-        const name = `kinesis.lease-cost.${leases}-${workers}.${kind}`;
+        const name = `leases.cost.${leases}-${workers}.${kind}`;
         const options = { leases, workers, failoverMs, checkpointMs: least, hours: 0.1 };
         const { written, read } = await leaseCost(dynamo, name, options);
         report(`${name}.written`, 'units/lease/h', [written]);
@@ -60,7 +60,7 @@ async function benchTakingOver(runs: number): Promise<void> {
         const [first] = await fleet.share(2);
         seconds.push((await fleet.end(first, signal)).tookMs / 1_000);
       }
-      report(`kinesis.take-over.${name}`, 's', seconds);
+      report(`leases.take-over.${name}`, 's', seconds);
     }
   } finally {
     await fleet.close();
