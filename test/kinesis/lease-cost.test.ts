@@ -28,7 +28,12 @@ describe('what leases cost in DynamoDB', () => {
     [1, 1],
     [16, 4],
   ])('is less than with the library while idle: %i leases, %i workers', async (leases, workers) => {
-    const { written, requests } = await leaseCost(dynamo, `idle-${leases}`, { leases, workers, failoverMs, hours: 0.05 });
+    const { written, requests } = await leaseCost(dynamo, `idle-${leases}`, {
+      leases,
+      workers,
+      failoverMs,
+      hours: 0.05,
+    });
     expect(written).toBeGreaterThan(0);
     expect(written).toBeLessThan(0.9 * writtenByKcl);
     // Nothing but renewals and looks.

@@ -36,8 +36,15 @@ export async function startLeaseFleet(
   { shards, failoverMs }: { readonly shards: number; readonly failoverMs: number },
 ): Promise<LeaseFleet> {
   const kinesis = testKinesis(services.kinesis.url);
-  const dynamo: DynamoDBClient = dynamoClient({ dynamodb_endpoint: services.dynamo.url, region: undefined, endpoint: undefined }, 5_000);
-  for (const [stream, count] of [['transactions', shards], ['risk-scored', 1], ['risk-dead-letters', 1]] as const) {
+  const dynamo: DynamoDBClient = dynamoClient(
+    { dynamodb_endpoint: services.dynamo.url, region: undefined, endpoint: undefined },
+    5_000,
+  );
+  for (const [stream, count] of [
+    ['transactions', shards],
+    ['risk-scored', 1],
+    ['risk-dead-letters', 1],
+  ] as const) {
     await kinesis.createStream(stream, count);
   }
   const table: LeaseTable = await openLeaseTable(dynamo, 'handbook', systemClock);
