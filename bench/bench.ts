@@ -3,6 +3,7 @@ import { benchDecode } from './decode.ts';
 import { benchFeatures } from './features.ts';
 import { benchFile } from './file.ts';
 import { benchHandOver } from './hand-over.ts';
+import { benchIdle } from './idle.ts';
 import { benchKafka } from './kafka.ts';
 import { benchKinesis } from './kinesis.ts';
 import { benchLeases } from './leases.ts';
@@ -36,6 +37,7 @@ for (const bench of [
   benchHandOver,
   benchRepair,
   benchTakeOver,
+  benchIdle,
   benchKinesis,
   benchLeases,
 ])

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 /** Clock ticks per second of /proc/<pid>/stat on Linux. */
 const ticksPerSecond = 100;
@@ -42,4 +42,67 @@ export function watchCpu(pid: number): { stop(): number } {
       return [...seconds.values()].reduce((sum, value) => sum + value, 0);
     },
   };
+}
+
+/**
+ * Holds a process and each below it to a share of a core of its own, by stopping those that have had theirs until the next period: what more of them
+ * bring is then not hidden by what else the machine's cores have to do.
+ * @param share of a core, for each process.
+ */
+export function limitCpu(pid: number, share: number): { stop(): void } {
+  const periodMs = 50;
+  const lookMs = 2;
+  const begun = new Map<number, number>();
+  const stopped = new Set<number>();
+  let periodEnds = 0;
+  const signal = (each: number, name: 'SIGSTOP' | 'SIGCONT') => {
+    try {
+      process.kill(each, name);
+    } catch {
+      // It has ended.
+    }
+  };
+  const look = () => {
+    let tree: number[] = [];
+    try {
+      tree = processTree(pid);
+    } catch {
+      return;
+    }
+    const now = performance.now();
+    if (now >= periodEnds) {
+      periodEnds = now + periodMs;
+      for (const each of stopped) signal(each, 'SIGCONT');
+      stopped.clear();
+      begun.clear();
+    }
+    for (const each of tree) {
+      if (stopped.has(each)) continue;
+      const used = cpuMs(each);
+      if (used === undefined) continue;
+      if (!begun.has(each)) begun.set(each, used);
+      if (used - begun.get(each)! < share * periodMs) continue;
+      stopped.add(each);
+      signal(each, 'SIGSTOP');
+    }
+  };
+  const timer = setInterval(look, lookMs);
+  return {
+    stop() {
+      clearInterval(timer);
+      for (const each of stopped) signal(each, 'SIGCONT');
+    },
+  };
+}
+
+/** CPU time of a process's threads so far, to the nanosecond. */
+function cpuMs(pid: number): number | undefined {
+  try {
+    const threads = readdirSync(`/proc/${pid}/task`);
+    const time = (thread: string) =>
+      Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]);
+    return threads.reduce((sum, thread) => sum + time(thread), 0) / 1e6;
+  } catch {
+    return undefined;
+  }
 }

@@ -1,16 +1,16 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { type KafkaService, type RedisService, startKafka, startRedis } from '../infra/services/start.ts';
-import { type HandbookRow, readHandbook } from '../test/support/handbook.ts';
+import { readHandbook } from '../test/support/handbook.ts';
 import { type TestKafka, testKafka } from '../test/support/kafka.ts';
 import { startWeir, type WeirProcess } from '../test/support/weir-process.ts';
-import { cpuSeconds, watchCpu } from './cpu.ts';
+import { cpuSeconds, limitCpu, watchCpu } from './cpu.ts';
 import { jsonRecord } from './data.ts';
 import { report } from './measure.ts';
 import { watchRoundTrips } from './round-trips.ts';
 
 const partitions = 4;
-const backlogEvents = 300_000;
+const events = 300_000;
 
 interface Bench {
   readonly kafkaService: KafkaService;
@@ -18,21 +18,45 @@ interface Bench {
   readonly kafka: TestKafka;
 }
 
-/** The whole job from Kafka with Redis, broker and Redis on the same cores: backlog, then latency at a paced rate. */
+/** One way to run a job. */
+interface Variant {
+  readonly name: string;
+  readonly processes: number;
+  readonly more?: readonly string[];
+  /** Of a core, for each process; absent: all that is there. */
+  readonly share?: number;
+  readonly events: number;
+}
+
+/** So little that with two processes one core is left for broker and Redis, which take less. Twice the events: starting counts less. */
+const limitedTo = 0.4;
+/** Copies of what other processes write are read anew each second, and not ten times as often. */
+const refreshSlowly = ['--set', 'state.refresh_ms=1000'];
+const variants: readonly Variant[] = [1, 2].flatMap((processes) => {
+  const name = `backlog.kafka.exactly-once.${processes}p`;
+  return [
+    { name, processes, events },
+    { name: `${name}.all-count`, processes, events, more: ['--set', 'event.deduplicate=false'] },
+    { name: `${name}.unaligned`, processes, events, more: ['--set', 'alignment=false'] },
+    { name: `${name}.limited`, processes, events: 2 * events, share: limitedTo },
+    { name: `${name}.limited.refresh-1s`, processes, events: 2 * events, share: limitedTo, more: refreshSlowly },
+  ];
+});
+
+/** The whole job from Kafka with Redis, broker and Redis on the same cores: backlogs, then latency at a paced rate. */
 export async function benchKafka(runs: number, only: (name: string) => boolean): Promise<void> {
+  const chosen = variants.filter(({ name }) => only(name));
+  const deliveries = ['exactly-once', 'at-least-once'].filter((delivery) => only(`latency.${delivery}`));
+  if (chosen.length === 0 && deliveries.length === 0) return;
   const [kafkaService, redis] = await Promise.all([startKafka(), startRedis()]);
   const bench: Bench = { kafkaService, redis, kafka: testKafka(kafkaService.brokers) };
   try {
-    const rows = await readHandbook(backlogEvents);
-    for (const processes of [1, 2]) {
-      const name = `backlog.kafka.exactly-once.${processes}p`;
-      if (only(name)) await benchBacklog(bench, name, rows, processes, runs);
-      const without = ['--set', 'event.deduplicate=false'];
-      if (only(`${name}.all-count`)) await benchBacklog(bench, `${name}.all-count`, rows, processes, runs, without);
-    }
-    for (const delivery of ['exactly-once', 'at-least-once']) {
-      if (only(`latency.${delivery}`)) await benchLatency(bench, delivery, runs);
-    }
+    const rows = (await readHandbook(Math.max(0, ...chosen.map(({ events }) => events)))).map((row) => ({
+      key: row.customer_id,
+      value: jsonRecord(row),
+    }));
+    await benchBacklogs(bench, rows, chosen, runs);
+    for (const delivery of deliveries) await benchLatency(bench, delivery, runs);
   } finally {
     await bench.kafka.close();
     await Promise.all([kafkaService.stop(), redis.stop()]);
@@ -63,40 +87,85 @@ async function makeTopics({ kafka }: Bench): Promise<string> {
   return name;
 }
 
-async function benchBacklog(
+type Records = Parameters<TestKafka['produce']>[1];
+
+interface BacklogRun {
+  readonly rate: number;
+  readonly cpu: { readonly worker: number; readonly broker: number; readonly redis: number };
+  readonly roundTrips: number;
+}
+
+async function runBacklog(bench: Bench, all: Records, variant: Variant): Promise<BacklogRun> {
+  const { kafkaService, redis, kafka } = bench;
+  const records = all.slice(0, variant.events);
+  const name = await makeTopics(bench);
+  await kafka.produce(`${name}.in`, records);
+  const before = { broker: cpuSeconds(kafkaService.pid), redis: cpuSeconds(redis.pid) };
+  const args = ['--until-end', '--processes', String(variant.processes), ...(variant.more ?? [])];
+  const weir = startJob(bench, name, args);
+  const worker = watchCpu(weir.child.pid!);
+  const limit = variant.share === undefined ? undefined : limitCpu(weir.child.pid!, variant.share);
+  const trips = watchRoundTrips(weir);
+  const code = await weir.ended();
+  if (code !== 0) throw new Error(`weir ended with ${code}: ${weir.stderr()}`);
+  limit?.stop();
+  const roundTrips = trips.stop();
+  const perEvent = (seconds: number) => (seconds * 1e6) / records.length;
+  const cpu = {
+    worker: perEvent(worker.stop()),
+    broker: perEvent(cpuSeconds(kafkaService.pid) - before.broker),
+    redis: perEvent(cpuSeconds(redis.pid) - before.redis),
+  };
+  const { count, first, last } = await kafka.times(`${name}.scored`);
+  if (count !== records.length) throw new Error(`${count} risk events for ${records.length} transactions`);
+  return { rate: (count * 1000) / (last - first), cpu, roundTrips };
+}
+
+/** Runs the variants in turn, so that what the machine does meanwhile falls on all; each is also compared with the first, run by run. */
+async function benchBacklogs(
   bench: Bench,
-  name: string,
-  rows: readonly HandbookRow[],
-  processes: number,
+  records: Records,
+  variants: readonly Variant[],
   runs: number,
-  more: readonly string[] = [],
 ): Promise<void> {
-  const rates: number[] = [];
-  const cpu = { worker: [] as number[], broker: [] as number[], redis: [] as number[] };
-  const roundTrips: number[] = [];
+  const results = variants.map((): BacklogRun[] => []);
   for (let run = 0; run < runs; run++) {
-    const topics = await makeTopics(bench);
-    await bench.kafka.produce(
-      `${topics}.in`,
-      rows.map((row) => ({ key: row.customer_id, value: jsonRecord(row) })),
-    );
-    const before = { broker: cpuSeconds(bench.kafkaService.pid), redis: cpuSeconds(bench.redis.pid) };
-    const weir = startJob(bench, topics, ['--until-end', '--processes', String(processes), ...more]);
-    const worker = watchCpu(weir.child.pid!);
-    const trips = watchRoundTrips(weir);
-    const code = await weir.ended();
-    if (code !== 0) throw new Error(`weir ended with ${code}: ${weir.stderr()}`);
-    roundTrips.push(trips.stop());
-    cpu.worker.push((worker.stop() * 1e6) / rows.length);
-    cpu.broker.push(((cpuSeconds(bench.kafkaService.pid) - before.broker) * 1e6) / rows.length);
-    cpu.redis.push(((cpuSeconds(bench.redis.pid) - before.redis) * 1e6) / rows.length);
-    const { count, first, last } = await bench.kafka.times(`${topics}.scored`);
-    if (count !== rows.length) throw new Error(`${count} risk events for ${rows.length} transactions`);
-    rates.push((count * 1000) / (last - first));
+    for (const [index, variant] of variants.entries()) results[index].push(await runBacklog(bench, records, variant));
   }
-  report(name, 'events/s', rates);
-  for (const [part, values] of Object.entries(cpu)) report(`${name}.cpu.${part}`, 'us/event', values);
-  if (processes === 1) report(`${name}.redis-round-trips`, 'per event', roundTrips);
+  const costs = results.map((of) => of.map(({ cpu }) => cpu.worker + cpu.broker + cpu.redis));
+  for (const [index, { name, processes }] of variants.entries()) {
+    const of = results[index];
+    report(
+      name,
+      'events/s',
+      of.map(({ rate }) => rate),
+    );
+    for (const part of ['worker', 'broker', 'redis'] as const) {
+      report(
+        `${name}.cpu.${part}`,
+        'us/event',
+        of.map(({ cpu }) => cpu[part]),
+      );
+    }
+    if (processes === 1) {
+      report(
+        `${name}.redis-round-trips`,
+        'per event',
+        of.map(({ roundTrips }) => roundTrips),
+      );
+    }
+    if (index === 0) continue;
+    report(
+      `${name} / ${variants[0].name}`,
+      'events/s, ratio',
+      of.map(({ rate }, run) => rate / results[0][run].rate),
+    );
+    report(
+      `${name} / ${variants[0].name}`,
+      'CPU, ratio',
+      costs[index].map((cost, run) => cost / costs[0][run]),
+    );
+  }
 }
 
 /** Percentiles from intended send time to read_committed receipt, by a client in a process of its own. */

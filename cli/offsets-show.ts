@@ -1,7 +1,8 @@
 import { Command } from 'commander';
 import type { CompiledJob } from '../consumers/compile.ts';
-import { groupOf, type OffsetsView, type PartitionStanding, viewOffsets } from '../consumers/offsets.ts';
+import { groupOf, type OffsetsView, viewOffsets } from '../consumers/offsets.ts';
 import { type JobFlags, loadJobFrom, surroundingsOf, withJobOptions } from './job-options.ts';
+import { standingRemark } from './standing-remark.ts';
 import { table } from './table.ts';
 
 interface Flags extends JobFlags {
@@ -37,7 +38,7 @@ function asJson(job: CompiledJob, { members, partitions }: OffsetsView): object 
     recipe: job.set.recipe,
     topic,
     group,
-    members: members.map(({ clientId, ...of }) => ({ client_id: clientId, ...of })),
+    members: members.map(({ clientId, host, partitions: of }) => ({ client_id: clientId, host, partitions: of })),
     partitions: partitions.map(({ committed, fence, trouble, ...of }) => ({
       partition: of.partition,
       committed: committed ?? null,
@@ -62,20 +63,6 @@ function asText(job: CompiledJob, { members, partitions }: OffsetsView): string 
   return [
     `Group ${group} in topic ${topic}, state of recipe ${job.set.recipe}; members: ${named.join(', ') || 'none'}\n`,
     table(['partition', 'committed', 'log begins', 'log ends', 'lag', 'fence', 're-applied at a start'], rows),
-    ...partitions.flatMap((of) => remark(of)),
+    ...partitions.map(standingRemark).flatMap((remark) => (remark === undefined ? [] : [`${remark}\n`])),
   ].join('');
-}
-
-function remark({ partition, trouble }: PartitionStanding): string[] {
-  if (trouble === 'ahead') {
-    return [
-      `Partition ${partition}: the state reaches beyond the position, which somebody has set back. No process can start: run weir offsets reset to the position that is wanted.\n`,
-    ];
-  }
-  if (trouble === 'short') {
-    return [
-      `Partition ${partition}: the log begins behind what is stored. Windows that reach further back will be incomplete until they have filled.\n`,
-    ];
-  }
-  return [];
 }

@@ -6,8 +6,9 @@ import { isShardEnd, shardEnd } from './checkpoint.ts';
 import { type HeldLease, holdLease } from './held-lease.ts';
 import { type Lease, newLease } from './lease.ts';
 import type { LeaseTable } from './lease-table.ts';
-import { type LeaseView, leasesByWorker, look, nextChange } from './lease-view.ts';
+import { isFree, type LeaseView, leasesByWorker, look, nextChange } from './lease-view.ts';
 import { leaseWrites } from './lease-writes.ts';
+import { isWanted, type ShardState, shardStandings, shardStates } from './shard-standing.ts';
 import { firstLeases, type InitialPosition, isFinished, isReady, missingLeases, type Shard } from './shards.ts';
 
 /** What the stream says of its shards. */
@@ -32,12 +33,23 @@ export interface LeaseCoordinatorParts {
   /** A shard may be read from its lease's checkpoint on, until the lease is revoked. */
   readonly onReady: (held: HeldLease) => void;
   readonly onEvent?: (event: LeaseEvent) => void;
-  /** The table has answered, and what it says was acted on. */
-  readonly onLook?: () => void;
+  /** The table has answered, and what it says was acted on: told what it says. */
+  readonly onLook?: (look: LeaseLook) => void;
+}
+
+/** How the leases are shared out, as of the last look at the table. */
+export interface LeaseLook {
+  readonly shards: Readonly<Record<ShardState, number>>;
+  /** Leases by who has them: this worker, another living one, or nobody although the shard is to be read. */
+  readonly leases: Readonly<Record<'self' | 'other' | 'none', number>>;
 }
 
 export type LeaseEvent =
-  | { readonly kind: 'taken' | 'stolen' | 'lost' | 'evicted' | 'ended' | 'deleted'; readonly lease: Lease }
+  /** `taken` was nobody's, `expired` a silent worker's, `stolen` a living one's. `lost`: to another worker, or by own silence. */
+  | {
+      readonly kind: 'taken' | 'expired' | 'stolen' | 'lost' | 'evicted' | 'ended' | 'deleted';
+      readonly lease: Lease;
+    }
   /** The table or the stream did not answer; tried again. */
   | { readonly kind: 'trouble'; readonly error: unknown };
 
@@ -54,6 +66,8 @@ export interface LeaseCoordinator {
   /** Ids of the shards that have something left to be read, and whose parents have not. */
   readable(): string[];
 }
+
+const noShards = Object.fromEntries(shardStates.map((state) => [state, 0])) as Record<ShardState, number>;
 
 /** Renewals in parts of the failover time: two attempts before a lease expires, as with the library's third. */
 const renewalShare = 0.4;
@@ -93,12 +107,12 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   async function lookAround(): Promise<void> {
     let askedAt = clock.monotonic();
     let leases = await table.list();
-    let isSynced = true;
+    let syncFault: unknown;
     if (askedAt - syncedAt >= parts.shardSyncMs) {
       // The leases that there are have to be shared also while the stream cannot be asked for its shards.
       const hasNew = await sync(leases).catch((error: unknown) => {
-        passing(error);
-        isSynced = false;
+        if (!isPassing(error)) throw error;
+        syncFault = error;
         return false;
       });
       if (hasNew) {
@@ -115,7 +129,21 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     const wanted = new Map([...dropped, ...leasesToTake(view, askedAt, options)].map((lease) => [lease.key, lease]));
     await Promise.all([...wanted.values()].filter(({ key }) => !held.has(key)).map(take));
     await Promise.all([...held.values()].map((one) => startOrFinish(one)));
-    if (isSynced) parts.onLook?.();
+    parts.onLook?.(lookOf(leases, askedAt));
+    if (syncFault !== undefined) trouble(syncFault);
+  }
+
+  function lookOf(leases: readonly Lease[], askedAt: number): LeaseLook {
+    const due = missingLeases(listed, leases, initial).map(({ key }) => key);
+    const shards = { ...noShards };
+    const by = { self: held.size, other: 0, none: 0 };
+    for (const { state, seen } of shardStandings(listed, view, new Set(due))) {
+      shards[state]++;
+      if (seen === undefined || held.has(seen.lease.key)) continue;
+      if (!isFree(seen, askedAt, failoverMs)) by.other++;
+      else if (isWanted(state)) by.none++;
+    }
+    return { shards, leases: by };
   }
 
   /** What the table says of a lease held here counts once it is newer than what is known of it. */
@@ -132,8 +160,8 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     if (taken === undefined) return;
     held.set(lease.key, holdLease(taken, sentAt, { writes, clock, checkpointMs: parts.checkpointMs }));
     const since = view.get(lease.key)?.since ?? sentAt;
-    const isStolen = lease.owner !== undefined && sentAt - since < failoverMs;
-    onEvent({ kind: isStolen ? 'stolen' : 'taken', lease: taken });
+    const hadOwner = lease.owner !== undefined && lease.owner !== worker;
+    onEvent({ kind: !hadOwner ? 'taken' : sentAt - since < failoverMs ? 'stolen' : 'expired', lease: taken });
   }
 
   async function startOrFinish(one: HeldLease): Promise<void> {
@@ -206,12 +234,6 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     onEvent({ kind: 'trouble', error });
   }
 
-  /** Tells what ends by itself; throws anything else. */
-  function passing(error: unknown): void {
-    if (!(error instanceof WeirError) || error.code !== 'BROKER') throw error;
-    trouble(error);
-  }
-
   /** After so many looks in a row that failed: the view has grown old, so what it says of when to look is long past. */
   function retryMs(failures: number): number {
     const share = Math.min(lookShare, firstRetryShare * 2 ** (failures - 1));
@@ -235,7 +257,8 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
         await lookAround();
         failures = 0;
       } catch (error) {
-        passing(error);
+        if (!isPassing(error)) throw error;
+        trouble(error);
         failures++;
       }
       for (const done of asked) done();
@@ -306,4 +329,9 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
       await nextLook();
     },
   };
+}
+
+/** It ends by itself: the table or the stream does not answer. */
+function isPassing(error: unknown): boolean {
+  return error instanceof WeirError && error.code === 'BROKER';
 }

@@ -25,6 +25,7 @@ import { type Connection, kinesisClient } from './aws.ts';
 import type { KinesisSinkConfig } from './config.ts';
 import { awsFault } from './faults.ts';
 import { type Entry, type PutAnswer, putInOrder, RefusedEntries } from './put-records.ts';
+import { type OnRequest, watchRequests } from './requests.ts';
 
 export interface KinesisSinkOptions {
   readonly connection: Connection;
@@ -32,6 +33,8 @@ export interface KinesisSinkOptions {
   readonly clock: Clock;
   /** Told how many records were refused for too much throughput. */
   readonly onThrottled?: (records: number) => void;
+  /** Told of each request to Kinesis. */
+  readonly onRequest?: OnRequest;
 }
 
 export interface KinesisSink extends Sink {
@@ -48,6 +51,7 @@ const requestMs = 10_000;
 export function createKinesisSink(config: KinesisSinkConfig, options: KinesisSinkOptions): KinesisSink {
   const { clock, job } = options;
   const client = kinesisClient(options.connection, requestMs);
+  if (options.onRequest !== undefined) watchRequests(client, 'kinesis', options.onRequest);
   const random = seededRandom(randomBytes(4).readUInt32LE());
   const outputs = new Set<Output>();
 

@@ -45,7 +45,7 @@ describe('simulated fleets', () => {
   it('meet every kind of event', async () => {
     const reports = await Promise.all([1, 2, 3].map((seed) => simulateLeases({ seed })));
     const met = new Set(reports.flatMap(({ events }) => Object.keys(events)));
-    expect([...met].sort()).toEqual(['deleted', 'ended', 'evicted', 'lost', 'stolen', 'taken', 'trouble']);
+    expect([...met].sort()).toEqual(['deleted', 'ended', 'evicted', 'expired', 'lost', 'stolen', 'taken', 'trouble']);
     expect(reports.some(({ repeated }) => repeated > 0)).toBe(true);
   });
 });
