@@ -36,6 +36,11 @@ const longestWaitMs = 5_000;
 /** So many vain attempts in a row are a fault. */
 const mostAttempts = 12;
 
+/** A subscription has ended before its first event: opened anew at once, it would be so again and again. */
+class EndedAtOnce extends Error {
+  override readonly message = 'the subscription ended before its first event';
+}
+
 export function subscribeTo(client: KinesisClient, ConsumerARN: string, ShardId: string): Subscribe {
   return async (StartingPosition, abortSignal) => {
     const answer = await client.send(new SubscribeToShardCommand({ ConsumerARN, ShardId, StartingPosition }), {
@@ -61,12 +66,17 @@ export function fanOutShard(subscribe: Subscribe, options: FanOutOptions): Shard
         : { Type: 'AT_SEQUENCE_NUMBER', SequenceNumber: from.sequence };
     let events: AsyncIterator<SubscribeToShardEventStream> | undefined;
     let isOver = false;
+    let hasGiven = false;
     let failures = 0;
 
     /** The next event, undefined where a subscription has ended. */
     async function event(): Promise<SubscribeToShardEventStream | undefined> {
-      events ??= (await subscribe(start, signal))[Symbol.asyncIterator]();
+      if (events === undefined) {
+        hasGiven = false;
+        events = (await subscribe(start, signal))[Symbol.asyncIterator]();
+      }
       const { done, value } = await untilAborted(events.next(), signal);
+      if (done && !hasGiven) throw new EndedAtOnce();
       return done ? undefined : value;
     }
 
@@ -78,6 +88,7 @@ export function fanOutShard(subscribe: Subscribe, options: FanOutOptions): Shard
       if (next !== undefined) start = { Type: 'AFTER_SEQUENCE_NUMBER', SequenceNumber: next };
       const page = pageOf(given?.Records ?? [], given?.MillisBehindLatest, next, given?.ChildShards);
       isOver = page.children !== undefined;
+      hasGiven = true;
       failures = 0;
       return page;
     }
@@ -116,8 +127,9 @@ export function fanOutShard(subscribe: Subscribe, options: FanOutOptions): Shard
   return { open };
 }
 
-/** The connection broke, or Kinesis failed. */
+/** The connection broke, the subscription did, or Kinesis failed. */
 function isServerFault(error: unknown): boolean {
+  if (error instanceof EndedAtOnce) return true;
   const { $fault, $metadata, code, name } = error as Error & {
     readonly $fault?: string;
     readonly $metadata?: { readonly httpStatusCode?: number };

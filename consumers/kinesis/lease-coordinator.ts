@@ -75,6 +75,8 @@ const renewalShare = 0.4;
 const lookShare = 0.4;
 const workersPerLook = 10;
 const longestLookShare = 2;
+/** After a look that failed, doubling up to `lookShare`. */
+const firstRetryShare = 0.05;
 
 export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoordinator {
   const { table, shards, worker, failoverMs, initial, clock, random } = parts;
@@ -105,9 +107,18 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   async function lookAround(): Promise<void> {
     let askedAt = clock.monotonic();
     let leases = await table.list();
-    if (askedAt - syncedAt >= parts.shardSyncMs && (await sync(leases))) {
-      askedAt = clock.monotonic();
-      leases = await table.list();
+    let syncFault: unknown;
+    if (askedAt - syncedAt >= parts.shardSyncMs) {
+      // The leases that there are have to be shared also while the stream cannot be asked for its shards.
+      const hasNew = await sync(leases).catch((error: unknown) => {
+        if (!isPassing(error)) throw error;
+        syncFault = error;
+        return false;
+      });
+      if (hasNew) {
+        askedAt = clock.monotonic();
+        leases = await table.list();
+      }
     }
     view = look(view, leases, clock.monotonic());
     lookedAt = askedAt;
@@ -119,6 +130,7 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     await Promise.all([...wanted.values()].filter(({ key }) => !held.has(key)).map(take));
     await Promise.all([...held.values()].map((one) => startOrFinish(one)));
     parts.onLook?.(lookOf(leases, askedAt));
+    if (syncFault !== undefined) trouble(syncFault);
   }
 
   function lookOf(leases: readonly Lease[], askedAt: number): LeaseLook {
@@ -222,6 +234,12 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     onEvent({ kind: 'trouble', error });
   }
 
+  /** After so many looks in a row that failed: the view has grown old, so what it says of when to look is long past. */
+  function retryMs(failures: number): number {
+    const share = Math.min(lookShare, firstRetryShare * 2 ** (failures - 1));
+    return share * failoverMs * (0.75 + random.next() / 2);
+  }
+
   /** How long until the table is to be looked at again: not much later than a lease expires. */
   function waitMs(): number {
     const now = clock.monotonic();
@@ -231,18 +249,23 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   }
 
   async function keepLooking(signal: AbortSignal): Promise<void> {
+    let failures = 0;
     while (!signal.aborted) {
       const asked = waiting;
       waiting = [];
-      await lookAround().catch((error: unknown) => {
-        if (!(error instanceof WeirError) || error.code !== 'BROKER') throw error;
+      try {
+        await lookAround();
+        failures = 0;
+      } catch (error) {
+        if (!isPassing(error)) throw error;
         trouble(error);
-      });
+        failures++;
+      }
       for (const done of asked) done();
       if (waiting.length > 0) continue;
       const cut = new AbortController();
       hurry = () => cut.abort();
-      await clock.sleep(waitMs(), AbortSignal.any([signal, cut.signal]));
+      await clock.sleep(failures === 0 ? waitMs() : retryMs(failures), AbortSignal.any([signal, cut.signal]));
     }
   }
 
@@ -306,4 +329,9 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
       await nextLook();
     },
   };
+}
+
+/** It ends by itself: the table or the stream does not answer. */
+function isPassing(error: unknown): boolean {
+  return error instanceof WeirError && error.code === 'BROKER';
 }

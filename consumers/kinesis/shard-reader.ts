@@ -124,7 +124,8 @@ export function createShardReader(parts: ShardReaderParts): ShardReader {
       return held.length === 0 ? children : undefined;
     },
     async arrival(ms) {
-      if (held.length > 0 || fault !== undefined || children !== undefined) return;
+      // Also at the shard's end: whoever asks again and again until its state is stored must let that happen.
+      if (held.length > 0 || fault !== undefined || isClosed) return;
       await new Promise<void>((resolve) => {
         const cancel = parts.clock.after(ms, resolve);
         wakeTaker = () => {
