@@ -1,7 +1,7 @@
 import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import type { Random } from '../../runtime/random.ts';
-import { leasesToTake } from './balance.ts';
+import { leasesToTake, leaseToEvenOut } from './balance.ts';
 import { isShardEnd, shardEnd } from './checkpoint.ts';
 import { type HeldLease, holdLease } from './held-lease.ts';
 import { type Lease, newLease } from './lease.ts';
@@ -61,6 +61,10 @@ const renewalShare = 0.4;
 const lookShare = 0.4;
 const workersPerLook = 10;
 const longestLookShare = 2;
+/** What goes through a shard is measured over so many parts of the failover time. */
+const throughputShare = 6;
+/** So long a worker that has taken a lease to even out what goes through them waits with the next: all is then measured anew. */
+const eveningShare = 3 * throughputShare;
 
 export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoordinator {
   const { table, shards, worker, failoverMs, initial, clock, random } = parts;
@@ -71,6 +75,8 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   let view: LeaseView = new Map();
   /** When what it shows was asked for. */
   let lookedAt = Number.NEGATIVE_INFINITY;
+  /** When this worker last went for a lease. */
+  let changedAt = clock.monotonic();
   /** The stream's shards, as of the last time that they were compared with the leases. */
   let listed: readonly Shard[] = [];
   let syncedAt = Number.NEGATIVE_INFINITY;
@@ -79,6 +85,8 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   /** Those who wait for a look that begins after they asked. */
   let waiting: (() => void)[] = [];
   let isRunning = true;
+  /** Aborts, with the error, when the leases cannot be kept any more. */
+  const failed = new AbortController();
 
   function letGo(one: HeldLease, kind: 'lost' | 'evicted' | 'deleted'): void {
     one.lose();
@@ -98,13 +106,23 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     view = look(view, leases, clock.monotonic());
     lookedAt = askedAt;
     noticeLosses();
-    const options = { worker, failoverMs, maxLeases: parts.maxLeases, random };
     // One of its own that it has let go of, while the table did not answer, has nobody else who works on it.
     const dropped = leases.filter(({ owner }) => owner === worker);
-    const wanted = new Map([...dropped, ...leasesToTake(view, askedAt, options)].map((lease) => [lease.key, lease]));
+    const wanted = new Map([...dropped, ...leasesWanted(askedAt)].map((lease) => [lease.key, lease]));
     await Promise.all([...wanted.values()].filter(({ key }) => !held.has(key)).map(take));
     await Promise.all([...held.values()].map((one) => startOrFinish(one)));
     parts.onLook?.();
+  }
+
+  function leasesWanted(now: number): Lease[] {
+    const options = { worker, failoverMs, maxLeases: parts.maxLeases, random };
+    const wanted = leasesToTake(view, now, options);
+    if (wanted.length > 0) changedAt = now;
+    if (wanted.length > 0 || now - changedAt < eveningShare * failoverMs) return wanted;
+    const evening = leaseToEvenOut(view, now, options);
+    if (evening === undefined) return [];
+    changedAt = now;
+    return [evening];
   }
 
   /** What the table says of a lease held here counts once it is newer than what is known of it. */
@@ -119,7 +137,11 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     const sentAt = clock.monotonic();
     const taken = await writes.make({ kind: 'take', lease, owner: worker });
     if (taken === undefined) return;
-    held.set(lease.key, holdLease(taken, sentAt, { writes, clock, checkpointMs: parts.checkpointMs }));
+    const throughputWindowMs = throughputShare * failoverMs;
+    held.set(
+      lease.key,
+      holdLease(taken, sentAt, { writes, clock, checkpointMs: parts.checkpointMs, throughputWindowMs }),
+    );
     const since = view.get(lease.key)?.since ?? sentAt;
     const isStolen = lease.owner !== undefined && sentAt - since < failoverMs;
     onEvent({ kind: isStolen ? 'stolen' : 'taken', lease: taken });
@@ -179,7 +201,7 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     for (const one of held.values()) {
       if (one.revoked.aborted || now - one.renewedAt >= failoverMs) letGo(one, 'lost');
       else if (!one.isBusy && now - one.renewedAt >= renewalShare * failoverMs) {
-        one.make({ kind: 'renew' }).catch(fencedIsLost(one)).catch(trouble);
+        one.make({ kind: 'renew' }).catch(fencedIsLost(one)).catch(troubleOrEnd);
       }
     }
   }
@@ -195,6 +217,12 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     onEvent({ kind: 'trouble', error });
   }
 
+  /** What does not pass by itself ends the run. */
+  function troubleOrEnd(error: unknown): void {
+    trouble(error);
+    if (!isPassing(error)) failed.abort(error);
+  }
+
   /** How long until the table is to be looked at again: not much later than a lease expires. */
   function waitMs(): number {
     const now = clock.monotonic();
@@ -208,7 +236,7 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
       const asked = waiting;
       waiting = [];
       await lookAround().catch((error: unknown) => {
-        if (!(error instanceof WeirError) || error.code !== 'BROKER') throw error;
+        if (!isPassing(error)) throw error;
         trouble(error);
       });
       for (const done of asked) done();
@@ -251,11 +279,11 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     },
     known: () => [...new Set([...view.keys(), ...listed.map(({ id }) => id)])],
     async run(signal) {
-      const failed = new AbortController();
       const until = AbortSignal.any([signal, failed.signal]);
       const renewing = keepRenewing(until);
       try {
         await keepLooking(until);
+        if (failed.signal.aborted) throw failed.signal.reason;
       } finally {
         isRunning = false;
         failed.abort();
@@ -279,4 +307,8 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
       await nextLook();
     },
   };
+}
+
+function isPassing(error: unknown): boolean {
+  return error instanceof WeirError && error.code === 'BROKER';
 }

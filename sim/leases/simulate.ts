@@ -10,8 +10,8 @@ import {
 import type { LeaseTable } from '../../consumers/kinesis/lease-table.ts';
 import { describeError, WeirError } from '../../runtime/errors.ts';
 import { type Random, seededRandom } from '../../runtime/random.ts';
-import { memoryLeaseTable } from '../support/memory-lease-table.ts';
 import { faultyTable, noFaults, type TableFaults } from './faulty-table.ts';
+import { memoryLeaseTable } from './memory-table.ts';
 import { createStream } from './stream.ts';
 import { createProcess, createWorld, type Process } from './world.ts';
 
@@ -34,6 +34,8 @@ export interface LeaseSimulation {
   readonly crashAtMs?: number;
   /** A table that does not keep its promises: what the simulation must find out. */
   readonly mutateTable?: (table: LeaseTable) => LeaseTable;
+  /** Told all that happens, line by line. */
+  readonly trace?: (line: string) => void;
 }
 
 export interface LeaseReport {
@@ -46,10 +48,15 @@ export interface LeaseReport {
   /** Records published again after a change of owner. */
   readonly repeated: number;
   readonly requests: number;
+  /** What goes through the shards of each worker that is left, as the table has it in the end, KB/s. */
+  readonly loads: readonly number[];
 }
 
 export const failoverMs = 10_000;
 const quietMs = 12 * failoverMs;
+/** An owner looks at its clock this often, clocks that go slow by a hundredth. */
+const renewalTickMs = 1_100;
+const longestHeldMs = failoverMs * 1.02 + renewalTickMs;
 
 const defaultFaults: TableFaults = { lost: 0.02, unanswered: 0.02, late: 0.01, twice: 0.02, stale: 0.2 };
 
@@ -68,8 +75,20 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
   let published = 0;
   let repeated = 0;
   let requests = 0;
-  const violated = (what: string) => violations.push(`at ${Math.round(world.now)} ms: ${what}`);
+  const say = (what: string) => simulation.trace?.(`${(world.now / 1_000).toFixed(3)} ${what}`);
+  const violated = (what: string) => {
+    violations.push(`at ${Math.round(world.now)} ms: ${what}`);
+    say(`VIOLATION ${what}`);
+  };
   const workers: Worker[] = [];
+  /** When each worker last changed each lease, by both names. */
+  const madeAt = new Map<string, number>();
+  /** When each lease's counter last rose. */
+  const raisedAt = new Map<string, number>();
+  /** For how long a lease's owner had not been heard of when it was taken, by taker and lease. */
+  const silentMs = new Map<string, number>();
+  /** Who has checkpointed each lease's positions, in their order: from behind the one before through that one. */
+  const writers = new Map<string, { readonly through: number; readonly by: string }[]>();
   /** The leases of the last second, oldest first. */
   const before: (readonly Lease[])[] = [[]];
 
@@ -97,8 +116,18 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
 
   function judge(name: string, before: Lease, change: LeaseChange, leases: readonly Lease[]): void {
     const { key, owner } = before;
+    if (change.kind === 'take') {
+      const isOthers = owner !== undefined && owner !== name;
+      silentMs.set(`${name} ${key}`, isOthers ? world.now - raisedAt.get(key)! : failoverMs);
+    }
+    if (change.kind !== 'children') raisedAt.set(key, world.now);
+    madeAt.set(`${name} ${key}`, world.now);
     if (change.kind === 'checkpoint' || change.kind === 'renew') {
       if (owner !== name) violated(`${name} made a ${change.kind} of ${key}, which ${owner} owns`);
+    }
+    if (change.kind === 'checkpoint' && !isShardEnd(change.checkpoint)) {
+      const through = Number(change.checkpoint.sequence);
+      writers.set(key, [...(writers.get(key) ?? []), { through, by: name }]);
     }
     if (change.kind === 'checkpoint' && compareCheckpoints(change.checkpoint, before.checkpoint) < 0) {
       violated(`the checkpoint of ${key} went back from ${before.checkpoint.sequence}`);
@@ -112,7 +141,7 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
   }
 
   function start(): void {
-    const name = `worker-${workers.length}`;
+    const name = `worker:${String(workers.length).padStart(12, '0')}`;
     // A hundredth is far more than quartz is off by.
     const process = createProcess(world, 0.99 + 0.02 * random.next(), 1e6 * random.next());
     const worker: Worker = { name, process, leaving: new AbortController(), reading: new Map() };
@@ -139,14 +168,41 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
       clock: process.clock,
       random: own,
       onReady: (held) => void read(worker, held, coordinator, own).catch((error) => violated(describeError(error))),
-      onEvent: ({ kind }) => {
+      onEvent(event) {
+        const { kind } = event;
         events[kind] = (events[kind] ?? 0) + 1;
+        say(`${name}: ${kind} ${event.kind === 'trouble' ? describeError(event.error) : event.lease.key}`);
+        if (event.kind === 'taken') expectExpired(name, event.lease.key);
       },
     });
     workers.push(worker);
     coordinator
       .run(worker.leaving.signal)
       .catch((error: unknown) => violated(`${name} ended: ${describeError(error)}`));
+  }
+
+  /** Clocks differ by two hundredths at most. */
+  function expectExpired(name: string, key: string): void {
+    const forMs = silentMs.get(`${name} ${key}`)!;
+    if (forMs < failoverMs / 1.02) {
+      violated(`${name} took ${key} as expired, ${Math.round(forMs)} ms after its owner was heard of`);
+    }
+  }
+
+  /** An owner lets go by its own clock; one that has just woken up has yet to look at it. */
+  function expectHeld({ name, process }: Worker, key: string): void {
+    const forMs = world.now - (madeAt.get(`${name} ${key}`) ?? world.now);
+    if (forMs > longestHeldMs && world.now - process.wokeAt > renewalTickMs) {
+      violated(`${name} reads ${key}, which it has not renewed for ${Math.round(forMs)} ms`);
+    }
+  }
+
+  /** What a former owner still stores must be its own, and committed. */
+  function store({ name }: Worker, key: string, through: number): void {
+    const writer = writers.get(key)?.find((one) => one.through >= through);
+    if (writer?.by !== name) {
+      violated(`${name} stored state of ${key} through ${through}, which ${writer?.by ?? 'nobody'} has checkpointed`);
+    }
   }
 
   /** What a source does with a lease: read, publish, checkpoint, to the shard's end. */
@@ -161,10 +217,13 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
         if (held.revoked.aborted || !worker.process.isRunning) continue;
         const next = Math.min(shard.records, position + 1 + own.below(30));
         if (next > position) {
+          held.read((next - position) * 1_024);
           publish(worker, shard.id, position, next);
           position = next;
           await held.make({ kind: 'checkpoint', checkpoint: { sequence: String(position), sub: 0 } });
           await expectKept(held.lease.key, position);
+          const stored = position;
+          worker.process.later(own.below(500), () => store(worker, shard.id, stored));
         } else if (!shard.isOpen) {
           await coordinator.end(held, stream.children(shard.id));
           return;
@@ -181,6 +240,7 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
 
   function publish(worker: Worker, id: string, from: number, to: number): void {
     const shard = stream.shards.get(id)!;
+    expectHeld(worker, id);
     for (const parent of shard.parents.map((key) => stream.shards.get(key)!)) {
       if (parent.published < parent.records)
         violated(`${worker.name} began ${id} before the end of its parent ${parent.id}`);
@@ -207,6 +267,7 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
     const dice = random.below(8);
     // Who would have taken a lease next may be the one that is gone.
     if (dice < 4) untouched.clear();
+    say(`${['pause', 'pause', 'crash', 'leave', 'start', 'merge', 'split', 'split'][dice]} ${one?.name}`);
     if (dice < 2) one?.process.pause(random.below(4 * failoverMs));
     else if (dice === 2 && running.length > 1) one.process.crash();
     else if (dice === 3 && running.length > 1) one.leaving.abort();
@@ -285,9 +346,25 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
   if ((events.stolen ?? 0) - stolen > 2 + 2 * ((events.deleted ?? 0) - deleted))
     violated('leases are still being stolen in the end');
   await expectSettled();
+  const loads = await loadsOfLiving();
   for (const { process } of workers) process.crash();
   await world.run(world.now + 1);
-  return { violations, events: events as LeaseReport['events'], longestOrphanedMs, published, repeated, requests };
+  return {
+    violations,
+    events: events as LeaseReport['events'],
+    longestOrphanedMs,
+    published,
+    repeated,
+    requests,
+    loads,
+  };
+
+  async function loadsOfLiving(): Promise<number[]> {
+    const leases = await truth.list();
+    const loadOf = (name: string) =>
+      leases.filter(({ owner }) => owner === name).reduce((sum, { throughputKBps = 0 }) => sum + throughputKBps, 0);
+    return alive().map(({ name }) => loadOf(name));
+  }
 
   /** The keys of leases that have served their turn. One whose children have had no record yet stays, and so do its own children. */
   async function finishedLeases(): Promise<string[]> {
