@@ -280,16 +280,18 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     known: () => [...new Set([...view.keys(), ...listed.map(({ id }) => id)])],
     async run(signal) {
       const until = AbortSignal.any([signal, failed.signal]);
-      const renewing = keepRenewing(until);
+      const givenUp = new AbortController();
+      const renewing = keepRenewing(givenUp.signal);
       try {
         await keepLooking(until);
         if (failed.signal.aborted) throw failed.signal.reason;
       } finally {
         isRunning = false;
-        failed.abort();
         for (const done of waiting) done();
-        await renewing;
+        // A lease that cannot be given up either is still to be let go of in time.
         await giveUp();
+        givenUp.abort();
+        await renewing;
       }
     },
     async end(one, children) {

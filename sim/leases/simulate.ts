@@ -53,6 +53,7 @@ export interface LeaseReport {
 }
 
 export const failoverMs = 10_000;
+const cutOff: TableFaults = { ...noFaults, lost: 1 };
 const quietMs = 12 * failoverMs;
 /** An owner looks at its clock this often, clocks that go slow by a hundredth. */
 const renewalTickMs = 1_100;
@@ -71,7 +72,7 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
   let faults = simulation.faults ?? defaultFaults;
   // The owner falls silent just after it was heard of, and the others wait for one that would have less; failing requests take their
   // time limits on top.
-  const orphanedLimitMs = 2 * failoverMs + (simulation.faults === noFaults ? 0 : 10_000);
+  const orphanedLimitMs = 2 * failoverMs + (simulation.faults === noFaults ? 0 : 20_000);
   let published = 0;
   let repeated = 0;
   let requests = 0;
@@ -95,6 +96,8 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
   interface Worker {
     readonly name: string;
     readonly process: Process;
+    /** Until when none of its requests arrives. */
+    cutOffUntil: number;
     readonly leaving: AbortController;
     /** Leases that it is at work on, by shard. */
     readonly reading: Map<string, HeldLease>;
@@ -108,10 +111,17 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
         requests++;
         const before = await truth.read(change.lease.key);
         const isMade = await truth.write(change);
+        if (isMade && change.kind === 'create') begun(change.lease.key);
         if (isMade && before !== undefined) judge(name, before, change, await truth.list());
         return isMade;
       },
     };
+  }
+
+  /** Perhaps anew, by one that had stood still since it looked: the shard is then read once more. */
+  function begun(key: string): void {
+    writers.delete(key);
+    raisedAt.set(key, world.now);
   }
 
   function judge(name: string, before: Lease, change: LeaseChange, leases: readonly Lease[]): void {
@@ -144,14 +154,14 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
     const name = `worker:${String(workers.length).padStart(12, '0')}`;
     // A hundredth is far more than quartz is off by.
     const process = createProcess(world, 0.99 + 0.02 * random.next(), 1e6 * random.next());
-    const worker: Worker = { name, process, leaving: new AbortController(), reading: new Map() };
+    const worker: Worker = { name, process, cutOffUntil: 0, leaving: new AbortController(), reading: new Map() };
     const own = seededRandom(random.below(2 ** 31));
     const coordinator = createLeaseCoordinator({
       table: faultyTable(
         watchedTable(name),
         process,
         world,
-        () => faults,
+        () => (world.now < worker.cutOffUntil ? cutOff : faults),
         () => before[0],
         own,
       ),
@@ -264,11 +274,12 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
   function incident(): void {
     const running = alive();
     const one = running[random.below(running.length)];
-    const dice = random.below(8);
+    const dice = random.below(9);
     // Who would have taken a lease next may be the one that is gone.
-    if (dice < 4) untouched.clear();
-    say(`${['pause', 'pause', 'crash', 'leave', 'start', 'merge', 'split', 'split'][dice]} ${one?.name}`);
-    if (dice < 2) one?.process.pause(random.below(4 * failoverMs));
+    if (dice < 4 || dice === 8) untouched.clear();
+    say(`${['pause', 'cut off', 'crash', 'leave', 'start', 'merge', 'split', 'split', 'pause'][dice]} ${one?.name}`);
+    if (dice === 0 || dice === 8) one?.process.pause(random.below(4 * failoverMs));
+    else if (dice === 1 && one !== undefined) one.cutOffUntil = world.now + random.below(4 * failoverMs);
     else if (dice === 2 && running.length > 1) one.process.crash();
     else if (dice === 3 && running.length > 1) one.leaving.abort();
     else if (dice === 4 && running.length < 5) start();
@@ -282,7 +293,7 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
   /** Watches, once in a while, for how long each shard that has something to be read is read by nobody who could. */
   async function watchOrphans(): Promise<void> {
     world.at(world.now + 500, () => void watchOrphans());
-    const running = alive();
+    const running = alive().filter(({ cutOffUntil }) => world.now >= cutOffUntil);
     const owners = new Map((await truth.list()).map(({ key, owner }) => [key, owner]));
     for (const shard of stream.shards.values()) {
       const owner = owners.get(shard.id);

@@ -90,7 +90,7 @@ describe('many simulated fleets', () => {
   });
 
   it('find deliberate faults of the lease logic', async () => {
-    const caught = await runMutants({ simulation: 'leases', from: 1, count: 20, jobs: 2 }, () => {});
+    const caught = await runMutants({ simulation: 'leases', from: 1, count: 40, jobs: 2 }, () => {});
     expect(caught.filter(({ report }) => report === undefined)).toEqual([]);
     // One that only breaks the code proves nothing.
     expect(caught.filter(({ report }) => /(Reference|Type|Syntax)Error/.test(report?.failure ?? ''))).toEqual([]);
