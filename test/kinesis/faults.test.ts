@@ -417,8 +417,9 @@ describe('a risk event that is too long for a record', () => {
   it('ends the job and names the event; nothing behind it is published, and all of it once there is room', async () => {
     await createStreams();
     await kinesis.put(place.stream, transactions(0, 5));
+    const aggregates = ['sum', 'mean', 'min', 'max', 'stddev'];
     const windows = Array.from({ length: 90 }, (_, index) => `${index + 1}d`);
-    const features = [{ entity: 'card', windows, aggregates: ['count', 'sum(amount)', 'max(amount)'] }];
+    const features = [{ entity: 'card', windows, aggregates: aggregates.map((name) => `${name}(amount)`) }];
     const one = start({ features, sink: { max_record_bytes: 10_000 } });
     await expectEnd(one, 7, `${place.stream}:0:`, 'more than sink.kinesis.max_record_bytes, 10000', 'raise it');
     expect(await scoredIds()).toEqual(new Set());
