@@ -2,6 +2,7 @@ import {
   InvalidArgumentException,
   type KinesisClient,
   ResourceInUseException,
+  ResourceNotFoundException,
   type StartingPosition,
   SubscribeToShardCommand,
   type SubscribeToShardEventStream,
@@ -9,6 +10,7 @@ import {
 import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import type { Random } from '../../runtime/random.ts';
+import type { FanOutConsumer } from './fan-out-consumer.ts';
 import { isThrottled } from './faults.ts';
 import { faultOf } from './polling.ts';
 import type { LogStart, ShardLog, ShardPage, ShardPages } from './shard-log.ts';
@@ -41,13 +43,20 @@ class EndedAtOnce extends Error {
   override readonly message = 'the subscription ended before its first event';
 }
 
-export function subscribeTo(client: KinesisClient, ConsumerARN: string, ShardId: string): Subscribe {
-  return async (StartingPosition, abortSignal) => {
-    const answer = await client.send(new SubscribeToShardCommand({ ConsumerARN, ShardId, StartingPosition }), {
-      abortSignal,
-    });
-    return answer.EventStream!;
-  };
+export function subscribeTo(client: KinesisClient, consumer: FanOutConsumer, ShardId: string): Subscribe {
+  async function ask(StartingPosition: StartingPosition, abortSignal: AbortSignal, isAgain: boolean) {
+    const ConsumerARN = await consumer.arn();
+    try {
+      const command = new SubscribeToShardCommand({ ConsumerARN, ShardId, StartingPosition });
+      return (await client.send(command, { abortSignal })).EventStream!;
+    } catch (error) {
+      // It may be the consumer that is gone, or the shard.
+      if (isAgain || !(error instanceof ResourceNotFoundException)) throw error;
+      consumer.forget(ConsumerARN);
+      return ask(StartingPosition, abortSignal, true);
+    }
+  }
+  return (start, signal) => ask(start, signal, false);
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import type { Random } from '../../runtime/random.ts';
-import { leasesToTake } from './balance.ts';
+import { leasesToTake, leaseToEvenOut } from './balance.ts';
 import { isShardEnd, shardEnd } from './checkpoint.ts';
 import { type HeldLease, holdLease } from './held-lease.ts';
 import { type Lease, newLease } from './lease.ts';
@@ -77,6 +77,10 @@ const workersPerLook = 10;
 const longestLookShare = 2;
 /** After a look that failed, doubling up to `lookShare`. */
 const firstRetryShare = 0.05;
+/** What goes through a shard is measured over so many parts of the failover time. */
+const throughputShare = 6;
+/** So long a worker that has taken a lease to even out what goes through them waits with the next: all is then measured anew. */
+const eveningShare = 3 * throughputShare;
 
 export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoordinator {
   const { table, shards, worker, failoverMs, initial, clock, random } = parts;
@@ -87,6 +91,8 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   let view: LeaseView = new Map();
   /** When what it shows was asked for. */
   let lookedAt = Number.NEGATIVE_INFINITY;
+  /** When this worker last went for a lease. */
+  let changedAt = clock.monotonic();
   /** The stream's shards, as of the last time that they were compared with the leases. */
   let listed: readonly Shard[] = [];
   let syncedAt = Number.NEGATIVE_INFINITY;
@@ -95,6 +101,8 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   /** Those who wait for a look that begins after they asked. */
   let waiting: (() => void)[] = [];
   let isRunning = true;
+  /** Aborts, with the error, when the leases cannot be kept any more. */
+  const failed = new AbortController();
 
   function letGo(one: HeldLease, kind: 'lost' | 'evicted' | 'deleted'): void {
     one.lose();
@@ -123,10 +131,9 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     view = look(view, leases, clock.monotonic());
     lookedAt = askedAt;
     noticeLosses();
-    const options = { worker, failoverMs, maxLeases: parts.maxLeases, random };
     // One of its own that it has let go of, while the table did not answer, has nobody else who works on it.
     const dropped = leases.filter(({ owner }) => owner === worker);
-    const wanted = new Map([...dropped, ...leasesToTake(view, askedAt, options)].map((lease) => [lease.key, lease]));
+    const wanted = new Map([...dropped, ...leasesWanted(askedAt)].map((lease) => [lease.key, lease]));
     await Promise.all([...wanted.values()].filter(({ key }) => !held.has(key)).map(take));
     await Promise.all([...held.values()].map((one) => startOrFinish(one)));
     parts.onLook?.(lookOf(leases, askedAt));
@@ -146,6 +153,17 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     return { shards, leases: by };
   }
 
+  function leasesWanted(now: number): Lease[] {
+    const options = { worker, failoverMs, maxLeases: parts.maxLeases, random };
+    const wanted = leasesToTake(view, now, options);
+    if (wanted.length > 0) changedAt = now;
+    if (wanted.length > 0 || now - changedAt < eveningShare * failoverMs) return wanted;
+    const evening = leaseToEvenOut(view, now, options);
+    if (evening === undefined) return [];
+    changedAt = now;
+    return [evening];
+  }
+
   /** What the table says of a lease held here counts once it is newer than what is known of it. */
   function noticeLosses(): void {
     for (const one of held.values()) {
@@ -158,7 +176,11 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     const sentAt = clock.monotonic();
     const taken = await writes.make({ kind: 'take', lease, owner: worker });
     if (taken === undefined) return;
-    held.set(lease.key, holdLease(taken, sentAt, { writes, clock, checkpointMs: parts.checkpointMs }));
+    const throughputWindowMs = throughputShare * failoverMs;
+    held.set(
+      lease.key,
+      holdLease(taken, sentAt, { writes, clock, checkpointMs: parts.checkpointMs, throughputWindowMs }),
+    );
     const since = view.get(lease.key)?.since ?? sentAt;
     const hadOwner = lease.owner !== undefined && lease.owner !== worker;
     onEvent({ kind: !hadOwner ? 'taken' : sentAt - since < failoverMs ? 'stolen' : 'expired', lease: taken });
@@ -218,7 +240,7 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     for (const one of held.values()) {
       if (one.revoked.aborted || now - one.renewedAt >= failoverMs) letGo(one, 'lost');
       else if (!one.isBusy && now - one.renewedAt >= renewalShare * failoverMs) {
-        one.make({ kind: 'renew' }).catch(fencedIsLost(one)).catch(trouble);
+        one.make({ kind: 'renew' }).catch(fencedIsLost(one)).catch(troubleOrEnd);
       }
     }
   }
@@ -238,6 +260,12 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   function retryMs(failures: number): number {
     const share = Math.min(lookShare, firstRetryShare * 2 ** (failures - 1));
     return share * failoverMs * (0.75 + random.next() / 2);
+  }
+
+  /** What does not pass by itself ends the run. */
+  function troubleOrEnd(error: unknown): void {
+    trouble(error);
+    if (!isPassing(error)) failed.abort(error);
   }
 
   /** How long until the table is to be looked at again: not much later than a lease expires. */
@@ -301,17 +329,19 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     },
     known: () => [...new Set([...view.keys(), ...listed.map(({ id }) => id)])],
     async run(signal) {
-      const failed = new AbortController();
       const until = AbortSignal.any([signal, failed.signal]);
-      const renewing = keepRenewing(until);
+      const givenUp = new AbortController();
+      const renewing = keepRenewing(givenUp.signal);
       try {
         await keepLooking(until);
+        if (failed.signal.aborted) throw failed.signal.reason;
       } finally {
         isRunning = false;
-        failed.abort();
         for (const done of waiting) done();
-        await renewing;
+        // A lease that cannot be given up either is still to be let go of in time.
         await giveUp();
+        givenUp.abort();
+        await renewing;
       }
     },
     async end(one, children) {

@@ -5,8 +5,8 @@ import type { LeaseTable } from '../../consumers/kinesis/lease-table.ts';
 import type { Shard } from '../../consumers/kinesis/shards.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { seededRandom } from '../../runtime/random.ts';
-import { createProcess, createWorld } from '../simulation/world.ts';
-import { memoryLeaseTable } from '../support/memory-lease-table.ts';
+import { memoryLeaseTable } from '../../sim/leases/memory-table.ts';
+import { createProcess, createWorld } from '../../sim/leases/world.ts';
 
 const failoverMs = 10_000;
 const shardSyncMs = 60_000;
