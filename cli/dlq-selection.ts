@@ -21,7 +21,7 @@ export function withSelection(command: Command): Command {
     )
     .option('--partition <n>', 'only records that were read from this partition')
     .option('--offset <n>', 'with --partition: only the record of this offset')
-    .option('--since <time>', 'only letters written at this time or later, ISO 8601 or ms since 1970');
+    .option('--since <time>', 'only letters written at this time or later, ISO 8601 with its zone, or ms since 1970');
 }
 
 /** @throws WeirError CONFIG */

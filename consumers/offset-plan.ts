@@ -14,6 +14,8 @@ export type ResetTarget =
 export interface Move extends PartitionOffsets {
   readonly name: string;
   readonly to: number;
+  /** What the target says, also where the log does not have it. */
+  readonly asked: number;
 }
 
 /** What a move does to state and output. */
@@ -55,7 +57,7 @@ export function planMoves(
     .map((of) => {
       const asked = positionOf(target, of, atTime);
       const to = Math.min(Math.max(asked, of.begin), of.end);
-      return { ...of, name: partitionName({ stream: topic, partition: of.partition }), to };
+      return { ...of, name: partitionName({ stream: topic, partition: of.partition }), to, asked };
     });
 }
 

@@ -245,6 +245,36 @@ describe('weir offsets', () => {
     expect(ours.reduce((sum, [, committed]) => sum + committed!, 0)).toBe(1_000);
   }, 200_000);
 
+  it('says where the log has no such place, and asks somebody before it goes to the end for that', async () => {
+    const job = await createHandbookJob('clamped', kafka, services);
+    await job.produce(rows.slice(0, 400));
+    await toEnd(job);
+    const places = await show(job);
+    const beyond = await reset(job, ['--to-offset', '99999999', '--yes']);
+    expect(beyond).toMatchObject({
+      code: 2,
+      stdout: expect.stringContaining(
+        `Partition 1: the log ends at ${places[1].end}, before offset 99999999: its end.\n`,
+      ),
+      stderr: expect.stringContaining(`nothing is changed: the log of partition 0 ends at ${places[0].end}`),
+    });
+    expect(await show(job)).toEqual(places);
+    const late = await reset(job, ['--to-time', '2200-01-01T01:00+01:00', '--yes']);
+    expect(late).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('to the first record of 2200-01-01T00:00:00.000Z or later:\n'),
+    });
+    expect(late.stdout).toContain("Partition 1: no record is of that time or later: the log's end.\n");
+    await kafka.deleteRecords('clamped.in');
+    const early = await reset(job, ['--to-offset', '1', '--partition', '2', '--yes']);
+    expect(early).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining(
+        `Partition 2: the log begins at ${places[2].end}, behind offset 1: its beginning.\n`,
+      ),
+    });
+  }, 200_000);
+
   it("takes the state along after a reset with Kafka's own tool, which a start refuses", async () => {
     const { job, before } = await doneJob('by-tool');
     await byKafka('by-tool', '--reset-offsets', '--topic', 'by-tool.in:1', '--to-offset', '100', '--execute');
@@ -300,6 +330,12 @@ describe('weir offsets', () => {
       [[], 2, 'say where to: one of --to-earliest'],
       [['--to-earliest', '--to-latest'], 2, 'say where to'],
       [['--to-offset', '-1'], 2, '--to-offset wants a whole number'],
+      [
+        ['--to-time', '1767960000'],
+        2,
+        '"1767960000": that is 1970-01-21T11:06:00.000Z, before 2000; were seconds meant?',
+      ],
+      [['--to-time', '2026-01-09 12:00'], 2, '--to-time wants a time like 2026-01-01T00:00:00Z, with its zone'],
       [['--to-earliest', '--partition', '9'], 2, 'topic refused.in has no partition 9'],
       [['--to-earliest', '--set', 'source.kafka.topic=nowhere'], 3, 'topic nowhere does not exist'],
       [

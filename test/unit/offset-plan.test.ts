@@ -9,7 +9,7 @@ const moved = (target: ResetTarget, only?: number[], atTime = new Map<number, nu
   planMoves('t', offsets, target, only, atTime).map(({ name, to }) => [name, to]);
 
 const planOf = (to: number, fence: number | undefined, beyond = 0, start: 'earliest' | 'latest' = 'earliest') =>
-  planned({ ...offsets[0], name: 't:0', to }, fence, beyond, start);
+  planned({ ...offsets[0], name: 't:0', to, asked: to }, fence, beyond, start);
 
 describe('the plan of a reset', () => {
   it('moves every partition, or those that are named, within its log', () => {
@@ -26,6 +26,7 @@ describe('the plan of a reset', () => {
       ['t:0', 44],
       ['t:1', 7],
     ]);
+    expect(planMoves('t', offsets, { offset: 8 }, undefined, new Map()).map(({ asked }) => asked)).toEqual([8, 8]);
     expect(() => moved({ to: 'latest' }, [0, 2])).toThrow('topic t has no partition 2: it has 2, from 0');
   });
 
@@ -42,8 +43,8 @@ describe('the plan of a reset', () => {
 
   it('says what was never published where there was no position', () => {
     const first = { ...offsets[1], name: 't:1' };
-    expect(planned({ ...first, to: 5 }, undefined, 0, 'earliest')).toMatchObject({ skipped: 5, repeated: 0 });
-    expect(planned({ ...first, to: 5 }, undefined, 0, 'latest')).toMatchObject({
+    expect(planned({ ...first, to: 5, asked: 5 }, undefined, 0, 'earliest')).toMatchObject({ skipped: 5, repeated: 0 });
+    expect(planned({ ...first, to: 5, asked: 5 }, undefined, 0, 'latest')).toMatchObject({
       skipped: 0,
       repeated: 0,
       reapplied: 5,
