@@ -1,5 +1,5 @@
-import { WeirError } from '../runtime/errors.ts';
 import type { KafkaSourceConfig } from './kafka/config.ts';
+import { missingPartition } from './kafka/faults.ts';
 import type { PartitionOffsets } from './kafka/group-view.ts';
 import { startOf } from './offsets.ts';
 import { partitionName } from './ports.ts';
@@ -49,9 +49,7 @@ export function planMoves(
   atTime: ReadonlyMap<number, number>,
 ): Move[] {
   const missing = only?.find((partition) => !offsets.some((of) => of.partition === partition));
-  if (missing !== undefined) {
-    throw new WeirError('CONFIG', `topic ${topic} has no partition ${missing}: it has ${offsets.length}, from 0`);
-  }
+  if (missing !== undefined) throw missingPartition(topic, missing, offsets.length);
   return offsets
     .filter(({ partition }) => only?.includes(partition) ?? true)
     .map((of) => {
