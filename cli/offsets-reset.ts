@@ -6,6 +6,7 @@ import { planReset } from '../consumers/offset-reset.ts';
 import { groupOf } from '../consumers/offsets.ts';
 import { WeirError } from '../runtime/errors.ts';
 import { type JobFlags, loadJobFrom, surroundingsOf, withJobOptions } from './job-options.ts';
+import { lostSentence } from './offsets-text.ts';
 import { table } from './table.ts';
 import { timeOption } from './time-option.ts';
 import { wholeNumber } from './whole-number.ts';
@@ -114,7 +115,8 @@ function planText(job: CompiledJob, target: ResetTarget, moves: readonly Planned
     ...['partition', 'committed', 'new', 'log begins', 'log ends', 'fence'],
     ...['published again', 'never published', 'sub-states dropped', 're-applied'],
   ];
-  const lines = [...moves.flatMap((move) => nearest(move, target)), ...remarks(moves)];
+  const lost = moves.filter((move) => move.lost > 0).map((move) => lostSentence(move));
+  const lines = [...moves.flatMap((move) => nearest(move, target)), ...lost, ...remarks(moves)];
   return [
     `Group ${group} in topic ${topic}, to ${targetText(target)}:\n`,
     table(heads, rows),

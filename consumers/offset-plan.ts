@@ -1,7 +1,7 @@
 import type { KafkaSourceConfig } from './kafka/config.ts';
 import { missingPartition } from './kafka/faults.ts';
 import type { PartitionOffsets } from './kafka/group-view.ts';
-import { startOf } from './offsets.ts';
+import { lostBehind, startOf } from './offsets.ts';
 import { partitionName } from './ports.ts';
 
 /** Where positions are to go. Times are milliseconds since the epoch and mean the broker's timestamps. */
@@ -31,6 +31,8 @@ export interface PlannedMove extends Move {
   readonly repeated: number;
   /** Offsets whose transactions get into the state, but never into the output. */
   readonly skipped: number;
+  /** Offsets behind the former position that the log has deleted: neither. */
+  readonly lost: number;
   /** The log no longer has what is before this offset, and the state is to be made from there: windows that reach further back are incomplete. */
   readonly knownFrom: number | undefined;
 }
@@ -83,7 +85,8 @@ export function planned(
     isRewound,
     reapplied: Math.max(0, to - Math.max(stored, begin)),
     repeated: move.committed === undefined ? 0 : Math.max(0, from - to),
-    skipped: Math.max(0, to - from),
+    skipped: Math.max(0, to - Math.max(from, begin)),
+    lost: lostBehind(from, begin),
     knownFrom: stored < begin ? begin : undefined,
   };
 }

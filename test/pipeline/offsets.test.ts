@@ -275,6 +275,28 @@ describe('weir offsets', () => {
     });
   }, 200_000);
 
+  it('tells records that were deleted before they were read from those that are left', async () => {
+    const job = await createHandbookJob('deleted', kafka, services);
+    await job.produce(rows.slice(0, 400));
+    await toEnd(job);
+    const done = await show(job);
+    await job.produce(rows.slice(400, 1_000));
+    await kafka.deleteRecords('deleted.in');
+    await job.produce(rows.slice(1_000, 1_008));
+    const places = await show(job);
+    expect(places.map(({ lost }) => lost)).toEqual(places.map(({ begin }, p) => begin - done[p].committed!));
+    expect(places.reduce((sum, { lost }) => sum + lost, 0)).toBe(600);
+    expect(places.reduce((sum, { lag }) => sum + lag, 0)).toBe(8);
+    const sentence = `Partition 3: ${places[3].lost} records were deleted before they were read: never scored.\n`;
+    expect(await runWell(job, ['offsets', 'show'])).toContain(sentence);
+    const forward = await runWell(job, ['offsets', 'reset'], ['--to-latest', '--dry-run']);
+    expect(forward).toContain(sentence);
+    expect(forward).toContain('Output: 8 records get into the state, but are never scored.');
+    await toEnd(job);
+    expect(await job.published()).toHaveLength(408);
+    expect((await show(job)).map(({ lag, lost }) => [lag, lost])).toEqual(places.map(() => [0, 0]));
+  }, 200_000);
+
   it("takes the state along after a reset with Kafka's own tool, which a start refuses", async () => {
     const { job, before } = await doneJob('by-tool');
     await byKafka('by-tool', '--reset-offsets', '--topic', 'by-tool.in:1', '--to-offset', '100', '--execute');

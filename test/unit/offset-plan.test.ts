@@ -41,6 +41,21 @@ describe('the plan of a reset', () => {
       expect(plan).toMatchObject({ isRewound: true, reapplied: 20, repeated: 20, skipped: 0, knownFrom: 10 });
   });
 
+  it('tells what the log deleted before it was read from what is skipped', () => {
+    const cut = { ...offsets[0], committed: 4, name: 't:0' };
+    expect(planned({ ...cut, to: 12, asked: 12 }, 4, 0, 'earliest')).toMatchObject({
+      skipped: 2,
+      lost: 6,
+      repeated: 0,
+    });
+    expect(planned({ ...cut, to: 10, asked: 10 }, 4, 0, 'earliest')).toMatchObject({
+      skipped: 0,
+      lost: 6,
+      repeated: 0,
+    });
+    expect(planOf(60, 45).lost).toBe(0);
+  });
+
   it('says what was never published where there was no position', () => {
     const first = { ...offsets[1], name: 't:1' };
     expect(planned({ ...first, to: 5, asked: 5 }, undefined, 0, 'earliest')).toMatchObject({ skipped: 5, repeated: 0 });
