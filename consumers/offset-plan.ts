@@ -1,3 +1,4 @@
+import { WeirError } from '../runtime/errors.ts';
 import type { KafkaSourceConfig } from './kafka/config.ts';
 import { missingPartition } from './kafka/faults.ts';
 import type { PartitionOffsets } from './kafka/group-view.ts';
@@ -89,4 +90,24 @@ export function planned(
     lost: lostBehind(from, begin),
     knownFrom: stored < begin ? begin : undefined,
   };
+}
+
+/**
+ * State is known by job and recipe, not by the group: a mistyped group must not take the state of the one that is meant. Who has made state
+ * has a position, since it is stored only behind what is committed.
+ * @throws WeirError CONFIG where a partition has state and the group no position.
+ */
+export function demandPositions(
+  job: string,
+  { group, topic, brokers }: Pick<KafkaSourceConfig, 'group' | 'topic' | 'brokers'>,
+  moves: readonly PlannedMove[],
+): void {
+  const taken = moves.find((of) => of.committed === undefined && (of.beyond > 0 || (of.fence ?? 0) > of.begin));
+  if (taken === undefined) return;
+  const tool = `kafka-consumer-groups.sh --bootstrap-server ${brokers[0]} --group ${group} --topic ${topic} --reset-offsets --to-earliest --execute`;
+  throw new WeirError(
+    'CONFIG',
+    `group ${group} has no position in ${taken.name}, but job ${job} has state of it, which is then another group's: check source.kafka.group. ` +
+      `Where the state is to be this group's (its positions were deleted or have expired, or the group has a new name), stop all processes of the job, give it positions: ${tool}, and run the command again`,
+  );
 }

@@ -346,6 +346,38 @@ describe('weir offsets', () => {
     expect((await show(job)).reduce((sum, { committed }) => sum + committed!, 0)).toBe(400);
   }, 200_000);
 
+  it('refuses a mistyped group while the one that is meant is live, and leaves its state alone', async () => {
+    const job = await createHandbookJob('mistyped', kafka, services);
+    await job.produce(rows.slice(0, 400));
+    const weir = start(job, ['run']);
+    await job.waitForPublished(400);
+    const standing = async () => (await show(job)).map(({ committed, fence }) => [committed, fence]);
+    const isStored = (of: Awaited<ReturnType<typeof standing>>) => of.every(([at, fence]) => at! > 0 && at === fence);
+    while (!isStored(await standing())) await new Promise((resolve) => setTimeout(resolve, 50));
+    const places = await standing();
+    const slip = ['--set', 'source.kafka.group=mistypde'];
+    for (const target of ['--to-earliest', '--to-latest'])
+      expect(await reset(job, [...slip, target, '--yes'])).toMatchObject({
+        code: 2,
+        stdout: '',
+        stderr: expect.stringContaining(
+          'group mistypde has no position in mistyped.in:0, but job mistyped has state of it',
+        ),
+      });
+    expect(await standing()).toEqual(places);
+    weir.kill('SIGTERM');
+    expect(await weir.ended()).toBe(0);
+
+    // As the sentence says, for whom it is no slip.
+    const { stderr } = await reset(job, [...slip, '--to-earliest', '--yes']);
+    const [, ...args] = /kafka-consumer-groups\.sh (.+ --execute)/.exec(stderr)![1].split(' ');
+    await services.kafka.tool(groupTool, ['--bootstrap-server', ...args]);
+    expect(await reset(job, [...slip, '--to-earliest', '--yes'])).toMatchObject({ code: 0, stderr: '' });
+    expect((await show(job, slip)).map(({ fence }) => fence)).toEqual(places.map(() => undefined));
+    await toEnd(job, slip);
+    expect(await job.published()).toHaveLength(800);
+  }, 200_000);
+
   it('says what it cannot do', async () => {
     const job = await createHandbookJob('refused', kafka, services);
     const refusals: [string[], number, string][] = [

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { planMoves, planned, type ResetTarget } from '../../consumers/offset-plan.ts';
+import { demandPositions, planMoves, planned, type ResetTarget } from '../../consumers/offset-plan.ts';
 
 const offsets = [
   { partition: 0, committed: 50, begin: 10, end: 90 },
@@ -54,6 +54,19 @@ describe('the plan of a reset', () => {
       repeated: 0,
     });
     expect(planOf(60, 45).lost).toBe(0);
+  });
+
+  it("is refused where state is another group's", () => {
+    const of = { group: 'g', topic: 't', brokers: ['b:1'] };
+    const without = (committed: number | undefined, fence: number | undefined, beyond = 0) =>
+      planned({ ...offsets[0], committed, name: 't:0', to: 20, asked: 20 }, fence, beyond, 'earliest');
+    for (const plan of [without(undefined, 11), without(undefined, undefined, 1)])
+      expect(() => demandPositions('j', of, [planOf(30, 45), plan])).toThrow(
+        'group g has no position in t:0, but job j has state of it',
+      );
+    // Nothing is stored yet, or only that there was nothing; and what is stored is the group's own.
+    for (const plan of [without(undefined, undefined), without(undefined, 10), without(50, 45, 1)])
+      expect(() => demandPositions('j', of, [plan])).not.toThrow();
   });
 
   it('says what was never published where there was no position', () => {
