@@ -70,7 +70,12 @@ function asText(job: CompiledJob, { members, partitions }: OffsetsView): string 
   ].join('');
 }
 
-function remark({ partition, trouble }: PartitionStanding): string[] {
+function remark({ partition, committed, trouble }: PartitionStanding): string[] {
+  if (trouble === 'ahead' && committed === undefined) {
+    return [
+      `Partition ${partition}: there is state, but the group has no position: it is another group's. No process can start: check source.kafka.group.\n`,
+    ];
+  }
   if (trouble === 'ahead') {
     return [
       `Partition ${partition}: the state reaches beyond the position, which somebody has set back. No process can start: run weir offsets reset to the position that is wanted.\n`,

@@ -364,6 +364,13 @@ describe('weir offsets', () => {
           'group mistypde has no position in mistyped.in:0, but job mistyped has state of it',
         ),
       });
+    expect(await runWell(job, ['offsets', 'show'], slip)).toContain(
+      "Partition 0: there is state, but the group has no position: it is another group's.",
+    );
+    expect(await run(job, ['run'], [...slip, '--until-end'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("check the group's name"),
+    });
     expect(await standing()).toEqual(places);
     weir.kill('SIGTERM');
     expect(await weir.ended()).toBe(0);
