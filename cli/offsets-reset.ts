@@ -6,7 +6,7 @@ import { planReset } from '../consumers/offset-reset.ts';
 import { groupOf } from '../consumers/offsets.ts';
 import { WeirError } from '../runtime/errors.ts';
 import { type JobFlags, loadJobFrom, surroundingsOf, withJobOptions } from './job-options.ts';
-import { lostSentence } from './offsets-text.ts';
+import { lostSentence } from './standing-remark.ts';
 import { table } from './table.ts';
 import { timeOption } from './time-option.ts';
 import { wholeNumber } from './whole-number.ts';

@@ -1,8 +1,8 @@
 import { Command } from 'commander';
 import type { CompiledJob } from '../consumers/compile.ts';
-import { groupOf, type OffsetsView, type PartitionStanding, viewOffsets } from '../consumers/offsets.ts';
+import { groupOf, type OffsetsView, viewOffsets } from '../consumers/offsets.ts';
 import { type JobFlags, loadJobFrom, surroundingsOf, withJobOptions } from './job-options.ts';
-import { lostSentence } from './offsets-text.ts';
+import { lostSentence, standingRemark } from './standing-remark.ts';
 import { table } from './table.ts';
 
 interface Flags extends JobFlags {
@@ -39,7 +39,7 @@ function asJson(job: CompiledJob, { members, partitions }: OffsetsView): object 
     recipe: job.set.recipe,
     topic,
     group,
-    members: members.map(({ clientId, ...of }) => ({ client_id: clientId, ...of })),
+    members: members.map(({ clientId, host, partitions: of }) => ({ client_id: clientId, host, partitions: of })),
     partitions: partitions.map(({ committed, fence, trouble, ...of }) => ({
       partition: of.partition,
       committed: committed ?? null,
@@ -66,25 +66,6 @@ function asText(job: CompiledJob, { members, partitions }: OffsetsView): string 
     `Group ${group} in topic ${topic}, state of recipe ${job.set.recipe}; members: ${named.join(', ') || 'none'}\n`,
     table(['partition', 'committed', 'log begins', 'log ends', 'lag', 'fence', 're-applied at a start'], rows),
     ...partitions.filter(({ lost }) => lost > 0).map((of) => `${lostSentence(of)}\n`),
-    ...partitions.flatMap((of) => remark(of)),
+    ...partitions.map(standingRemark).flatMap((remark) => (remark === undefined ? [] : [`${remark}\n`])),
   ].join('');
-}
-
-function remark({ partition, committed, trouble }: PartitionStanding): string[] {
-  if (trouble === 'ahead' && committed === undefined) {
-    return [
-      `Partition ${partition}: there is state, but the group has no position: it is another group's. No process can start: check source.kafka.group.\n`,
-    ];
-  }
-  if (trouble === 'ahead') {
-    return [
-      `Partition ${partition}: the state reaches beyond the position, which somebody has set back. No process can start: run weir offsets reset to the position that is wanted.\n`,
-    ];
-  }
-  if (trouble === 'short') {
-    return [
-      `Partition ${partition}: the log begins behind what is stored. Windows that reach further back will be incomplete until they have filled.\n`,
-    ];
-  }
-  return [];
 }

@@ -9,6 +9,7 @@ import { demoCommand } from './demo.ts';
 import { dlqCommand } from './dlq.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { featuresCommand } from './features.ts';
+import { fleetCommand } from './fleet.ts';
 import { inspectCommand } from './inspect.ts';
 import { offsetsCommand } from './offsets.ts';
 import { runCommand } from './run.ts';
@@ -28,6 +29,7 @@ for (const command of [
   simulateCommand(),
   featuresCommand(),
   inspectCommand(),
+  fleetCommand(),
   offsetsCommand(),
   dlqCommand(),
 ]) {

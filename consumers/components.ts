@@ -143,6 +143,7 @@ export async function openSink({ config }: CompiledJob, surroundings: Surroundin
       job,
       clock,
       onThrottled: metrics.kinesisThrottled('put'),
+      onRequest: metrics.awsRequest,
     });
     await kinesis.connect();
     return kinesis;
@@ -175,7 +176,10 @@ export async function openSource(
   const format = formatOf(event);
   const onTrouble = (error: WeirError | undefined) =>
     readiness.setReady('source', error === undefined, error ? describeError(error) : '');
-  if (source.kafka) return createKafkaSource(source.kafka, { maxEvents, format, clock, log, onTrouble });
+  if (source.kafka) {
+    const onJoined = metrics.joinedGeneration;
+    return createKafkaSource(source.kafka, { maxEvents, format, clock, log, onJoined, onTrouble });
+  }
   const stream = source.kinesis!.stream;
   const { createKinesisSource } = await import('./kinesis/source.ts');
   return createKinesisSource(source.kinesis!, {
@@ -185,6 +189,11 @@ export async function openSource(
     onTrouble,
     onBehind: (partition, ms) => metrics.behindLatest(stream, partition, ms / 1000),
     onThrottled: () => metrics.kinesisThrottled('get')(1),
+    onRequest: metrics.awsRequest,
+    onLook: ({ shards, leases }) => metrics.leases(stream, shards, leases),
+    onLease: ({ kind }) => {
+      if (kind !== 'trouble') metrics.leaseChanged(stream, kind);
+    },
     onLost: (partition) =>
       log.warn(
         { stream, partition },

@@ -15,6 +15,7 @@ export interface ObserveOptions {
 
 /** Turns what happens to a partition into metrics, logs and the run's summary. */
 export function observePartition({ clock, log, metrics, of, onBatch }: ObserveOptions): PartitionObserver {
+  let isRecovering = false;
   let readAt = 0;
   let position = 0;
   const decisionCounts = new Array<number>(decisionNames.length).fill(0);
@@ -40,6 +41,7 @@ export function observePartition({ clock, log, metrics, of, onBatch }: ObserveOp
   return {
     stage,
     recovering(from, to, isTruncated) {
+      isRecovering = true;
       log.info({ from, to }, `recovering state: re-applying the log from offset ${from} to ${to}, publishing nothing`);
       if (isTruncated)
         log.warn(
@@ -48,8 +50,12 @@ export function observePartition({ clock, log, metrics, of, onBatch }: ObserveOp
         );
     },
     recovered: (events) => metrics.recovered(events),
+    restored() {
+      if (isRecovering) log.info({}, 'the state is recovered: scoring goes on');
+      isRecovering = false;
+    },
     lost(from, to) {
-      of.lostRecords(to - from);
+      of.lostRecords(to - from, clock.now());
       log.warn(
         { from, to },
         'records were deleted at the broker before they were read (retention is too short, or the job was away too long); windows that reach further back are incomplete until they have filled',

@@ -70,7 +70,7 @@ function limitsOf(moves: readonly { readonly name: string; readonly to: number }
 /** Whoever scores, or builds state beside, must not be surprised. */
 async function demandEmpty(view: GroupView, { group }: KafkaSourceConfig): Promise<void> {
   for (const name of [group, `${group}.backfill`]) {
-    const members = await view.members(name);
+    const { members } = await view.group(name);
     if (members.length === 0) continue;
     const processes = members.map(({ clientId, host }) => `${clientId} at ${host}`).join(', ');
     throw new WeirError(

@@ -34,11 +34,12 @@ export async function viewOffsets(job: CompiledJob, surroundings: Surroundings):
   try {
     const reader = await openStoreReader(job, surroundings);
     try {
-      const offsets = await view.offsets();
-      const names = offsets.map(({ partition }) => partitionName({ stream: kafka.topic, partition }));
+      const names = (await view.offsets()).map(({ partition }) => partitionName({ stream: kafka.topic, partition }));
+      // Before the positions: of a running job a fence that is read later may be beyond them.
       const fences = await reader.fences(names);
-      const partitions = offsets.map((of, index) => standing(of, fences[index], kafka.start));
-      return { members: await view.members(kafka.group), partitions };
+      const offsets = await view.offsets();
+      const { members } = await view.group(kafka.group);
+      return { members, partitions: offsets.map((of, index) => standing(of, fences[index], kafka.start)) };
     } finally {
       await reader.close();
     }
@@ -51,9 +52,11 @@ export async function viewOffsets(job: CompiledJob, surroundings: Surroundings):
 export function groupOf({ config }: CompiledJob): KafkaSourceConfig {
   const { source, sink } = config;
   if (source.kafka && sink.kafka) return source.kafka;
-  const where = source.kafka
-    ? "the file sink's checkpoint, together with the length of its output"
-    : 'the output: a file is read once, from its beginning, and a job that begins anew has other output files and another state';
+  const where = source.kinesis
+    ? 'the lease table (weir fleet status shows it)'
+    : source.kafka
+      ? "the file sink's checkpoint, together with the length of its output"
+      : 'the output: a file is read once, from its beginning, and a job that begins anew has other output files and another state';
   throw new WeirError('CONFIG', `offsets are about a consumer group: this job's position is kept in ${where}`);
 }
 
@@ -67,7 +70,8 @@ export function lostBehind(position: number, begin: number): number {
   return Math.max(0, begin - position);
 }
 
-function standing(
+/** @param fence as it was before the offsets were asked for. */
+export function standing(
   of: PartitionOffsets,
   fence: number | undefined,
   start: KafkaSourceConfig['start'],

@@ -25,6 +25,8 @@ export interface PartitionParts extends RecoveryParts {
 export interface PartitionObserver extends RecoveryObserver, AlignmentObserver {
   /** Times a stage of a batch. */
   stage<T>(name: Stage, work: () => T): T;
+  /** The state reaches the position: scoring begins. */
+  restored(): void;
   published(batch: PublishedBatch): void;
   flushed(fence: number, seconds: number): void;
   /** The partition goes on without the store, or no longer. */
@@ -61,6 +63,7 @@ export async function runPartition(parts: PartitionParts, untilEnd: boolean, sig
   if (recovered < position) return;
   if (!flusher.isDegraded) parts.engine.recovering(partitionName(ownership), false);
   await flusher.published(position);
+  parts.observer.restored();
 
   let at = position;
   let end = untilEnd ? range.end : Number.NaN;

@@ -32,7 +32,8 @@ export interface ServeParts {
 export type ServeEnd = 'ended' | 'revoked' | 'stopped';
 
 const firstWaitMs = 500;
-const longestWaitMs = 10_000;
+/** What was away comes back at any moment, and then the partition is to go on soon. */
+const longestWaitMs = 2_000;
 
 /**
  * Keeps one partition served: whenever a broker or store fails, everything held in memory for the partition is dropped and the loop
@@ -142,20 +143,27 @@ async function serveOnce(
     observer.flushed(fence, seconds);
   };
   const { flusher, forget } = openFlusher(parts, signal, onFlushed, output.sync, degradation(parts));
+  const component = `partition ${name}`;
   const counted: PartitionObserver = {
     ...observer,
+    recovering: (from, to, isTruncated) => {
+      readiness.setReady(component, false, `recovering state: re-applying the log from offset ${from} to ${to}`);
+      observer.recovering(from, to, isTruncated);
+    },
+    restored: () => {
+      readiness.setReady(component, true, '');
+      observer.restored();
+    },
     published: (batch) => {
       progress.batches++;
       watch.published(batch.raw.next);
-      readiness.setReady(`partition ${name}`, true, '');
       observer.published(batch);
     },
   };
   try {
     const decoder = createDecoder(config.event, ownership.format);
     const start = config.source.kafka?.start ?? 'earliest';
-    readiness.setReady(`partition ${name}`, true, '');
-    readiness.setDegraded(`partition ${name}`, undefined);
+    readiness.setDegraded(component, undefined);
     const alignment = createAlignment({
       config: config.alignment,
       allowedLatenessMs: config.event.time.allowed_lateness_ms,

@@ -7,6 +7,14 @@ export interface Metrics {
   behindLatest(stream: string, partition: number, seconds: number): void;
   /** Counts what Kinesis refused for too much throughput: requests to read, records to put. */
   kinesisThrottled(operation: 'get' | 'put'): (count: number) => void;
+  /** One request to an AWS service, each try of it. */
+  awsRequest(service: string, operation: string, outcome: string): void;
+  /** A stream's shards by state and leases by owner, as of a look at the lease table. */
+  leases(stream: string, shards: Readonly<Record<string, number>>, byOwner: Readonly<Record<string, number>>): void;
+  /** A lease that this process has taken or does not have any more. */
+  leaseChanged(stream: string, change: string): void;
+  /** The process is a member of the consumer group's generation from now on. */
+  joinedGeneration(generation: number): void;
   stage(name: string, seconds: number): void;
   /** A published batch: events scored, and from read to published. */
   batch(events: number, seconds: number): void;
@@ -44,8 +52,11 @@ export interface PartitionMetrics {
   skew(seconds: number): void;
   /** Seconds that it has waited for slower partitions. */
   held(seconds: number): void;
-  /** Records that were deleted at the broker before they were read. */
-  lostRecords(records: number): void;
+  /**
+   * Records that were deleted at the broker before they were read.
+   * @param noticedAt wall clock, ms.
+   */
+  lostRecords(records: number, noticedAt: number): void;
   /**
    * Events with a feature that is incomplete because history is known only since some time.
    * @param from since when that of the partition is, milliseconds since the epoch; -Infinity: for ever.
@@ -86,6 +97,18 @@ export function createMetrics(): Metrics {
     'Reads (get) and records (put) that Kinesis refused for too much throughput',
     ['operation'],
   );
+  const requests = counter('weir_aws_requests_total', 'Requests to Kinesis and DynamoDB, each try of them', [
+    'service',
+    'operation',
+    'outcome',
+  ]);
+  const shards = gauge('weir_kinesis_shards', 'Shards by state, as this process sees them', ['stream', 'state']);
+  const leases = gauge('weir_kinesis_leases', 'Leases by who has them, as this process sees them', ['stream', 'owner']);
+  const leaseChanges = counter('weir_kinesis_lease_changes_total', 'Leases that this process took, gave up or lost', [
+    'stream',
+    'change',
+  ]);
+  const generation = gauge('weir_group_generation', "The consumer group's generation that this process is in");
   const fenceLag = gauge('weir_fence_lag_records', 'Records published whose state is not stored yet', of);
   const skew = gauge(
     'weir_event_time_skew_seconds',
@@ -98,6 +121,11 @@ export function createMetrics(): Metrics {
     of,
   );
   const lostRecords = counter('weir_lost_records_total', 'Records that the broker deleted before they were read', of);
+  const lastLoss = gauge(
+    'weir_last_loss_timestamp_seconds',
+    'When it was last noticed that the broker had deleted records before they were read',
+    of,
+  );
   const shortEvents = counter(
     'weir_short_history_events_total',
     'Events with a feature that is incomplete because the log does not reach back far enough',
@@ -161,7 +189,10 @@ export function createMetrics(): Metrics {
         fenceLag: (records) => at.fenceLag.set(records),
         skew: (seconds) => at.skew.set(seconds),
         held: (seconds) => at.held.inc(seconds),
-        lostRecords: (records) => at.lostRecords.inc(records),
+        lostRecords(records, noticedAt) {
+          at.lostRecords.inc(records);
+          lastLoss.set(labels, noticedAt / 1000);
+        },
         shortHistory(events, from) {
           at.shortEvents.inc(events);
           if (Number.isFinite(from)) historyFrom.set(labels, from / 1000);
@@ -177,6 +208,13 @@ export function createMetrics(): Metrics {
     },
     behindLatest: (stream, partition, seconds) => behind.labels(stream, String(partition)).set(seconds),
     kinesisThrottled: (operation) => (count) => throttled.labels(operation).inc(count),
+    awsRequest: (service, operation, outcome) => requests.labels(service, operation, outcome).inc(),
+    leases(stream, byState, byOwner) {
+      for (const [state, count] of Object.entries(byState)) shards.labels(stream, state).set(count);
+      for (const [owner, count] of Object.entries(byOwner)) leases.labels(stream, owner).set(count);
+    },
+    leaseChanged: (stream, change) => leaseChanges.labels(stream, change).inc(),
+    joinedGeneration: (joined) => generation.set(joined),
     stage: (name, seconds) => stages.labels(name).observe(seconds),
     batch(events, seconds) {
       scored.inc(events);

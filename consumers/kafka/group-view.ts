@@ -4,11 +4,12 @@ import { connectAdmin, createClient, type KafkaLog } from './client.ts';
 import { carriedOutOffsets, whenLoaded } from './committed-offset.ts';
 import type { KafkaSourceConfig } from './config.ts';
 import { brokerFault } from './faults.ts';
+import { type MemberData, readMember } from './member-data.ts';
 
 /** A consumer group and its topic, looked at by an operator who is no member. */
 export interface GroupView {
-  /** Who is in the group now. */
-  members(group: string): Promise<SeenMember[]>;
+  /** How a group is now, and who is in it. */
+  group(name: string): Promise<SeenGroup>;
   /** Every partition of the topic, in order. */
   offsets(): Promise<PartitionOffsets[]>;
   /** By partition, the offset of the first record with this broker timestamp (milliseconds since the epoch) or a later one; else the log's end. */
@@ -16,7 +17,21 @@ export interface GroupView {
   close(): Promise<void>;
 }
 
+export interface SeenGroup {
+  /** As Kafka calls it: Stable, PreparingRebalance, CompletingRebalance, Empty; Dead for a group that there is not. */
+  readonly state: string;
+  /** How partitions are shared out; empty where nobody is. */
+  readonly protocol: string;
+  /** The group is in this generation or a later one, as far as its members tell; undefined while it rebalances. */
+  readonly generationAtLeast: number | undefined;
+  readonly members: readonly SeenMember[];
+}
+
 export interface SeenMember {
+  /** The coordinator's name of it, new with each membership. */
+  readonly id: string;
+  /** What the process calls itself; undefined of one that does not say, and of all while the group rebalances. */
+  readonly name: string | undefined;
   readonly clientId: string;
   readonly host: string;
   /** Partitions of the topic that the group has given it. */
@@ -49,7 +64,7 @@ export async function viewGroup(
   }
 
   return {
-    members: (of) => ask(`asking who is in group ${of}`, () => membersOf(admin, clock, of, topic)),
+    group: (name) => ask(`asking who is in group ${name}`, () => describeGroup(admin, clock, name, topic)),
     offsets: () =>
       ask(`asking for the offsets of group ${group} in topic ${topic}`, async () => {
         const committed = await carriedOutOffsets(admin, clock, group, topic);
@@ -72,13 +87,33 @@ export async function viewGroup(
   };
 }
 
-async function membersOf(admin: Admin, clock: Clock, group: string, topic: string): Promise<SeenMember[]> {
+async function describeGroup(admin: Admin, clock: Clock, group: string, topic: string): Promise<SeenGroup> {
   const { groups } = await whenLoaded(clock, () => admin.describeGroups([group]));
-  return groups[0].members.map(({ clientId, clientHost, memberAssignment }) => {
-    // Empty while the group rebalances.
-    const assigned =
-      memberAssignment.length === 0 ? null : kafkajs.AssignerProtocol.MemberAssignment.decode(memberAssignment);
-    const partitions = [...(assigned?.assignment[topic] ?? [])].sort((a, b) => a - b);
-    return { clientId, host: clientHost.replace(/^\//, ''), partitions };
-  });
+  const [{ state, protocol, members }] = groups;
+  const joined = members.map(({ memberMetadata }) => saidAtJoining(memberMetadata));
+  const known = joined.flatMap((data) => (data === undefined ? [] : [data.generation]));
+  return {
+    state,
+    protocol,
+    // A member says at joining which generation it was in before; Kafka's first is 1.
+    generationAtLeast: known.length === 0 ? undefined : Math.max(1, ...known.map((before) => before + 1)),
+    members: members.map(({ memberId, clientId, clientHost, memberAssignment }, index) => ({
+      id: memberId,
+      name: joined[index]?.name,
+      clientId,
+      host: clientHost.replace(/^\//, ''),
+      partitions: partitionsOf(memberAssignment, topic),
+    })),
+  };
+}
+
+function saidAtJoining(metadata: Buffer): MemberData | undefined {
+  const decoded = metadata.length === 0 ? null : kafkajs.AssignerProtocol.MemberMetadata.decode(metadata);
+  return decoded === null ? undefined : readMember(decoded.userData);
+}
+
+/** None while the group rebalances: the assignment is empty then. */
+function partitionsOf(assignment: Buffer, topic: string): number[] {
+  const decoded = assignment.length === 0 ? null : kafkajs.AssignerProtocol.MemberAssignment.decode(assignment);
+  return [...(decoded?.assignment[topic] ?? [])].sort((a, b) => a - b);
 }

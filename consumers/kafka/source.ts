@@ -21,6 +21,8 @@ export interface KafkaSourceOptions {
   readonly format: RecordFormat;
   readonly clock: Clock;
   readonly log?: KafkaLog;
+  /** Told with each assignment which generation of the group the process is in. */
+  readonly onJoined?: (generation: number) => void;
   /** Told when the brokers are lost or silent, on each vain attempt to come back, and (undefined) when the group is joined again. */
   readonly onTrouble?: (error: WeirError | undefined) => void;
 }
@@ -115,6 +117,7 @@ export function sourceOver(
     const member = join({
       assigned(assignment) {
         watch.heard();
+        options.onJoined?.(assignment.generation);
         onJoined();
         void take(assignment, member);
       },

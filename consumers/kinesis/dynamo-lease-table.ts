@@ -30,6 +30,23 @@ const creationMs = 120_000;
 export async function openLeaseTable(client: DynamoDBClient, table: string, clock: Clock): Promise<LeaseTable> {
   const description = (await describe(client, table)) ?? (await create(client, table));
   await untilActive(client, table, description, clock);
+  return shareable(client, table, description);
+}
+
+/**
+ * The same for one who only looks: a table that is not there is not made.
+ * @throws WeirError as openLeaseTable(); INPUT also when there is none.
+ */
+export async function findLeaseTable(client: DynamoDBClient, table: string): Promise<LeaseTable> {
+  const description = await describe(client, table);
+  if (description === undefined) {
+    const advice = 'no process of the application has been started yet, or source.kinesis names another application';
+    throw new WeirError('INPUT', `the lease table ${table} does not exist: ${advice}`);
+  }
+  return shareable(client, table, description);
+}
+
+async function shareable(client: DynamoDBClient, table: string, description: TableDescription): Promise<LeaseTable> {
   const refusal = refusalOfTable(description) ?? refusalOfUse(description, await migrationItem(client, table));
   if (refusal !== undefined) throw unshareable(table, refusal);
   return leaseTable(client, table);

@@ -1,13 +1,14 @@
 import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import type { Random } from '../../runtime/random.ts';
-import { leasesToTake } from './balance.ts';
+import { leasesToTake, leaseToEvenOut } from './balance.ts';
 import { isShardEnd, shardEnd } from './checkpoint.ts';
 import { type HeldLease, holdLease } from './held-lease.ts';
 import { type Lease, newLease } from './lease.ts';
 import type { LeaseTable } from './lease-table.ts';
-import { type LeaseView, leasesByWorker, look, nextChange } from './lease-view.ts';
+import { isFree, type LeaseView, leasesByWorker, look, nextChange } from './lease-view.ts';
 import { leaseWrites } from './lease-writes.ts';
+import { isWanted, type ShardState, shardStandings, shardStates } from './shard-standing.ts';
 import { firstLeases, type InitialPosition, isFinished, isReady, missingLeases, type Shard } from './shards.ts';
 
 /** What the stream says of its shards. */
@@ -32,12 +33,23 @@ export interface LeaseCoordinatorParts {
   /** A shard may be read from its lease's checkpoint on, until the lease is revoked. */
   readonly onReady: (held: HeldLease) => void;
   readonly onEvent?: (event: LeaseEvent) => void;
-  /** The table has answered, and what it says was acted on. */
-  readonly onLook?: () => void;
+  /** The table has answered, and what it says was acted on: told what it says. */
+  readonly onLook?: (look: LeaseLook) => void;
+}
+
+/** How the leases are shared out, as of the last look at the table. */
+export interface LeaseLook {
+  readonly shards: Readonly<Record<ShardState, number>>;
+  /** Leases by who has them: this worker, another living one, or nobody although the shard is to be read. */
+  readonly leases: Readonly<Record<'self' | 'other' | 'none', number>>;
 }
 
 export type LeaseEvent =
-  | { readonly kind: 'taken' | 'stolen' | 'lost' | 'evicted' | 'ended' | 'deleted'; readonly lease: Lease }
+  /** `taken` was nobody's, `expired` a silent worker's, `stolen` a living one's. `lost`: to another worker, or by own silence. */
+  | {
+      readonly kind: 'taken' | 'expired' | 'stolen' | 'lost' | 'evicted' | 'ended' | 'deleted';
+      readonly lease: Lease;
+    }
   /** The table or the stream did not answer; tried again. */
   | { readonly kind: 'trouble'; readonly error: unknown };
 
@@ -55,12 +67,20 @@ export interface LeaseCoordinator {
   readable(): string[];
 }
 
+const noShards = Object.fromEntries(shardStates.map((state) => [state, 0])) as Record<ShardState, number>;
+
 /** Renewals in parts of the failover time: two attempts before a lease expires, as with the library's third. */
 const renewalShare = 0.4;
 /** A look at the whole table, for a fleet of up to so many workers; a larger one looks the less often each. */
 const lookShare = 0.4;
 const workersPerLook = 10;
 const longestLookShare = 2;
+/** After a look that failed, doubling up to `lookShare`. */
+const firstRetryShare = 0.05;
+/** What goes through a shard is measured over so many parts of the failover time. */
+const throughputShare = 6;
+/** So long a worker that has taken a lease to even out what goes through them waits with the next: all is then measured anew. */
+const eveningShare = 3 * throughputShare;
 
 export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoordinator {
   const { table, shards, worker, failoverMs, initial, clock, random } = parts;
@@ -71,6 +91,8 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   let view: LeaseView = new Map();
   /** When what it shows was asked for. */
   let lookedAt = Number.NEGATIVE_INFINITY;
+  /** When this worker last went for a lease. */
+  let changedAt = clock.monotonic();
   /** The stream's shards, as of the last time that they were compared with the leases. */
   let listed: readonly Shard[] = [];
   let syncedAt = Number.NEGATIVE_INFINITY;
@@ -79,6 +101,8 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   /** Those who wait for a look that begins after they asked. */
   let waiting: (() => void)[] = [];
   let isRunning = true;
+  /** Aborts, with the error, when the leases cannot be kept any more. */
+  const failed = new AbortController();
 
   function letGo(one: HeldLease, kind: 'lost' | 'evicted' | 'deleted'): void {
     one.lose();
@@ -91,20 +115,53 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   async function lookAround(): Promise<void> {
     let askedAt = clock.monotonic();
     let leases = await table.list();
-    if (askedAt - syncedAt >= parts.shardSyncMs && (await sync(leases))) {
-      askedAt = clock.monotonic();
-      leases = await table.list();
+    let syncFault: unknown;
+    if (askedAt - syncedAt >= parts.shardSyncMs) {
+      // The leases that there are have to be shared also while the stream cannot be asked for its shards.
+      const hasNew = await sync(leases).catch((error: unknown) => {
+        if (!isPassing(error)) throw error;
+        syncFault = error;
+        return false;
+      });
+      if (hasNew) {
+        askedAt = clock.monotonic();
+        leases = await table.list();
+      }
     }
     view = look(view, leases, clock.monotonic());
     lookedAt = askedAt;
     noticeLosses();
-    const options = { worker, failoverMs, maxLeases: parts.maxLeases, random };
     // One of its own that it has let go of, while the table did not answer, has nobody else who works on it.
     const dropped = leases.filter(({ owner }) => owner === worker);
-    const wanted = new Map([...dropped, ...leasesToTake(view, askedAt, options)].map((lease) => [lease.key, lease]));
+    const wanted = new Map([...dropped, ...leasesWanted(askedAt)].map((lease) => [lease.key, lease]));
     await Promise.all([...wanted.values()].filter(({ key }) => !held.has(key)).map(take));
     await Promise.all([...held.values()].map((one) => startOrFinish(one)));
-    parts.onLook?.();
+    parts.onLook?.(lookOf(leases, askedAt));
+    if (syncFault !== undefined) trouble(syncFault);
+  }
+
+  function lookOf(leases: readonly Lease[], askedAt: number): LeaseLook {
+    const due = missingLeases(listed, leases, initial).map(({ key }) => key);
+    const shards = { ...noShards };
+    const by = { self: held.size, other: 0, none: 0 };
+    for (const { state, seen } of shardStandings(listed, view, new Set(due))) {
+      shards[state]++;
+      if (seen === undefined || held.has(seen.lease.key)) continue;
+      if (!isFree(seen, askedAt, failoverMs)) by.other++;
+      else if (isWanted(state)) by.none++;
+    }
+    return { shards, leases: by };
+  }
+
+  function leasesWanted(now: number): Lease[] {
+    const options = { worker, failoverMs, maxLeases: parts.maxLeases, random };
+    const wanted = leasesToTake(view, now, options);
+    if (wanted.length > 0) changedAt = now;
+    if (wanted.length > 0 || now - changedAt < eveningShare * failoverMs) return wanted;
+    const evening = leaseToEvenOut(view, now, options);
+    if (evening === undefined) return [];
+    changedAt = now;
+    return [evening];
   }
 
   /** What the table says of a lease held here counts once it is newer than what is known of it. */
@@ -119,10 +176,14 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     const sentAt = clock.monotonic();
     const taken = await writes.make({ kind: 'take', lease, owner: worker });
     if (taken === undefined) return;
-    held.set(lease.key, holdLease(taken, sentAt, { writes, clock, checkpointMs: parts.checkpointMs }));
+    const throughputWindowMs = throughputShare * failoverMs;
+    held.set(
+      lease.key,
+      holdLease(taken, sentAt, { writes, clock, checkpointMs: parts.checkpointMs, throughputWindowMs }),
+    );
     const since = view.get(lease.key)?.since ?? sentAt;
-    const isStolen = lease.owner !== undefined && sentAt - since < failoverMs;
-    onEvent({ kind: isStolen ? 'stolen' : 'taken', lease: taken });
+    const hadOwner = lease.owner !== undefined && lease.owner !== worker;
+    onEvent({ kind: !hadOwner ? 'taken' : sentAt - since < failoverMs ? 'stolen' : 'expired', lease: taken });
   }
 
   async function startOrFinish(one: HeldLease): Promise<void> {
@@ -179,7 +240,7 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     for (const one of held.values()) {
       if (one.revoked.aborted || now - one.renewedAt >= failoverMs) letGo(one, 'lost');
       else if (!one.isBusy && now - one.renewedAt >= renewalShare * failoverMs) {
-        one.make({ kind: 'renew' }).catch(fencedIsLost(one)).catch(trouble);
+        one.make({ kind: 'renew' }).catch(fencedIsLost(one)).catch(troubleOrEnd);
       }
     }
   }
@@ -195,6 +256,18 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     onEvent({ kind: 'trouble', error });
   }
 
+  /** After so many looks in a row that failed: the view has grown old, so what it says of when to look is long past. */
+  function retryMs(failures: number): number {
+    const share = Math.min(lookShare, firstRetryShare * 2 ** (failures - 1));
+    return share * failoverMs * (0.75 + random.next() / 2);
+  }
+
+  /** What does not pass by itself ends the run. */
+  function troubleOrEnd(error: unknown): void {
+    trouble(error);
+    if (!isPassing(error)) failed.abort(error);
+  }
+
   /** How long until the table is to be looked at again: not much later than a lease expires. */
   function waitMs(): number {
     const now = clock.monotonic();
@@ -204,18 +277,23 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   }
 
   async function keepLooking(signal: AbortSignal): Promise<void> {
+    let failures = 0;
     while (!signal.aborted) {
       const asked = waiting;
       waiting = [];
-      await lookAround().catch((error: unknown) => {
-        if (!(error instanceof WeirError) || error.code !== 'BROKER') throw error;
+      try {
+        await lookAround();
+        failures = 0;
+      } catch (error) {
+        if (!isPassing(error)) throw error;
         trouble(error);
-      });
+        failures++;
+      }
       for (const done of asked) done();
       if (waiting.length > 0) continue;
       const cut = new AbortController();
       hurry = () => cut.abort();
-      await clock.sleep(waitMs(), AbortSignal.any([signal, cut.signal]));
+      await clock.sleep(failures === 0 ? waitMs() : retryMs(failures), AbortSignal.any([signal, cut.signal]));
     }
   }
 
@@ -251,17 +329,19 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     },
     known: () => [...new Set([...view.keys(), ...listed.map(({ id }) => id)])],
     async run(signal) {
-      const failed = new AbortController();
       const until = AbortSignal.any([signal, failed.signal]);
-      const renewing = keepRenewing(until);
+      const givenUp = new AbortController();
+      const renewing = keepRenewing(givenUp.signal);
       try {
         await keepLooking(until);
+        if (failed.signal.aborted) throw failed.signal.reason;
       } finally {
         isRunning = false;
-        failed.abort();
         for (const done of waiting) done();
-        await renewing;
+        // A lease that cannot be given up either is still to be let go of in time.
         await giveUp();
+        givenUp.abort();
+        await renewing;
       }
     },
     async end(one, children) {
@@ -279,4 +359,9 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
       await nextLook();
     },
   };
+}
+
+/** It ends by itself: the table or the stream does not answer. */
+function isPassing(error: unknown): boolean {
+  return error instanceof WeirError && error.code === 'BROKER';
 }

@@ -1,3 +1,4 @@
+import { WeirError } from '../../runtime/errors.ts';
 import { type Checkpoint, isInitial, isShardEnd } from './checkpoint.ts';
 import type { HashRange } from './hash-range.ts';
 import { type Lease, newLease } from './lease.ts';
@@ -9,6 +10,13 @@ export interface Shard {
   readonly parents: readonly string[];
   readonly hashRange: HashRange;
   readonly isOpen: boolean;
+}
+
+/** "shardId-000000000012" is 12. @throws WeirError INPUT for an id of another kind. */
+export function shardNumber(id: string): number {
+  const number = /^shardId-(\d{1,15})$/.exec(id)?.[1];
+  if (number === undefined) throw new WeirError('INPUT', `the shard id ${id} is of a kind that is not known`);
+  return Number(number);
 }
 
 /** Where a shard begins that nobody has read yet. */

@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { hash, randomBytes } from 'node:crypto';
 import {
   DescribeStreamSummaryCommand,
+  InvalidArgumentException,
   type KinesisClient,
   PutRecordsCommand,
   ResourceNotFoundException,
@@ -25,6 +26,7 @@ import { type Connection, kinesisClient } from './aws.ts';
 import type { KinesisSinkConfig } from './config.ts';
 import { awsFault } from './faults.ts';
 import { type Entry, type PutAnswer, putInOrder, RefusedEntries } from './put-records.ts';
+import { type OnRequest, watchRequests } from './requests.ts';
 
 export interface KinesisSinkOptions {
   readonly connection: Connection;
@@ -32,6 +34,8 @@ export interface KinesisSinkOptions {
   readonly clock: Clock;
   /** Told how many records were refused for too much throughput. */
   readonly onThrottled?: (records: number) => void;
+  /** Told of each request to Kinesis. */
+  readonly onRequest?: OnRequest;
 }
 
 export interface KinesisSink extends Sink {
@@ -48,6 +52,7 @@ const requestMs = 10_000;
 export function createKinesisSink(config: KinesisSinkConfig, options: KinesisSinkOptions): KinesisSink {
   const { clock, job } = options;
   const client = kinesisClient(options.connection, requestMs);
+  if (options.onRequest !== undefined) watchRequests(client, 'kinesis', options.onRequest);
   const random = seededRandom(randomBytes(4).readUInt32LE());
   const outputs = new Set<Output>();
 
@@ -67,7 +72,7 @@ export function createKinesisSink(config: KinesisSinkConfig, options: KinesisSin
       await Promise.all([
         putAll(
           config.stream,
-          events.map((event) => eventEntry(job, event)),
+          events.map((event) => eventEntry(job, event, config.max_record_bytes)),
         ),
         putAll(
           config.dead_letters,
@@ -120,6 +125,10 @@ function outputFault(error: unknown, doing: string): WeirError {
     const advice = 'the stream has too few shards, or Kinesis is disturbed; it is tried again';
     return new WeirError('BROKER', `Kinesis failed while ${doing}: ${error.message}: ${advice}`);
   }
+  if (error instanceof InvalidArgumentException) {
+    const advice = 'max_record_bytes and max_request_bytes must not exceed what the streams allow';
+    return new WeirError('CONFIG', `Kinesis refuses the records (${doing}): ${advice}`, { cause: error });
+  }
   if (error instanceof ResourceNotFoundException) {
     const example = 'aws kinesis create-stream --stream-name NAME --shard-count 4';
     return new WeirError(
@@ -130,8 +139,17 @@ function outputFault(error: unknown, doing: string): WeirError {
   return awsFault(error, 'Kinesis', doing);
 }
 
-function eventEntry(job: string, event: OutputEvent): Entry {
-  return { partitionKey: partitionKeyOf(event.key) ?? event.id, data: Buffer.concat(structuredEvent(job, event)) };
+/** @throws WeirError OUTPUT when the event is longer than a record may be: cut, it would be none any more. */
+function eventEntry(job: string, event: OutputEvent, mostBytes: number): Entry {
+  const partitionKey = partitionKeyOf(event.key) ?? event.id;
+  const data = Buffer.concat(structuredEvent(job, event));
+  const bytes = Buffer.byteLength(partitionKey) + data.length;
+  if (bytes <= mostBytes) return { partitionKey, data };
+  const advice = 'raise it as far as the stream allows, or name fewer features';
+  throw new WeirError(
+    'OUTPUT',
+    `the risk event ${event.id} takes ${bytes} bytes with its key, more than sink.kinesis.max_record_bytes, ${mostBytes}; ${advice}`,
+  );
 }
 
 function letterEntry(letter: DeadLetter, mostBytes: number): Entry {

@@ -14,12 +14,15 @@ import { fanOutShard, subscribeTo } from './fan-out.ts';
 import { fanOutConsumer } from './fan-out-consumer.ts';
 import { awsFault } from './faults.ts';
 import type { HeldLease } from './held-lease.ts';
-import { createLeaseCoordinator, type LeaseCoordinator, type LeaseEvent } from './lease-coordinator.ts';
+import { createLeaseCoordinator, type LeaseCoordinator, type LeaseEvent, type LeaseLook } from './lease-coordinator.ts';
 import type { LeaseTable } from './lease-table.ts';
 import { createOwnedShard, type ShardLease } from './owned-shard.ts';
 import { pollShard } from './polling.ts';
 import type { KeptPositions } from './positions.ts';
+import { type OnRequest, watchRequests } from './requests.ts';
 import { initialPosition, listShards } from './shard-list.ts';
+import { shardNumber } from './shards.ts';
+import { workerName } from './worker-name.ts';
 
 export interface KinesisSourceOptions {
   /** Most records in one batch. */
@@ -28,6 +31,10 @@ export interface KinesisSourceOptions {
   readonly clock: Clock;
   /** Told what happens to leases. */
   readonly onLease?: (event: LeaseEvent) => void;
+  /** Told with each look at the lease table how the shards stand and who has them. */
+  readonly onLook?: (look: LeaseLook) => void;
+  /** Told of each request to Kinesis and DynamoDB. */
+  readonly onRequest?: OnRequest;
   /** Told how far a partition's reader is behind the newest record, milliseconds. */
   readonly onBehind?: (partition: number, ms: number) => void;
   /** Told that Kinesis was asked too often. */
@@ -49,25 +56,28 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
   const kinesis = kinesisClient(config, kinesisRequestMs);
   const subscriptions = subscriptionClient(config);
   const dynamo = dynamoClient(config, requestShare * config.failover_time_ms);
+  const { onRequest } = options;
+  if (onRequest !== undefined) {
+    for (const client of [kinesis, subscriptions]) watchRequests(client, 'kinesis', onRequest);
+    watchRequests(dynamo, 'dynamodb', onRequest);
+  }
   const random = seededRandom(randomBytes(4).readUInt32LE());
   const gained = createGained();
   const closing = new AbortController();
   let running: Promise<void> | undefined;
-  /** Its ARN, with enhanced fan-out. */
-  let consumer: string | undefined;
+  const { stream, fan_out } = config;
+  const consumer = fan_out && fanOutConsumer(kinesis, { stream, consumer: fan_out.consumer }, clock);
 
   async function run(): Promise<void> {
     const shards = listShards(kinesis, config);
     // Before anything is written: a stream that is not there needs no lease table.
     await shards.list('all');
-    const { stream, fan_out } = config;
-    if (fan_out) consumer = await fanOutConsumer(kinesis, { stream, consumer: fan_out.consumer }, clock);
+    await consumer?.arn();
     const table = await openLeaseTable(dynamo, leaseTableName(config), clock);
     const coordinator = createLeaseCoordinator({
       table,
       shards,
-      // Never the same twice: a process that comes back must not go on with leases that its former self may still be at work on.
-      worker: `${processName(config.process_name)}:${randomBytes(6).toString('hex')}`,
+      worker: workerName(processName(config.process_name), randomBytes(6)),
       failoverMs: config.failover_time_ms,
       shardSyncMs: config.shard_sync_interval_ms,
       maxLeases: config.max_leases,
@@ -81,7 +91,10 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
         options.onLease?.(event);
         if (event.kind === 'trouble') options.onTrouble?.(awsFault(event.error, 'DynamoDB', 'sharing the leases'));
       },
-      onLook: () => options.onTrouble?.(undefined),
+      onLook(look) {
+        options.onLook?.(look);
+        options.onTrouble?.(undefined);
+      },
     });
     await coordinator.run(closing.signal);
   }
@@ -125,6 +138,7 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
         isWhole: (kept) => isWhole(held, kept, table),
         clock,
         onBehind: (ms) => options.onBehind?.(partition, ms),
+        onRead: held.read,
         onLost: () => options.onLost?.(partition),
       }),
     );
@@ -174,13 +188,6 @@ function leaseOf(held: HeldLease, coordinator: LeaseCoordinator): ShardLease {
     confirm: () => held.make({ kind: 'renew' }).catch(() => held.lose()),
     evict: () => held.make({ kind: 'evict' }).catch(unlessFenced),
   };
-}
-
-/** "shardId-000000000012" is 12. @throws WeirError INPUT for an id of another kind. */
-function shardNumber(id: string): number {
-  const number = /^shardId-(\d{1,15})$/.exec(id)?.[1];
-  if (number === undefined) throw new WeirError('INPUT', `the shard id ${id} is of a kind that is not known`);
-  return Number(number);
 }
 
 /** The time from which a shard is read that begins at a time or at the log's end. */

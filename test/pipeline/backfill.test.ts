@@ -340,6 +340,10 @@ describe('a backfill beside the running job', () => {
     do text = await (await fetch(`http://127.0.0.1:${metrics_port}/metrics`)).text();
     while (lost() + (await job.published()).length < rowCount);
     expect(lost()).toBeGreaterThanOrEqual(400);
+    const noticed = metric('weir_last_loss_timestamp_seconds');
+    const withLosses = metric('weir_lost_records_total').filter(([, records]) => records > 0);
+    expect(noticed.map(([partition]) => partition).sort()).toEqual(withLosses.map(([partition]) => partition).sort());
+    for (const [, seconds] of noticed) expect(seconds).toBeCloseTo(Date.now() / 1000, -3);
     weir.kill('SIGTERM');
     expect(await weir.ended()).toBe(0);
     const records = await job.published();

@@ -9,6 +9,7 @@ import {
   type MemoryStream,
   memoryJob,
   openStateIn,
+  quietSurroundings,
   runInMemory,
   until,
 } from '../support/memory-stream.ts';
@@ -132,4 +133,27 @@ describe.each(Object.keys(stores))('a recovery that is interrupted, %s store', (
       expect(await featuresOfNext(stream, store)).toEqual(undisturbed);
     });
   });
+});
+
+it('is not ready before its state is recovered, and says how far that goes', async () => {
+  const stream = withLostState();
+  const store = await open('embedded', 'readiness');
+  const surroundings = quietSurroundings();
+  const troubles: [number, string | undefined][] = [];
+  stream.hooks.onRead = (_, position) => {
+    troubles.push([position, surroundings.readiness.troubles()['partition tx:0']]);
+  };
+  const stopping = new AbortController();
+  const source = stream.source(batchRecords);
+  const running = runInMemory(job, { store, source, sink: stream.sink(), signal: stopping.signal, surroundings });
+  stream.append(0, record(published));
+  await until(() => stream.events.length > 0);
+  stopping.abort();
+  await running;
+  const places = [...new Set(troubles.map(([position]) => position))];
+  expect(places.slice(0, 6)).toEqual([0, 10, 20, 30, 40, 50]);
+  for (const [position, trouble] of troubles) {
+    if (position < published) expect(trouble).toContain(`from offset 0 to ${published}`);
+    else expect(trouble).toBeUndefined();
+  }
 });

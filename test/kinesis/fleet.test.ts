@@ -1,0 +1,282 @@
+import { type AttributeValue, type DynamoDBClient, ScanCommand } from '@aws-sdk/client-dynamodb';
+import { SplitShardCommand } from '@aws-sdk/client-kinesis';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { dynamoClient } from '../../consumers/kinesis/aws.ts';
+import { type AwsService, emulatorEnv, startDynamo, startKinesis } from '../../infra/services/aws.ts';
+import { type RedisService, startRedis } from '../../infra/services/start.ts';
+import { type HandbookRow, readHandbook } from '../support/handbook.ts';
+import { handbookRecord } from '../support/handbook-job.ts';
+import { type TestKinesis, testKinesis } from '../support/kinesis.ts';
+import { runWeir, startWeir, type WeirProcess } from '../support/weir-process.ts';
+
+const rowCount = 400;
+const failoverMs = 2_000;
+
+let rows: HandbookRow[];
+let kinesisService: AwsService;
+let dynamoService: AwsService;
+let redis: RedisService;
+let kinesis: TestKinesis;
+let dynamo: DynamoDBClient;
+let running: WeirProcess[] = [];
+
+beforeAll(async () => {
+  Object.assign(process.env, emulatorEnv);
+  [kinesisService, dynamoService, redis, rows] = await Promise.all([
+    startKinesis(),
+    startDynamo(),
+    startRedis(),
+    readHandbook(rowCount),
+  ]);
+  kinesis = testKinesis(kinesisService.url);
+  dynamo = dynamoClient({ dynamodb_endpoint: dynamoService.url }, 5_000);
+}, 120_000);
+afterEach(async () => {
+  for (const weir of running) {
+    weir.kill('SIGKILL');
+    await weir.ended();
+  }
+  running = [];
+});
+afterAll(async () => {
+  kinesis?.close();
+  dynamo?.destroy();
+  await Promise.all([kinesisService?.stop(), dynamoService?.stop(), redis?.stop()]);
+});
+
+interface Status {
+  readonly workers: readonly { readonly worker: string; readonly leases: number; readonly expired: number }[];
+  readonly watched_ms: number;
+  readonly shards: readonly {
+    readonly shard: string;
+    readonly partition: number;
+    readonly state: string;
+    readonly parents: readonly string[];
+    readonly children: readonly string[];
+    readonly lease: {
+      readonly owner: string | null;
+      readonly holding: string;
+      readonly counter: number;
+      readonly checkpoint: { readonly sequence: string; readonly sub_sequence: number };
+      readonly fence_anchor: { readonly number: number } | null;
+    } | null;
+    readonly position: number | null;
+    readonly fence: number | null;
+    readonly not_stored: number | null;
+    readonly frontier: { readonly event_time: string; readonly state: string } | null;
+  }[];
+  readonly store_fault: string | null;
+  readonly remarks: readonly { readonly what: string; readonly of: string | null; readonly message: string }[];
+}
+
+/** A stream with its job, both of that name. */
+function jobOf(name: string) {
+  const settings = {
+    job: name,
+    'source.kinesis.stream': name,
+    'source.kinesis.application': name,
+    'source.kinesis.failover_time_ms': failoverMs,
+    'source.kinesis.shard_sync_interval_ms': 1_000,
+    'source.kinesis.checkpoint_interval_ms': 100,
+    'sink.kinesis.stream': `${name}-scored`,
+    'sink.kinesis.dead_letters': `${name}-dead`,
+    'state.redis.connect_timeout_ms': 1_000,
+    'metrics.port': 0,
+    'log.level': 'warn',
+  };
+  const set = (of: object) => Object.entries(of).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
+  const options = ['--config', 'examples/handbook/kinesis.yaml', ...set(settings)];
+  const env = {
+    ...emulatorEnv,
+    AWS_ENDPOINT_URL_KINESIS: kinesisService.url,
+    AWS_ENDPOINT_URL_DYNAMODB: dynamoService.url,
+    REDIS_URL: redis.url,
+  };
+  const run = (more: readonly string[] = []) => runWeir(['fleet', 'status', ...options, ...more], env);
+  return {
+    async create(shards: number) {
+      await kinesis.createStream(name, shards);
+      await kinesis.createStream(`${name}-scored`, 1);
+      await kinesis.createStream(`${name}-dead`, 1);
+    },
+    start(processName: string): WeirProcess {
+      const own = { 'source.kinesis.process_name': processName, 'metrics.host': '127.0.0.1', 'log.level': 'info' };
+      const weir = startWeir(['run', ...options, ...set(own)], env);
+      running.push(weir);
+      return weir;
+    },
+    put: (part: readonly HandbookRow[]) => kinesis.put(name, part.map(handbookRecord)),
+    run,
+    async status(...more: string[]): Promise<Status> {
+      const { code, stdout, stderr } = await run(['--json', ...more]);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      return JSON.parse(stdout) as Status;
+    },
+    async until(holds: (status: Status) => boolean, ...more: string[]): Promise<Status> {
+      for (;;) {
+        const { code, stdout, stderr } = await run(['--json', ...more]);
+        // Until the first process has made the table.
+        if (code !== 3) expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+        if (code === 0 && holds(JSON.parse(stdout) as Status)) return JSON.parse(stdout) as Status;
+        const ended = running.find(({ child }) => child.exitCode !== null);
+        if (ended !== undefined) throw new Error(`weir ended: ${ended.stderr()}`);
+      }
+    },
+  };
+}
+
+async function leaseItems(TableName: string): Promise<Record<string, AttributeValue>[]> {
+  return (await dynamo.send(new ScanCommand({ TableName }))).Items ?? [];
+}
+
+/** The process's own counts, by name with labels. */
+async function metricsOf(weir: WeirProcess): Promise<(series: string) => number> {
+  const port = /"metrics_port":(\d+)/.exec(weir.stderr())![1];
+  const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  const values = new Map(
+    text.split('\n').map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ')))]),
+  );
+  return (series) => values.get(series) ?? 0;
+}
+
+const isSettled = ({ shards }: Status) =>
+  shards.every(({ state, not_stored }) => state === 'finished' || not_stored === 0);
+const remarked = ({ remarks }: Status) => remarks.map(({ what, of }) => [what, of]);
+const ownersOf = ({ shards }: Status) => new Set(shards.map(({ lease }) => lease?.owner?.split(':')[0]));
+
+describe('weir fleet status on Kinesis', () => {
+  it('shows owners, checkpoints and stored state, a split on its way, and who has died', async () => {
+    const job = jobOf('fleet');
+    await job.create(2);
+    const doomed = job.start('one');
+    job.start('two');
+    await job.put(rows.slice(0, rowCount / 2));
+    const shared = await job.until((status) => ownersOf(status).size === 2 && isSettled(status));
+    expect(shared.workers.map(({ worker, leases, expired }) => [worker.split(':')[0], leases, expired])).toEqual([
+      ['one-0', 1, 0],
+      ['two-0', 1, 0],
+    ]);
+    expect(shared.shards.map(({ state, lease }) => [state, lease!.holding])).toEqual([
+      ['open', 'held'],
+      ['open', 'held'],
+    ]);
+    expect(shared.watched_ms).toBeLessThan(failoverMs);
+    expect(remarked(shared)).toEqual([]);
+    const positions = shared.shards.map(({ position }) => position! - 2 ** 50);
+    expect(positions.reduce((sum, count) => sum + count)).toBe(rowCount / 2);
+    const newest = rows.slice(0, rowCount / 2).reduce((latest, { ts_ms }) => Math.max(latest, ts_ms), 0);
+    for (const { frontier, lease } of shared.shards) {
+      expect(Date.parse(frontier!.event_time)).toBeLessThanOrEqual(newest);
+      expect(lease!.fence_anchor!.number).toBeGreaterThanOrEqual(2 ** 50);
+      expect(lease!.checkpoint.sequence).toMatch(/^\d{50,}$/);
+    }
+
+    const seen = (owner: string) => `weir_kinesis_leases{stream="fleet",owner="${owner}"}`;
+    let metric = await metricsOf(doomed);
+    // Until its next look at the table.
+    while (metric(seen('self')) !== 1 || metric(seen('other')) !== 1) metric = await metricsOf(doomed);
+    expect(metric(seen('none'))).toBe(0);
+    expect(metric('weir_kinesis_shards{stream="fleet",state="open"}')).toBe(2);
+    const changes = (change: string) => metric(`weir_kinesis_lease_changes_total{stream="fleet",change="${change}"}`);
+    expect(changes('taken') + changes('stolen') - changes('lost')).toBe(1);
+    for (const [service, operation] of [
+      ['kinesis', 'GetRecords'],
+      ['kinesis', 'PutRecords'],
+      ['dynamodb', 'UpdateItem'],
+      ['dynamodb', 'Scan'],
+    ]) {
+      const labels = `service="${service}",operation="${operation}",outcome="ok"`;
+      expect({ labels, isCounted: metric(`weir_aws_requests_total{${labels}}`) > 0 }).toEqual({
+        labels,
+        isCounted: true,
+      });
+    }
+
+    // In the middle of the first shard's hash keys, which end before 2^127.
+    await kinesis.client.send(
+      new SplitShardCommand({
+        StreamName: 'fleet',
+        ShardToSplit: 'shardId-000000000000',
+        NewStartingHashKey: String(2n ** 126n),
+      }),
+    );
+    await job.put(rows.slice(rowCount / 2));
+    const split = await job.until(({ shards }) =>
+      shards.some(({ shard, state }) => shard.endsWith('2') && state === 'open'),
+    );
+    const [parent, , left] = split.shards;
+    expect(parent.children).toEqual(['shardId-000000000002', 'shardId-000000000003']);
+    // Its lease goes once both children are being read.
+    expect([
+      ['finished', 'SHARD_END'],
+      ['past', undefined],
+    ]).toContainEqual([parent.state, parent.lease?.checkpoint.sequence]);
+    expect(left.parents).toEqual(['shardId-000000000000']);
+
+    // Nobody else takes what it had: what is left of the fleet stands still as well.
+    const [, other] = running;
+    other.kill('SIGSTOP');
+    doomed.kill('SIGKILL');
+    await doomed.ended();
+    running = [other];
+    const once = await job.status('--once');
+    expect(remarked(once)).toContainEqual(['not-watched', null]);
+    const dead = await job.until((status) => status.remarks.some(({ what }) => what === 'no-workers'));
+    expect(dead.watched_ms).toBeGreaterThanOrEqual(failoverMs);
+    const wanted = dead.shards.filter(({ state }) => state === 'open');
+    expect(remarked(dead)).toEqual([['no-workers', null], ...wanted.map(({ shard }) => ['expired', shard])]);
+    const { stdout } = await job.run();
+    expect(stdout).toMatch(/^Stream fleet as application fleet, lease table fleet, watched for 2\.\d s; shards: /);
+    expect(stdout).toMatch(/^shardId-000000000001 {2}open +(one|two)-0:\w+ +expired +/m);
+    expect(stdout).toContain('Nobody reads the stream');
+    other.kill('SIGCONT');
+  }, 240_000);
+
+  it('writes nothing, also of a table that nobody works on, and says what a store that is away leaves unknown', async () => {
+    const job = jobOf('quiet');
+    await job.create(2);
+    const { code, stderr } = await job.run();
+    expect({ code, stderr }).toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining('lease table quiet does not exist'),
+    });
+    const weir = job.start('one');
+    await job.put(rows);
+    await job.until(
+      (status) => isSettled(status) && status.shards.every(({ position }) => position !== null),
+      '--once',
+    );
+    weir.kill('SIGTERM');
+    expect(await weir.ended()).toBe(0);
+    running = [];
+
+    const before = await leaseItems('quiet');
+    const free = await job.status();
+    expect(await leaseItems('quiet')).toEqual(before);
+    // There is nobody to be watched.
+    expect(free.watched_ms).toBeLessThan(failoverMs);
+    expect(free.workers).toEqual([]);
+    expect(remarked(free)).toEqual([
+      ['no-workers', null],
+      ['free', 'shardId-000000000000'],
+      ['free', 'shardId-000000000001'],
+    ]);
+    for (const { lease } of free.shards) expect(lease).toMatchObject({ owner: null, holding: 'free' });
+
+    const away = await job.status('--set', 'state.redis.url=redis://127.0.0.1:1');
+    expect(away.store_fault).toContain('127.0.0.1:1');
+    expect(away.shards.map(({ position, fence }) => [typeof position, fence])).toEqual([
+      ['number', null],
+      ['number', null],
+    ]);
+    expect(remarked(away)).toContainEqual(['store-away', null]);
+  }, 120_000);
+
+  it('says that there is no such stream', async () => {
+    const { code, stderr } = await jobOf('nowhere').run();
+    expect({ code, stderr }).toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining('stream nowhere does not exist'),
+    });
+  });
+});
