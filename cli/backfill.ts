@@ -45,7 +45,7 @@ export function backfillCommand(): Command {
     .option('--file <path>', 'add the events of a file, JSON Lines or CSV by its name, also gzipped')
     .option(
       '--before <time>',
-      'with --file: leave out events at or after this time, ISO 8601 or milliseconds since the epoch',
+      'with --file: leave out events at or after this time, ISO 8601 with its zone, or milliseconds since the epoch',
     )
     .option('--json', 'at the end, print one JSON line')
     .addHelpText('after', examples)

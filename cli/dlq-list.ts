@@ -1,7 +1,7 @@
 import { Command } from 'commander';
-import { readLetters } from '../consumers/dead-letters.ts';
+import { demandPartition, readLetters } from '../consumers/dead-letters.ts';
 import type { StoredLetter } from '../consumers/kafka/stored-letter.ts';
-import { type SelectionFlags, selectionOf, withSelection } from './dlq-selection.ts';
+import { noneSelected, type SelectionFlags, selectionOf, withSelection } from './dlq-selection.ts';
 import { type JobFlags, loadJobFrom, surroundingsOf, withJobOptions } from './job-options.ts';
 
 interface Flags extends JobFlags, SelectionFlags {
@@ -14,7 +14,8 @@ Examples:
   $ weir dlq list --config job.yaml --reason missing-field --since 2026-01-09T12:00:00Z --json
 
 Reads the topic of dead letters from its beginning, as often as you like; nothing is changed. Partition and offset are
-those that the record was read from. A letter that was replayed says as which offset its record is there again.`;
+those that the record was read from. A letter that was replayed says as which offset its record is there again.
+Exit code 3: with --offset, there is no such letter.`;
 
 /** `weir dlq list`. */
 export function dlqListCommand(): Command {
@@ -26,14 +27,19 @@ export function dlqListCommand(): Command {
 
 async function list(flags: Flags): Promise<void> {
   const job = loadJobFrom(flags);
+  const selection = selectionOf(flags);
+  const surroundings = surroundingsOf(job);
+  await demandPartition(job, selection, surroundings);
   let count = 0;
   const print = (letter: StoredLetter, replayed: number | undefined) => {
     const text = flags.json ? asJson(letter, replayed) : `${count === 0 ? heads : ''}${asText(letter, replayed)}`;
     count++;
     process.stdout.write(`${text}\n`);
   };
-  await readLetters(job, selectionOf(flags), surroundingsOf(job), print);
-  if (count === 0 && !flags.json) process.stdout.write('No dead letters.\n');
+  const letters = await readLetters(job, selection, surroundings, print);
+  if (count > 0) return;
+  const sentence = noneSelected(selection, letters);
+  if (!flags.json) process.stdout.write(sentence);
 }
 
 /** A line each, as they come: there may be more than fit into memory. */

@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { replayLetters, type Verdict } from '../consumers/dead-letter-replay.ts';
 import type { StoredLetter } from '../consumers/kafka/stored-letter.ts';
 import { WeirError } from '../runtime/errors.ts';
-import { type SelectionFlags, selectionOf, withSelection } from './dlq-selection.ts';
+import { noneSelected, type SelectionFlags, selectionOf, withSelection } from './dlq-selection.ts';
 import { type JobFlags, loadJobFrom, surroundingsOf, withJobOptions } from './job-options.ts';
 
 interface Flags extends JobFlags, SelectionFlags {
@@ -19,7 +19,8 @@ Examples:
 
 Puts the original record back into the topic that the job reads, at the end of the partition that it came from, where the
 running job scores it. Only records that this config can read are put back; the others are listed with what is wrong.
-Each is put back once, also when it is tried again, by two people at once, or after a crash. docs/operations.md says more.`;
+Each is put back once, also when it is tried again, by two people at once, or after a crash. Exit code 3: with --offset,
+there is no such letter. docs/operations.md says more.`;
 
 /** `weir dlq replay`. */
 export function dlqReplayCommand(): Command {
@@ -47,8 +48,9 @@ async function replay(flags: Flags): Promise<void> {
     else if (isLeft(verdict)) process.stdout.write(`${placeOf(letter)}: ${sentence(letter, verdict)}\n`);
   };
   const isDryRun = flags.dryRun === true;
-  await replayLetters(job, { ...surroundingsOf(job), selection, isDryRun, onLetter });
-  if (!flags.json) process.stdout.write(summary(counts, isDryRun));
+  const letters = await replayLetters(job, { ...surroundingsOf(job), selection, isDryRun, onLetter });
+  const none = counts.size === 0 ? noneSelected(selection, letters) : '';
+  if (!flags.json) process.stdout.write(`${none}${summary(counts, isDryRun)}`);
 }
 
 /** What a person has to do something about. */

@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { deadLetterReasons } from '../consumers/dead-letter-schema.ts';
 import type { LetterSelection } from '../consumers/dead-letters.ts';
 import { WeirError } from '../runtime/errors.ts';
 import { timeOption } from './time-option.ts';
@@ -21,7 +22,7 @@ export function withSelection(command: Command): Command {
     )
     .option('--partition <n>', 'only records that were read from this partition')
     .option('--offset <n>', 'with --partition: only the record of this offset')
-    .option('--since <time>', 'only letters written at this time or later, ISO 8601 or ms since 1970');
+    .option('--since <time>', 'only letters written at this time or later, ISO 8601 with its zone, or ms since 1970');
 }
 
 /** @throws WeirError CONFIG */
@@ -29,10 +30,37 @@ export function selectionOf({ reason, partition, offset, since }: SelectionFlags
   if (offset !== undefined && partition === undefined) {
     throw new WeirError('CONFIG', '--offset goes with --partition: offsets are of a partition');
   }
+  const unknown = reason.find((name) => !Object.hasOwn(deadLetterReasons, name));
+  if (unknown !== undefined) {
+    const known = Object.keys(deadLetterReasons).join(', ');
+    throw new WeirError('CONFIG', `no dead letter has the reason "${unknown}": the reasons are ${known}`);
+  }
   return {
     reasons: reason.length === 0 ? undefined : reason,
     partition: partition === undefined ? undefined : wholeNumber('--partition', partition, 0, 1e6),
     offset: offset === undefined ? undefined : wholeNumber('--offset', offset, 0, Number.MAX_SAFE_INTEGER),
     since: since === undefined ? undefined : timeOption('--since', since),
   };
+}
+
+/**
+ * What to say where no letter is selected.
+ * @param letters how many the topic has.
+ * @throws WeirError INPUT where one letter was named.
+ */
+export function noneSelected({ partition, offset, ...more }: LetterSelection, letters: number): string {
+  if (offset !== undefined) {
+    const isFiltered = more.reasons !== undefined || more.since !== undefined;
+    throw missingLetter(partition!, offset, isFiltered ? ' that --reason and --since take' : '');
+  }
+  return letters === 0
+    ? 'No dead letters.\n'
+    : `None of the topic's ${letters.toLocaleString('en-US')} dead letters matches.\n`;
+}
+
+export function missingLetter(partition: number, offset: number, which = ''): WeirError {
+  return new WeirError(
+    'INPUT',
+    `there is no dead letter of partition ${partition}, offset ${offset}${which}: weir dlq list has all`,
+  );
 }

@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { Command } from 'commander';
 import { readLetters } from '../consumers/dead-letters.ts';
 import type { StoredLetter } from '../consumers/kafka/stored-letter.ts';
-import { WeirError } from '../runtime/errors.ts';
+import { missingLetter } from './dlq-selection.ts';
 import { type JobFlags, loadJobFrom, surroundingsOf, withJobOptions } from './job-options.ts';
 import { wholeNumber } from './whole-number.ts';
 
@@ -38,10 +38,7 @@ async function show(partitionText: string, offsetText: string, flags: Flags): Pr
     process.stdout.write(flags.json ? `${asJson(letter, replayed)}\n` : asText(letter, replayed));
   });
   if (found > 0) return;
-  throw new WeirError(
-    'INPUT',
-    `there is no dead letter of partition ${partition}, offset ${offset}: weir dlq list has all`,
-  );
+  throw missingLetter(partition, offset);
 }
 
 function factsOf(

@@ -78,9 +78,9 @@ function remarksOn(view: KafkaFleet): Remark[] {
     ...groupRemarks(view),
     ...partitions.filter(({ owner }) => isShared && owner === undefined).map(unowned),
     ...group.members.filter((member) => isShared && member.partitions.length === 0).map(idle(groupName)),
-    ...partitions.flatMap(({ partition, trouble }) => {
-      const message = standingRemark({ partition, trouble });
-      return message === undefined ? [] : [{ what: `state-${trouble}`, of: partition, message }];
+    ...partitions.flatMap((of) => {
+      const message = standingRemark(of);
+      return message === undefined ? [] : [{ what: `state-${of.trouble}`, of: of.partition, message }];
     }),
     ...(storeFault === undefined ? [] : [storeAway(describeError(storeFault))]),
   ];

@@ -30,7 +30,7 @@ export function inspectCommand(): Command {
   return withJobOptions(new Command('inspect').description("show an entity's state and features"))
     .argument('<entity>', "the entity's name in the config, e.g. card")
     .argument('<id>', 'its id')
-    .option('--at <time>', 'ISO 8601 or milliseconds since the epoch')
+    .option('--at <time>', 'ISO 8601 with its zone, or milliseconds since the epoch')
     .option('--json', 'print one JSON line')
     .addHelpText('after', examples)
     .action(inspect);

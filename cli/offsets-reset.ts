@@ -6,6 +6,7 @@ import { planReset } from '../consumers/offset-reset.ts';
 import { groupOf } from '../consumers/offsets.ts';
 import { WeirError } from '../runtime/errors.ts';
 import { type JobFlags, loadJobFrom, surroundingsOf, withJobOptions } from './job-options.ts';
+import { lostSentence } from './standing-remark.ts';
 import { table } from './table.ts';
 import { timeOption } from './time-option.ts';
 import { wholeNumber } from './whole-number.ts';
@@ -39,7 +40,7 @@ export function offsetsResetCommand(): Command {
     .option('--to-offset <n>', 'to this offset')
     .option(
       '--to-time <time>',
-      'to the first record that the broker got at this time (ISO 8601, or ms since 1970) or later',
+      'to the first record that the broker got at this time (ISO 8601 with its zone, or ms since 1970) or later',
     )
     .option(
       '--partition <n>',
@@ -59,9 +60,9 @@ async function reset(flags: Flags): Promise<void> {
   const partitions = flags.partition.map((text) => wholeNumber('--partition', text, 0, 1e6));
   const plan = await planReset(job, target, partitions.length === 0 ? undefined : partitions, surroundingsOf(job));
   try {
-    process.stdout.write(planText(job, plan.moves));
+    process.stdout.write(planText(job, target, plan.moves));
     if (flags.dryRun) return;
-    await demandConsent(flags);
+    await demandConsent(flags, plan.moves);
     await plan.carryOut();
     process.stdout.write('Done.\n');
   } finally {
@@ -80,8 +81,15 @@ function targetOf({ toEarliest, toLatest, toOffset, toTime }: Flags): ResetTarge
   return { to: toEarliest ? 'earliest' : 'latest' };
 }
 
-/** @throws WeirError CONFIG when nobody says yes. */
-async function demandConsent({ yes }: Flags): Promise<void> {
+/** @throws WeirError CONFIG when nobody says yes, or nobody looks at what is likely a slip. */
+async function demandConsent({ yes }: Flags, moves: readonly PlannedMove[]): Promise<void> {
+  const beyond = moves.find(({ asked, end }) => asked > end);
+  if (yes && beyond !== undefined) {
+    throw new WeirError(
+      'CONFIG',
+      `nothing is changed: the log of partition ${beyond.partition} ends at ${beyond.end}, before offset ${beyond.asked}; say --to-latest where the end is meant, with --partition for some partitions only`,
+    );
+  }
   if (yes) return;
   if (!process.stdin.isTTY) {
     throw new WeirError('CONFIG', 'nothing is changed: add --yes to do it where nobody can be asked');
@@ -97,7 +105,7 @@ async function demandConsent({ yes }: Flags): Promise<void> {
 
 const count = (value: number): string => value.toLocaleString('en-US');
 
-function planText(job: CompiledJob, moves: readonly PlannedMove[]): string {
+function planText(job: CompiledJob, target: ResetTarget, moves: readonly PlannedMove[]): string {
   const { topic, group } = groupOf(job);
   const rows = moves.map((of) => [
     ...[of.partition, of.committed ?? '', of.to, of.begin, of.end, of.fence ?? ''],
@@ -107,9 +115,29 @@ function planText(job: CompiledJob, moves: readonly PlannedMove[]): string {
     ...['partition', 'committed', 'new', 'log begins', 'log ends', 'fence'],
     ...['published again', 'never published', 'sub-states dropped', 're-applied'],
   ];
-  return [`Group ${group} in topic ${topic}:\n`, table(heads, rows), ...remarks(moves).map((line) => `${line}\n`)].join(
-    '',
-  );
+  const lost = moves.filter((move) => move.lost > 0).map((move) => lostSentence(move));
+  const lines = [...moves.flatMap((move) => nearest(move, target)), ...lost, ...remarks(moves)];
+  return [
+    `Group ${group} in topic ${topic}, to ${targetText(target)}:\n`,
+    table(heads, rows),
+    ...lines.map((line) => `${line}\n`),
+  ].join('');
+}
+
+function targetText(target: ResetTarget): string {
+  if ('offset' in target) return `offset ${target.offset}`;
+  if ('time' in target) return `the first record of ${new Date(target.time).toISOString()} or later`;
+  return target.to === 'earliest' ? "the log's beginning" : "the log's end";
+}
+
+/** Says where the position is not what was asked for. */
+function nearest({ partition, asked, to, begin, end }: PlannedMove, target: ResetTarget): string[] {
+  if (asked < begin)
+    return [`Partition ${partition}: the log begins at ${begin}, behind offset ${asked}: its beginning.`];
+  if (asked > end) return [`Partition ${partition}: the log ends at ${end}, before offset ${asked}: its end.`];
+  if ('time' in target && to === end)
+    return [`Partition ${partition}: no record is of that time or later: the log's end.`];
+  return [];
 }
 
 function remarks(moves: readonly PlannedMove[]): string[] {

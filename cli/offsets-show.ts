@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import type { CompiledJob } from '../consumers/compile.ts';
 import { groupOf, type OffsetsView, viewOffsets } from '../consumers/offsets.ts';
 import { type JobFlags, loadJobFrom, surroundingsOf, withJobOptions } from './job-options.ts';
-import { standingRemark } from './standing-remark.ts';
+import { lostSentence, standingRemark } from './standing-remark.ts';
 import { table } from './table.ts';
 
 interface Flags extends JobFlags {
@@ -15,7 +15,8 @@ Examples:
   $ weir offsets show --config job.yaml --json
 
 Reads the group's committed offsets, the log's range and the state's fences, also while the job runs; nothing is changed.
-What a start re-applies is the log between fence and position: it publishes nothing of that.`;
+What a start re-applies is the log between fence and position: it publishes nothing of that. The lag is what is still to be
+read; what the log deleted before that is told apart.`;
 
 /** `weir offsets show`. */
 export function offsetsShowCommand(): Command {
@@ -45,6 +46,7 @@ function asJson(job: CompiledJob, { members, partitions }: OffsetsView): object 
       begin: of.begin,
       end: of.end,
       lag: of.lag,
+      lost: of.lost,
       fence: fence ?? null,
       reapplied: of.reapplied,
       trouble: trouble ?? null,
@@ -63,6 +65,7 @@ function asText(job: CompiledJob, { members, partitions }: OffsetsView): string 
   return [
     `Group ${group} in topic ${topic}, state of recipe ${job.set.recipe}; members: ${named.join(', ') || 'none'}\n`,
     table(['partition', 'committed', 'log begins', 'log ends', 'lag', 'fence', 're-applied at a start'], rows),
+    ...partitions.filter(({ lost }) => lost > 0).map((of) => `${lostSentence(of)}\n`),
     ...partitions.map(standingRemark).flatMap((remark) => (remark === undefined ? [] : [`${remark}\n`])),
   ].join('');
 }

@@ -53,7 +53,10 @@ export function simulateCommand(): Command {
     .description('make a seeded stream of card transactions with labelled fraud')
     .option('--events <n>', `how many (default ${defaultEvents}; into Kafka: without end)`)
     .option('--seed <n>', `0 to ${largestSeed} (default: drawn, and printed)`)
-    .option('--start <time>', `event time of the beginning, ISO 8601 (default ${new Date(defaultStart).toISOString()})`)
+    .option(
+      '--start <time>',
+      `event time of the beginning, ISO 8601 with its zone (default ${new Date(defaultStart).toISOString()})`,
+    )
     .option('--customers <n>', 'shoppers')
     .option('--terminals <n>', 'terminals (default: a quarter of the shoppers)')
     .option('--labels', 'add refunds, chargebacks and fraud reports, days to weeks later, and e-mail and location')

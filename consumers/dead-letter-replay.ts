@@ -2,7 +2,7 @@ import type { Clock } from '../runtime/clock.ts';
 import { WeirError } from '../runtime/errors.ts';
 import type { CompiledJob } from './compile.ts';
 import { formatOf, type Surroundings } from './components.ts';
-import { type LetterSelection, readLetters } from './dead-letters.ts';
+import { demandPartition, type LetterSelection, readLetters } from './dead-letters.ts';
 import { createDecoder } from './decode/decoder.ts';
 import { createClient } from './kafka/client.ts';
 import { type KafkaSinkConfig, type KafkaSourceConfig, sameCluster } from './kafka/config.ts';
@@ -35,12 +35,14 @@ const transactionBytes = 1 << 20;
 
 /**
  * Puts the records of dead letters that the config can read now back where they were, each once, whoever tries and however often.
- * @throws WeirError CONFIG where there is no topic to put them back to, or it is in another cluster; FENCED when somebody else begins the same.
+ * @returns how many letters the topic has, selected or not.
+ * @throws WeirError CONFIG where there is no topic or partition to put them back to, or it is in another cluster; FENCED when somebody else begins the same.
  */
-export async function replayLetters(job: CompiledJob, options: ReplayOptions): Promise<void> {
+export async function replayLetters(job: CompiledJob, options: ReplayOptions): Promise<number> {
   const { source, sink } = topicsOf(job);
   const { clock, log, onLetter, isDryRun } = options;
   const judge = createJudge(job, source.topic, clock);
+  await demandPartition(job, options.selection, options);
   // Taken over before anything is read: what others have done is in the topic then, and they do nothing more.
   const putBack = isDryRun ? undefined : await openPutBack(createClient(source, log), putBackOptions(source, sink));
   const isTaken = new Set<string>();
@@ -56,7 +58,7 @@ export async function replayLetters(job: CompiledJob, options: ReplayOptions): P
   }
 
   try {
-    await readLetters(job, options.selection, options, async (letter, replayed) => {
+    const letters = await readLetters(job, options.selection, options, async (letter, replayed) => {
       const position = positionText(letter);
       const isRepeated = isTaken.has(position);
       const verdict: Verdict = replayed !== undefined || isRepeated ? { kind: 'already', to: replayed } : judge(letter);
@@ -68,6 +70,7 @@ export async function replayLetters(job: CompiledJob, options: ReplayOptions): P
       if (waiting.length >= transactionRecords || waitingBytes >= transactionBytes) await put();
     });
     await put();
+    return letters;
   } finally {
     await putBack?.close();
   }

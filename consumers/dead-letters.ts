@@ -1,8 +1,9 @@
 import { WeirError } from '../runtime/errors.ts';
 import type { CompiledJob } from './compile.ts';
 import type { Surroundings } from './components.ts';
-import { createClient } from './kafka/client.ts';
+import { connectAdmin, createClient } from './kafka/client.ts';
 import { sinkConnection } from './kafka/config.ts';
+import { missingPartition } from './kafka/faults.ts';
 import { readTopic } from './kafka/read-topic.ts';
 import { positionText, type ReplayMark, readStored, type StoredLetter } from './kafka/stored-letter.ts';
 
@@ -25,12 +26,30 @@ export function isSelected({ reason, partition, offset, at }: StoredLetter, sele
   );
 }
 
+/**
+ * A partition that there is not has no letters either: a slip is not to look like good news.
+ * @throws WeirError CONFIG for a partition that the job's topic does not have; INPUT, BROKER when the topic cannot be looked at.
+ */
+export async function demandPartition(
+  { config: { source, sink } }: CompiledJob,
+  { partition }: LetterSelection,
+  { clock, log }: Surroundings,
+): Promise<void> {
+  const { kafka } = source;
+  if (partition === undefined || kafka === undefined || sink.kafka === undefined) return;
+  const { admin, partitions } = await connectAdmin(createClient(kafka, log), kafka, [kafka.topic], 'INPUT', clock);
+  await admin.disconnect().catch(() => undefined);
+  const count = partitions.get(kafka.topic)!;
+  if (partition >= count) throw missingPartition(kafka.topic, partition, count);
+}
+
 /** Offsets that replayed records have now, by their former positions (`positionText`). */
 export type Replayed = ReadonlyMap<string, number>;
 
 /**
  * Hands every selected dead letter to `visit`, in the order of its partition of the topic; a letter that was published twice comes twice.
  * @param visit also told where the record was put back, if it was.
+ * @returns how many letters the topic has, selected or not.
  * @throws WeirError CONFIG for a job whose dead letters are in a file; OUTPUT when the topic is missing, BROKER when the brokers fail.
  */
 export async function readLetters(
@@ -38,12 +57,16 @@ export async function readLetters(
   selection: LetterSelection,
   surroundings: Surroundings,
   visit: (letter: StoredLetter, replayed: number | undefined) => Promise<void> | void,
-): Promise<void> {
+): Promise<number> {
   const replayed = await readMarks(job, surroundings);
+  let letters = 0;
   await readAll(job, 'letters', surroundings, (entry) => {
-    if (!('letter' in entry) || !isSelected(entry.letter, selection)) return undefined;
+    if (!('letter' in entry)) return undefined;
+    letters++;
+    if (!isSelected(entry.letter, selection)) return undefined;
     return visit(entry.letter, replayed.get(positionText(entry.letter)));
   });
+  return letters;
 }
 
 /** Reads what was put back so far; of a large topic only that is kept. */

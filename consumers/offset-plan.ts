@@ -1,7 +1,8 @@
 import { WeirError } from '../runtime/errors.ts';
 import type { KafkaSourceConfig } from './kafka/config.ts';
+import { missingPartition } from './kafka/faults.ts';
 import type { PartitionOffsets } from './kafka/group-view.ts';
-import { startOf } from './offsets.ts';
+import { lostBehind, startOf } from './offsets.ts';
 import { partitionName } from './ports.ts';
 
 /** Where positions are to go. Times are milliseconds since the epoch and mean the broker's timestamps. */
@@ -14,6 +15,8 @@ export type ResetTarget =
 export interface Move extends PartitionOffsets {
   readonly name: string;
   readonly to: number;
+  /** What the target says, also where the log does not have it. */
+  readonly asked: number;
 }
 
 /** What a move does to state and output. */
@@ -29,6 +32,8 @@ export interface PlannedMove extends Move {
   readonly repeated: number;
   /** Offsets whose transactions get into the state, but never into the output. */
   readonly skipped: number;
+  /** Offsets behind the former position that the log has deleted: neither. */
+  readonly lost: number;
   /** The log no longer has what is before this offset, and the state is to be made from there: windows that reach further back are incomplete. */
   readonly knownFrom: number | undefined;
 }
@@ -47,15 +52,13 @@ export function planMoves(
   atTime: ReadonlyMap<number, number>,
 ): Move[] {
   const missing = only?.find((partition) => !offsets.some((of) => of.partition === partition));
-  if (missing !== undefined) {
-    throw new WeirError('CONFIG', `topic ${topic} has no partition ${missing}: it has ${offsets.length}, from 0`);
-  }
+  if (missing !== undefined) throw missingPartition(topic, missing, offsets.length);
   return offsets
     .filter(({ partition }) => only?.includes(partition) ?? true)
     .map((of) => {
       const asked = positionOf(target, of, atTime);
       const to = Math.min(Math.max(asked, of.begin), of.end);
-      return { ...of, name: partitionName({ stream: topic, partition: of.partition }), to };
+      return { ...of, name: partitionName({ stream: topic, partition: of.partition }), to, asked };
     });
 }
 
@@ -83,7 +86,28 @@ export function planned(
     isRewound,
     reapplied: Math.max(0, to - Math.max(stored, begin)),
     repeated: move.committed === undefined ? 0 : Math.max(0, from - to),
-    skipped: Math.max(0, to - from),
+    skipped: Math.max(0, to - Math.max(from, begin)),
+    lost: lostBehind(from, begin),
     knownFrom: stored < begin ? begin : undefined,
   };
+}
+
+/**
+ * State is known by job and recipe, not by the group: a mistyped group must not take the state of the one that is meant. Who has made state
+ * has a position, since it is stored only behind what is committed.
+ * @throws WeirError CONFIG where a partition has state and the group no position.
+ */
+export function demandPositions(
+  job: string,
+  { group, topic, brokers }: Pick<KafkaSourceConfig, 'group' | 'topic' | 'brokers'>,
+  moves: readonly PlannedMove[],
+): void {
+  const taken = moves.find((of) => of.committed === undefined && (of.beyond > 0 || (of.fence ?? 0) > of.begin));
+  if (taken === undefined) return;
+  const tool = `kafka-consumer-groups.sh --bootstrap-server ${brokers[0]} --group ${group} --topic ${topic} --reset-offsets --to-earliest --execute`;
+  throw new WeirError(
+    'CONFIG',
+    `group ${group} has no position in ${taken.name}, but job ${job} has state of it, which is then another group's: check source.kafka.group. ` +
+      `Where the state is to be this group's (its positions were deleted or have expired, or the group has a new name), stop all processes of the job, give it positions: ${tool}, and run the command again`,
+  );
 }

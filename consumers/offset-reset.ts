@@ -4,7 +4,7 @@ import type { CompiledJob } from './compile.ts';
 import { openRewinder, openSink, openSource, type Surroundings } from './components.ts';
 import type { KafkaSourceConfig } from './kafka/config.ts';
 import { type GroupView, viewGroup } from './kafka/group-view.ts';
-import { type PlannedMove, planMoves, planned, type ResetTarget } from './offset-plan.ts';
+import { demandPositions, type PlannedMove, planMoves, planned, type ResetTarget } from './offset-plan.ts';
 import { groupOf } from './offsets.ts';
 import type { Output, Ownership, Sink, Source } from './ports.ts';
 
@@ -23,7 +23,7 @@ export interface OffsetReset {
 /**
  * Finds out what moving the group's positions would do. Changes nothing.
  * @param only partitions to move; undefined for all.
- * @throws WeirError CONFIG while somebody is in the group, or where positions are not a consumer group's.
+ * @throws WeirError CONFIG while somebody is in the group, where the state is not its own, or where positions are not a consumer group's.
  */
 export async function planReset(
   job: CompiledJob,
@@ -43,6 +43,7 @@ export async function planReset(
     const fences = await rewinder.fences(moves.map(({ name }) => name));
     const beyond = await rewinder.countBeyond(limitsOf(moves));
     const plan = moves.map((move, index) => planned(move, fences[index], beyond.get(move.name) ?? 0, kafka.start));
+    demandPositions(job.config.job, kafka, plan);
     const opened = rewinder;
     return {
       moves: plan,

@@ -12,8 +12,10 @@ export interface OffsetsView {
 
 /** Where a partition's output and its state stand. */
 export interface PartitionStanding extends PartitionOffsets {
-  /** Offsets from the position, or from where the partition would begin, to the log's end. */
+  /** Offsets that are still to be read: from the position, or from where the partition would begin, to the log's end. */
   readonly lag: number;
+  /** Offsets behind the position that the log has deleted: they are never scored. */
+  readonly lost: number;
   /** Offset (exclusive) through which all state is stored. */
   readonly fence: number | undefined;
   /** Offsets that a start re-applies to the state, publishing nothing. */
@@ -63,6 +65,11 @@ export function startOf({ committed, begin, end }: PartitionOffsets, start: Kafk
   return committed ?? (start === 'earliest' ? begin : end);
 }
 
+/** How much of what lies behind a position the log has deleted. */
+export function lostBehind(position: number, begin: number): number {
+  return Math.max(0, begin - position);
+}
+
 /** @param fence as it was before the offsets were asked for. */
 export function standing(
   of: PartitionOffsets,
@@ -74,7 +81,8 @@ export function standing(
   return {
     ...of,
     fence,
-    lag: Math.max(0, of.end - position),
+    lag: Math.max(0, of.end - Math.max(position, of.begin)),
+    lost: lostBehind(position, of.begin),
     reapplied: Math.max(0, position - Math.max(stored, of.begin)),
     trouble: stored > position ? 'ahead' : stored < of.begin ? 'short' : undefined,
   };

@@ -23,11 +23,12 @@ export type ErrorCode =
   | 'FENCED' // another process has taken the partition over; not a fault
   | 'INTERNAL'; // a broken invariant: a bug
 
-/** The message of anything thrown, with its causes, on one line. */
+/** The message of anything thrown, with its causes, on one line. A cause that the message before has said already is left out. */
 export function describeError(error: unknown): string {
   const parts: string[] = [];
   for (let current: unknown = error; current !== undefined && parts.length < 4; ) {
-    parts.push(current instanceof Error ? current.message : String(current));
+    const message = current instanceof Error ? current.message : String(current);
+    if (!parts.at(-1)?.includes(message)) parts.push(message);
     current = current instanceof Error ? current.cause : undefined;
   }
   return parts.join(': ').replaceAll('\n', ' ');

@@ -99,6 +99,10 @@ export function brokerFault(
   return new WeirError(code, `Kafka at ${cluster} failed while ${doing}: ${describeError(error)}`);
 }
 
+export function missingPartition(topic: string, partition: number, count: number): WeirError {
+  return new WeirError('CONFIG', `topic ${topic} has no partition ${partition}: it has ${count}, from 0`);
+}
+
 export function missingTopic(topic: string, brokers: readonly string[], code: ErrorCode): WeirError {
   return new WeirError(
     code,

@@ -181,10 +181,11 @@ function decoded(text: string): string {
 
 function unreachable(redis: Redis, error: unknown, timeoutMs: number, address: string): WeirError {
   const tried = `(tried for ${timeoutMs / 1000} s)`;
-  if (redis.status === 'connect') {
+  // The client closes a connection on which nothing is said for `command_timeout_ms`, and makes another.
+  if (redis.status === 'connect' || isSilence(error)) {
     return new WeirError(
       'STORE',
-      `Redis at ${address} accepts connections but is not ready ${tried}: it is loading its data, or the port speaks something else or TLS`,
+      `Redis at ${address} accepts connections but is not ready ${tried}: it hangs or is loading its data, or the port speaks something else or TLS`,
     );
   }
   const why = error === undefined ? 'no answer' : describeError(error);
@@ -195,14 +196,16 @@ function unreachable(redis: Redis, error: unknown, timeoutMs: number, address: s
 }
 
 function lostConnection(error: unknown, doing: string | undefined, address: string, timeoutMs: number): WeirError {
-  const message = error === undefined ? '' : describeError(error);
-  const why = message.startsWith('Socket timeout')
-    ? `no answer for ${timeoutMs / 1000} s`
-    : message || 'the connection was closed';
+  const message = error === undefined ? 'the connection was closed' : describeError(error);
+  const why = isSilence(error) ? `no answer for ${timeoutMs / 1000} s` : message;
   return new WeirError(
     'STORE',
     `Redis at ${address} is out of reach${doing === undefined ? '' : ` while ${doing}`} (${why}); the connection is tried again and the call repeated, nothing is lost`,
   );
+}
+
+function isSilence(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('Socket timeout');
 }
 
 function isReply(error: unknown): boolean {

@@ -103,7 +103,7 @@ describe('a backfill from a file', () => {
   it('refuses a file that is something else, before it counts as known, and the job’s own source', async () => {
     const other = join(folder, 'other.jsonl');
     writeFileSync(other, '{"hello":"world"}\n'.repeat(10));
-    const before = ['--before', '2030-01-01'];
+    const before = ['--before', '2030-01-01T00:00:00Z'];
     expect(await weir('other', 'backfill', '--file', other, ...before)).toMatchObject({
       code: 3,
       stderr: expect.stringContaining("other.jsonl is not laid out as the config's event section says"),

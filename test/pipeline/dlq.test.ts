@@ -126,6 +126,11 @@ describe('weir dlq', () => {
     const one = ['--partition', String(first.partition), '--offset', String(first.offset)];
     expect(await list(job, one)).toEqual([first]);
     expect(await list(job, ['--since', '2999-01-01T00:00:00Z'])).toEqual([]);
+    const none = `None of the topic's ${letters.length} dead letters matches.\n`;
+    expect(await runWell(job, ['dlq', 'list'], ['--since', '2999-01-01T00:00:00Z'])).toBe(none);
+    expect(await runWell(job, ['dlq', 'replay'], ['--reason', 'future-time'])).toBe(
+      `${none}0 put back, 0 were before, 0 left: 0 would fail again, 0 cut, 0 of another topic\n`,
+    );
     const text = await runWell(job, ['dlq', 'list']);
     expect(text).toMatch(/^partition +offset +written +reason +replayed as +message\n/);
     expect(text.trimEnd().split('\n')).toHaveLength(letters.length + 1);
@@ -204,6 +209,33 @@ describe('weir dlq', () => {
       new RegExp(`^partition ${partition}, offset ${offset}: the letter has only 8\\d{3} of 30009 bytes`),
     );
     const refusals: [string[], string[], number, string][] = [
+      [
+        ['dlq', 'list'],
+        ['--reason', 'missing-feld'],
+        2,
+        'no dead letter has the reason "missing-feld": the reasons are not-json,',
+      ],
+      [['dlq', 'replay'], ['--reason', 'toString'], 2, 'no dead letter has the reason "toString"'],
+      [['dlq', 'list'], ['--partition', '17'], 2, 'topic cut.in has no partition 17: it has 4, from 0'],
+      [['dlq', 'replay'], ['--partition', '99', '--offset', '3'], 2, 'topic cut.in has no partition 99: it has 4'],
+      [
+        ['dlq', 'list'],
+        ['--partition', '2', '--offset', '99'],
+        3,
+        'there is no dead letter of partition 2, offset 99:',
+      ],
+      [
+        ['dlq', 'replay'],
+        ['--partition', '2', '--offset', '99'],
+        3,
+        'there is no dead letter of partition 2, offset 99:',
+      ],
+      [
+        ['dlq', 'replay'],
+        ['--partition', String(partition), '--offset', String(offset), '--reason', 'no-value'],
+        3,
+        `there is no dead letter of partition ${partition}, offset ${offset} that --reason and --since take: `,
+      ],
       [['dlq', 'replay'], [], 2, 'say which: --all, or some of'],
       [['dlq', 'replay'], ['--all', '--partition', '1'], 2, 'say which'],
       [['dlq', 'list'], ['--offset', '1'], 2, '--offset goes with --partition'],

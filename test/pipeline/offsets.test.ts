@@ -245,6 +245,58 @@ describe('weir offsets', () => {
     expect(ours.reduce((sum, [, committed]) => sum + committed!, 0)).toBe(1_000);
   }, 200_000);
 
+  it('says where the log has no such place, and asks somebody before it goes to the end for that', async () => {
+    const job = await createHandbookJob('clamped', kafka, services);
+    await job.produce(rows.slice(0, 400));
+    await toEnd(job);
+    const places = await show(job);
+    const beyond = await reset(job, ['--to-offset', '99999999', '--yes']);
+    expect(beyond).toMatchObject({
+      code: 2,
+      stdout: expect.stringContaining(
+        `Partition 1: the log ends at ${places[1].end}, before offset 99999999: its end.\n`,
+      ),
+      stderr: expect.stringContaining(`nothing is changed: the log of partition 0 ends at ${places[0].end}`),
+    });
+    expect(await show(job)).toEqual(places);
+    const late = await reset(job, ['--to-time', '2200-01-01T01:00+01:00', '--yes']);
+    expect(late).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('to the first record of 2200-01-01T00:00:00.000Z or later:\n'),
+    });
+    expect(late.stdout).toContain("Partition 1: no record is of that time or later: the log's end.\n");
+    await kafka.deleteRecords('clamped.in');
+    const early = await reset(job, ['--to-offset', '1', '--partition', '2', '--yes']);
+    expect(early).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining(
+        `Partition 2: the log begins at ${places[2].end}, behind offset 1: its beginning.\n`,
+      ),
+    });
+  }, 200_000);
+
+  it('tells records that were deleted before they were read from those that are left', async () => {
+    const job = await createHandbookJob('deleted', kafka, services);
+    await job.produce(rows.slice(0, 400));
+    await toEnd(job);
+    const done = await show(job);
+    await job.produce(rows.slice(400, 1_000));
+    await kafka.deleteRecords('deleted.in');
+    await job.produce(rows.slice(1_000, 1_008));
+    const places = await show(job);
+    expect(places.map(({ lost }) => lost)).toEqual(places.map(({ begin }, p) => begin - done[p].committed!));
+    expect(places.reduce((sum, { lost }) => sum + lost, 0)).toBe(600);
+    expect(places.reduce((sum, { lag }) => sum + lag, 0)).toBe(8);
+    const sentence = `Partition 3: ${places[3].lost} records were deleted before they were read: never scored.\n`;
+    expect(await runWell(job, ['offsets', 'show'])).toContain(sentence);
+    const forward = await runWell(job, ['offsets', 'reset'], ['--to-latest', '--dry-run']);
+    expect(forward).toContain(sentence);
+    expect(forward).toContain('Output: 8 records get into the state, but are never scored.');
+    await toEnd(job);
+    expect(await job.published()).toHaveLength(408);
+    expect((await show(job)).map(({ lag, lost }) => [lag, lost])).toEqual(places.map(() => [0, 0]));
+  }, 200_000);
+
   it("takes the state along after a reset with Kafka's own tool, which a start refuses", async () => {
     const { job, before } = await doneJob('by-tool');
     await byKafka('by-tool', '--reset-offsets', '--topic', 'by-tool.in:1', '--to-offset', '100', '--execute');
@@ -294,12 +346,57 @@ describe('weir offsets', () => {
     expect((await show(job)).reduce((sum, { committed }) => sum + committed!, 0)).toBe(400);
   }, 200_000);
 
+  it('refuses a mistyped group while the one that is meant is live, and leaves its state alone', async () => {
+    const job = await createHandbookJob('mistyped', kafka, services);
+    await job.produce(rows.slice(0, 400));
+    const weir = start(job, ['run']);
+    await job.waitForPublished(400);
+    const standing = async () => (await show(job)).map(({ committed, fence }) => [committed, fence]);
+    const isStored = (of: Awaited<ReturnType<typeof standing>>) => of.every(([at, fence]) => at! > 0 && at === fence);
+    while (!isStored(await standing())) await new Promise((resolve) => setTimeout(resolve, 50));
+    const places = await standing();
+    const slip = ['--set', 'source.kafka.group=mistypde'];
+    for (const target of ['--to-earliest', '--to-latest'])
+      expect(await reset(job, [...slip, target, '--yes'])).toMatchObject({
+        code: 2,
+        stdout: '',
+        stderr: expect.stringContaining(
+          'group mistypde has no position in mistyped.in:0, but job mistyped has state of it',
+        ),
+      });
+    expect(await runWell(job, ['offsets', 'show'], slip)).toContain(
+      "Partition 0: there is state, but the group has no position: it is another group's.",
+    );
+    expect(await run(job, ['run'], [...slip, '--until-end'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("check the group's name"),
+    });
+    expect(await standing()).toEqual(places);
+    weir.kill('SIGTERM');
+    expect(await weir.ended()).toBe(0);
+
+    // As the sentence says, for whom it is no slip.
+    const { stderr } = await reset(job, [...slip, '--to-earliest', '--yes']);
+    const [, ...args] = /kafka-consumer-groups\.sh (.+ --execute)/.exec(stderr)![1].split(' ');
+    await services.kafka.tool(groupTool, ['--bootstrap-server', ...args]);
+    expect(await reset(job, [...slip, '--to-earliest', '--yes'])).toMatchObject({ code: 0, stderr: '' });
+    expect((await show(job, slip)).map(({ fence }) => fence)).toEqual(places.map(() => undefined));
+    await toEnd(job, slip);
+    expect(await job.published()).toHaveLength(800);
+  }, 200_000);
+
   it('says what it cannot do', async () => {
     const job = await createHandbookJob('refused', kafka, services);
     const refusals: [string[], number, string][] = [
       [[], 2, 'say where to: one of --to-earliest'],
       [['--to-earliest', '--to-latest'], 2, 'say where to'],
       [['--to-offset', '-1'], 2, '--to-offset wants a whole number'],
+      [
+        ['--to-time', '1767960000'],
+        2,
+        '"1767960000": that is 1970-01-21T11:06:00.000Z, before 2000; were seconds meant?',
+      ],
+      [['--to-time', '2026-01-09 12:00'], 2, '--to-time wants a time like 2026-01-01T00:00:00Z, with its zone'],
       [['--to-earliest', '--partition', '9'], 2, 'topic refused.in has no partition 9'],
       [['--to-earliest', '--set', 'source.kafka.topic=nowhere'], 3, 'topic nowhere does not exist'],
       [

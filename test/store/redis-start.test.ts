@@ -157,6 +157,19 @@ describe('the Redis store at its start', () => {
     });
   });
 
+  it.each([1_000, 100])('says that a server may hang, with command_timeout_ms: %d', async (command_timeout_ms) => {
+    const server = await start();
+    process.kill(server.pid, 'SIGSTOP');
+    try {
+      expect(await refusal({ url: server.url, connect_timeout_ms: 420, command_timeout_ms })).toMatchObject({
+        code: 'STORE',
+        message: expect.stringMatching(/accepts connections but is not ready .tried for 0.42 s.: it hangs or/),
+      });
+    } finally {
+      process.kill(server.pid, 'SIGCONT');
+    }
+  });
+
   it('tells a wrong password from a missing one, at once', async () => {
     const { url, port } = await start('--requirepass', 'right:p@ss%');
     const settings = { url, connect_timeout_ms: 60_000 };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { planMoves, planned, type ResetTarget } from '../../consumers/offset-plan.ts';
+import { demandPositions, planMoves, planned, type ResetTarget } from '../../consumers/offset-plan.ts';
 
 const offsets = [
   { partition: 0, committed: 50, begin: 10, end: 90 },
@@ -9,7 +9,7 @@ const moved = (target: ResetTarget, only?: number[], atTime = new Map<number, nu
   planMoves('t', offsets, target, only, atTime).map(({ name, to }) => [name, to]);
 
 const planOf = (to: number, fence: number | undefined, beyond = 0, start: 'earliest' | 'latest' = 'earliest') =>
-  planned({ ...offsets[0], name: 't:0', to }, fence, beyond, start);
+  planned({ ...offsets[0], name: 't:0', to, asked: to }, fence, beyond, start);
 
 describe('the plan of a reset', () => {
   it('moves every partition, or those that are named, within its log', () => {
@@ -26,6 +26,7 @@ describe('the plan of a reset', () => {
       ['t:0', 44],
       ['t:1', 7],
     ]);
+    expect(planMoves('t', offsets, { offset: 8 }, undefined, new Map()).map(({ asked }) => asked)).toEqual([8, 8]);
     expect(() => moved({ to: 'latest' }, [0, 2])).toThrow('topic t has no partition 2: it has 2, from 0');
   });
 
@@ -40,10 +41,38 @@ describe('the plan of a reset', () => {
       expect(plan).toMatchObject({ isRewound: true, reapplied: 20, repeated: 20, skipped: 0, knownFrom: 10 });
   });
 
+  it('tells what the log deleted before it was read from what is skipped', () => {
+    const cut = { ...offsets[0], committed: 4, name: 't:0' };
+    expect(planned({ ...cut, to: 12, asked: 12 }, 4, 0, 'earliest')).toMatchObject({
+      skipped: 2,
+      lost: 6,
+      repeated: 0,
+    });
+    expect(planned({ ...cut, to: 10, asked: 10 }, 4, 0, 'earliest')).toMatchObject({
+      skipped: 0,
+      lost: 6,
+      repeated: 0,
+    });
+    expect(planOf(60, 45).lost).toBe(0);
+  });
+
+  it("is refused where state is another group's", () => {
+    const of = { group: 'g', topic: 't', brokers: ['b:1'] };
+    const without = (committed: number | undefined, fence: number | undefined, beyond = 0) =>
+      planned({ ...offsets[0], committed, name: 't:0', to: 20, asked: 20 }, fence, beyond, 'earliest');
+    for (const plan of [without(undefined, 11), without(undefined, undefined, 1)])
+      expect(() => demandPositions('j', of, [planOf(30, 45), plan])).toThrow(
+        'group g has no position in t:0, but job j has state of it',
+      );
+    // Nothing is stored yet, or only that there was nothing; and what is stored is the group's own.
+    for (const plan of [without(undefined, undefined), without(undefined, 10), without(50, 45, 1)])
+      expect(() => demandPositions('j', of, [plan])).not.toThrow();
+  });
+
   it('says what was never published where there was no position', () => {
     const first = { ...offsets[1], name: 't:1' };
-    expect(planned({ ...first, to: 5 }, undefined, 0, 'earliest')).toMatchObject({ skipped: 5, repeated: 0 });
-    expect(planned({ ...first, to: 5 }, undefined, 0, 'latest')).toMatchObject({
+    expect(planned({ ...first, to: 5, asked: 5 }, undefined, 0, 'earliest')).toMatchObject({ skipped: 5, repeated: 0 });
+    expect(planned({ ...first, to: 5, asked: 5 }, undefined, 0, 'latest')).toMatchObject({
       skipped: 0,
       repeated: 0,
       reapplied: 5,
