@@ -33,7 +33,7 @@ interface Sample {
   readonly lag: number;
 }
 
-const ground = await startGround({ brokers: 1, store: 'empty' }, seededRandom(seed));
+const ground = await startGround({ brokers: 1, store: 'empty' });
 const job = await createJob(ground, { name, partitions, settings: { alignment: false } });
 const records = inputRecords(seed, customers, seededRandom(seed));
 try {
