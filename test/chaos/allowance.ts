@@ -14,8 +14,15 @@ const sessionMs = 5_000;
 const settleMs = 1_000;
 /** To apply the log again, some thousands of records of which 7,000 a second were the fewest measured, and to notice that it is to be done. */
 const rebuildMs = 3_000;
-/** For the brokers to choose leaders and coordinators, and for clients to find them. */
-const electionMs = 10_000;
+/** After it a silent partition has looked whether its state is still there. */
+const noticeMs = 10_000;
+/** Waits of a partition that tries again: each twice the one before. */
+const firstWaitMs = 500;
+const longestWaitMs = 10_000;
+/** `sink.kafka.transaction_timeout_ms`: so long a transaction blocks its successor whose end the brokers have not come to know. */
+const transactionMs = 20_000;
+/** A dead broker is missed after 3 s (`broker.session.timeout.ms`), and clients give it up after a session. */
+const electionMs = 3_000 + sessionMs + settleMs;
 
 /** Somebody is missed after a session, and only what it had waits. Marks are given while that is taken over, a second of a round of ten or more. */
 export const takeOver: Allowance = {
@@ -41,16 +48,28 @@ export const manyTakeOvers: Allowance = {
   silence: (faultMs) => ({ struckMs: faultMs + sessionMs + settleMs, othersMs: settleMs }),
 };
 
+/** Waits double, so the one that a fault ends in is about as long as the fault so far. */
+const backAfterMs = (faultMs: number) => faultMs + Math.min(longestWaitMs, faultMs + firstWaitMs) + settleMs;
+
 /** Nobody gets on before it is over; then connections are made anew and nothing is lost. */
 export const pause: Allowance = {
   skippedShare: 0.25,
-  silence: (faultMs) => ({ struckMs: faultMs + sessionMs + settleMs, othersMs: settleMs }),
+  silence: (faultMs) => ({ struckMs: backAfterMs(faultMs), othersMs: settleMs }),
 };
+
+/** The same for half a minute: three quarters of a round are its backlog, in which partitions come to be days of event time apart. */
+export const longPause: Allowance = { ...pause, skippedShare: 0.75 };
 
 /** All state is made anew; who has made its own goes on, and marks what the others have not made yet, half of a round at most. */
 export const loss: Allowance = {
   skippedShare: 0.5,
-  silence: (faultMs) => ({ struckMs: faultMs + rebuildMs, othersMs: settleMs }),
+  silence: (faultMs) => ({ struckMs: backAfterMs(faultMs) + rebuildMs, othersMs: settleMs }),
+};
+
+/** The same where partitions wait for each other: one that waits is silent, and may be the last to notice that its state is gone. */
+export const alignedLoss: Allowance = {
+  skippedShare: 0.25,
+  silence: (faultMs) => ({ struckMs: backAfterMs(faultMs) + noticeMs + rebuildMs, othersMs: settleMs }),
 };
 
 /** Scoring goes on; it pauses only to notice that the store is away, and to make the state anew when it is back. */
@@ -59,10 +78,10 @@ export const degradation: Allowance = {
   silence: () => ({ struckMs: rebuildMs, othersMs: settleMs }),
 };
 
-/** Leaders move to brokers that live, which go on long before the one that is away is back. */
+/** Leaders move to brokers that live; a transaction whose coordinator or partitions were on the one that died may have to time out first. */
 export const election: Allowance = {
   skippedShare: 0.25,
-  silence: () => ({ struckMs: electionMs + sessionMs + settleMs, othersMs: electionMs + sessionMs + settleMs }),
+  silence: () => ({ struckMs: transactionMs + electionMs, othersMs: electionMs }),
 };
 
 /** What the round has cost beyond its allowance, in sentences; empty: nothing. */

@@ -82,7 +82,7 @@ function* eventFaults(
     if (wanted === undefined) continue;
     if (before !== undefined && !isDeepStrictEqual(fixedPart(before, wanted), fixedPart(event, wanted)))
       yield `the risk events for ${at} differ: ${JSON.stringify(before.data)} and ${JSON.stringify(event.data)}`;
-    yield* valueFaults(at, wanted, event, { haveKeysMoved, mayLack });
+    yield* valueFaults(at, wanted, event, { haveKeysMoved, mayLack, isAligned: mode.isAligned });
     if (mode.isAligned) yield* delayedFaults(at, wanted, event);
   }
   for (const [at, { id }] of events) if (!first.has(at)) yield `there is no risk event for ${at}, transaction ${id}`;
@@ -106,6 +106,7 @@ function fixedPart({ data }: Published, { features }: Wanted): object {
 
 interface Leeway {
   readonly haveKeysMoved: boolean;
+  readonly isAligned: boolean;
   /** It may have been scored without the store. */
   readonly mayLack: boolean;
 }
@@ -114,7 +115,7 @@ function* valueFaults(
   at: string,
   wanted: Wanted,
   { data }: Published,
-  { haveKeysMoved, mayLack }: Leeway,
+  { haveKeysMoved, isAligned, mayLack }: Leeway,
 ): Generator<string> {
   if (data.transaction_id !== wanted.id) yield `the risk event for ${at} is of ${data.transaction_id}`;
   const isLacking = (name: string) => mayLack && data.feature_state[name] === 'incomplete';
@@ -128,7 +129,8 @@ function* valueFaults(
   }
   for (const [name, [least, most]] of Object.entries(wanted.bounds)) {
     const value = data.features[name];
-    if (!mayLack && data.feature_state[name] === 'incomplete') yield `${at}: ${name} says that it is incomplete`;
+    // Partitions that are in step have not dropped what others of them still read.
+    if (isAligned && data.feature_state[name] === 'incomplete') yield `${at}: ${name} says that it is incomplete`;
     if (!isLacking(name) && !(value >= least && value <= most))
       yield `${at}: ${name} is ${value}, not within ${least} to ${most}`;
   }
