@@ -30,10 +30,10 @@ export const takeOver: Allowance = {
   silence: () => ({ struckMs: sessionMs + settleMs, othersMs: settleMs }),
 };
 
-/** The same where the others wait for what is not taken over yet. A partition that is waited for is not marked but for its take-over. */
+/** The same where the others wait for what is not taken over yet, and then until it has got on. A partition that is waited for is not marked but for its take-over. */
 export const alignedTakeOver: Allowance = {
   skippedShare: 0.1,
-  silence: () => ({ struckMs: sessionMs + settleMs, othersMs: sessionMs + settleMs }),
+  silence: () => ({ struckMs: sessionMs + settleMs, othersMs: sessionMs + 2 * settleMs }),
 };
 
 /** Partitions are handed over at once, several times in a round; each time the process that gains some marks what it has not read yet. */
