@@ -1,3 +1,5 @@
+import { WeirError } from '../runtime/errors.ts';
+
 /** One look at the process. */
 export interface Sample {
   readonly residentMiB: number;
@@ -29,13 +31,13 @@ const mostGrowth = 0.1;
 /** A request that is under way, or a connection made anew, has a few; a leak adds some with each. */
 const mostMore = 5;
 
-/** @throws RangeError when there are too few samples to tell growth from chance. */
+/** @throws WeirError CONFIG when there are too few samples to tell growth from chance. */
 export function judge(samples: readonly Sample[]): Verdict {
   const warm = samples.slice(Math.floor(samples.length * warmUpShare));
   const third = Math.floor(warm.length / 3);
   if (third < leastSamples) {
     const counts = `${samples.length} samples, of which ${warm.length} after the warm-up`;
-    throw new RangeError(`${counts}: a verdict wants ${3 * leastSamples} of those; let it run for longer`);
+    throw new WeirError('CONFIG', `${counts}: a verdict wants ${3 * leastSamples} of those; raise --minutes`);
   }
   const change = (of: (sample: Sample) => number): Change => [
     median(warm.slice(0, third).map(of)),

@@ -94,13 +94,14 @@ async function watch(member: Member, minutes: number): Promise<Sample[]> {
   const samples: Sample[] = [];
   for (const end = performance.now() + minutes * 60_000; performance.now() < end; ) {
     await delay(lookMs);
-    samples.push({
-      residentMiB: (await member.metric('process_resident_memory_bytes')) / 2 ** 20,
-      heapMiB: (await member.metric('nodejs_heap_size_used_bytes')) / 2 ** 20,
-      handles: await member.metric('nodejs_active_handles_total'),
-      timers: await member.metric('nodejs_active_resources', 'type="Timeout"'),
-      lag: await member.metric('weir_lag_records'),
-    });
+    const [resident, heap, handles, timers, lag] = await Promise.all([
+      member.metric('process_resident_memory_bytes'),
+      member.metric('nodejs_heap_size_used_bytes'),
+      member.metric('nodejs_active_handles_total'),
+      member.metric('nodejs_active_resources', 'type="Timeout"'),
+      member.metric('weir_lag_records'),
+    ]);
+    samples.push({ residentMiB: resident / 2 ** 20, heapMiB: heap / 2 ** 20, handles, timers, lag });
   }
   return samples;
 }

@@ -16,6 +16,8 @@ const settleMs = 1_000;
 const rebuildMs = 3_000;
 /** After it a silent partition has looked whether its state is still there. */
 const noticeMs = 10_000;
+/** `state.redis.command_timeout_ms`: so long a call waits for an answer. */
+const commandMs = 3_000;
 /** Waits of a partition that tries again: each twice the one before. */
 const firstWaitMs = 500;
 const longestWaitMs = 10_000;
@@ -75,7 +77,7 @@ export const alignedLoss: Allowance = {
 /** Scoring goes on; it pauses only to notice that the store is away, and to make the state anew when it is back. */
 export const degradation: Allowance = {
   skippedShare: 0.75,
-  silence: () => ({ struckMs: rebuildMs, othersMs: settleMs }),
+  silence: () => ({ struckMs: commandMs + rebuildMs, othersMs: settleMs }),
 };
 
 /** Leaders move to brokers that live; a transaction whose coordinator or partitions were on the one that died may have to time out first. */

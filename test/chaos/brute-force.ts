@@ -57,11 +57,13 @@ export function bruteForce(log: readonly TopicRecord[]): WantedOutput {
       continue;
     }
     const event = read(record);
-    if (seen.has(event.id)) {
+    // By partition: a repetition that a growth of the topic has moved is a transaction of its own.
+    const known = `${event.partition}:${event.id}`;
+    if (seen.has(known)) {
       repeats.set(at, event.id);
       continue;
     }
-    seen.add(event.id);
+    seen.add(known);
     const sameCard = listOf(byCard, event.card);
     const sameTerminal = listOf(byTerminal, event.terminal);
     sameCard.push(event);

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { judge, type Sample } from '../../bench/soak-verdict.ts';
+import { WeirError } from '../../runtime/errors.ts';
 
 const flat: Sample = { residentMiB: 300, heapMiB: 100, handles: 20, timers: 10, lag: 5 };
 /** As a warm-up does it, and then by so much a sample. */
@@ -35,6 +36,6 @@ describe('the verdict of soak', () => {
 
   it('gives none on too few samples', () => {
     expect(() => judge(samples(40))).toThrow(/^40 samples, of which 28 after the warm-up: a verdict wants 30 of those/);
-    expect(() => judge([])).toThrow(RangeError);
+    expect(() => judge([])).toThrow(WeirError);
   });
 });
