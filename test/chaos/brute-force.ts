@@ -6,7 +6,7 @@ export interface Wanted {
   readonly features: Readonly<Record<string, number>>;
   /** Delayed features of entities that partitions share, as they are when the partitions keep in step. */
   readonly delayed: Readonly<Record<string, number>>;
-  /** Other features of theirs: what they may be while the partitions read at their own paces. */
+  /** All features of theirs: what they may be while the partitions read at their own paces. */
   readonly bounds: Readonly<Record<string, readonly [least: number, most: number]>>;
 }
 
@@ -15,7 +15,8 @@ export interface WantedOutput {
   readonly events: ReadonlyMap<string, Wanted>;
   /** Dead letters: reason and record by `partition:offset`. */
   readonly deadLetters: ReadonlyMap<string, { readonly reason: string; readonly record: TopicRecord }>;
-  readonly repeated: number;
+  /** Ids of transactions that came a second time, by `partition:offset` of that. */
+  readonly repeats: ReadonlyMap<string, string>;
   /** Some card has transactions in two partitions: the topic has grown. */
   readonly haveKeysMoved: boolean;
 }
@@ -48,7 +49,7 @@ export function bruteForce(log: readonly TopicRecord[]): WantedOutput {
   const seen = new Set<string>();
   const byTerminal = new Map<string, Event[]>();
   const kept: { readonly at: string; readonly event: Event; readonly sameTerminal: readonly Event[] }[] = [];
-  let repeated = 0;
+  const repeats = new Map<string, string>();
   for (const record of log) {
     const at = `${record.partition}:${record.offset}`;
     if (record.headers.spoilt !== undefined) {
@@ -56,11 +57,13 @@ export function bruteForce(log: readonly TopicRecord[]): WantedOutput {
       continue;
     }
     const event = read(record);
-    if (seen.has(event.id)) {
-      repeated++;
+    // By partition: a repetition that a growth of the topic has moved is a transaction of its own.
+    const known = `${event.partition}:${event.id}`;
+    if (seen.has(known)) {
+      repeats.set(at, event.id);
       continue;
     }
-    seen.add(event.id);
+    seen.add(known);
     const sameCard = listOf(byCard, event.card);
     const sameTerminal = listOf(byTerminal, event.terminal);
     sameCard.push(event);
@@ -76,7 +79,7 @@ export function bruteForce(log: readonly TopicRecord[]): WantedOutput {
   const haveKeysMoved = [...byCard.values()].some((card) =>
     card.some(({ partition }) => partition !== card[0].partition),
   );
-  return { events, deadLetters, repeated, haveKeysMoved };
+  return { events, deadLetters, repeats, haveKeysMoved };
 }
 
 function read({ partition, value }: TopicRecord): Event {
@@ -140,6 +143,8 @@ function terminalBounds(event: Event, own: readonly Event[], all: readonly Event
     const count = (events: readonly Event[]) =>
       events.filter(({ time }) => time <= event.time && time > event.time - widthMs).length;
     bounds[`terminal.count.${name}`] = [count(own), count(all)];
+    const delayed = `terminal.count.${name}.delay-2d`;
+    bounds[delayed] = [delayedFeatures(event, own)[delayed], delayedFeatures(event, all)[delayed]];
   }
   return bounds;
 }

@@ -5,12 +5,17 @@ import { runRound } from './round.ts';
 
 /** The short form of `npm run chaos`. */
 const seed = 20261128;
+/**
+ * Share of events. Those before the fault are at least 1,000 and all compared; marks are given while state is taken over or made anew, for as
+ * long as the machine takes for it. `npm run chaos` allows less.
+ */
+const mostSkipped = 0.75;
 
 const random = seededRandom(seed);
 let ground: Ground;
 
 beforeAll(async () => {
-  ground = await startGround({ brokers: 1, store: 'empty' }, random);
+  ground = await startGround({ brokers: 1, store: 'empty' });
 }, 240_000);
 afterAll(async () => {
   await ground?.stop();
@@ -25,7 +30,7 @@ it.each(['kill-aligned', 'zombie', 'redis-lost-aligned', 'shrink', 'grow'])(
     expect(report.transactions).toBeGreaterThan(3000);
     expect(report.deadLetters).toBeGreaterThan(0);
     expect(report.repeated).toBeGreaterThan(0);
-    expect(report.stale).toBeLessThan(report.transactions);
+    expect(report.skipped / report.transactions).toBeLessThan(mostSkipped);
   },
   300_000,
 );

@@ -90,7 +90,9 @@ async function startMember(
     if (weir.child.exitCode !== null) throw new Error(`weir ended with ${weir.child.exitCode}: ${tail(weir)}`);
     return /"metrics_port":(\d+)/.exec(weir.stderr())?.[1];
   });
-  const text = async () => (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  // A connection that is kept may be ended by the other side just when it is used.
+  const text = async () =>
+    (await fetch(`http://127.0.0.1:${port}/metrics`, { headers: { connection: 'close' } })).text();
   const own = new RegExp(`^weir_lag_records\\{stream="${topic}",partition="(\\d+)"\\}`, 'gm');
   return {
     name,

@@ -1,5 +1,4 @@
 import { type KafkaCluster, startKafkaCluster } from '../../infra/services/kafka-cluster.ts';
-import type { Random } from '../../runtime/random.ts';
 import { type TestKafka, testKafka } from '../support/kafka.ts';
 import { startProxy, type TcpProxy } from '../support/proxy.ts';
 import { type ChaosStore, type StoreKind, startStore } from './store.ts';
@@ -25,7 +24,6 @@ export interface Ground {
 /** @param settings further ones of the brokers. */
 export async function startGround(
   { brokers, store: kind }: GroundKind,
-  random: Random,
   settings: Readonly<Record<string, string>> = {},
 ): Promise<Ground> {
   const proxies = new Map<string, TcpProxy>();
@@ -36,7 +34,7 @@ export async function startGround(
   };
   const [cluster, store] = await Promise.all([
     startKafkaCluster({ nodes: brokers, front, settings }),
-    startStore(kind, random.below),
+    startStore(kind),
   ]);
   const brokerProxies = cluster.fronted.map((address) => proxies.get(address)!);
   const kafka = testKafka(cluster.brokers);

@@ -35,7 +35,11 @@ async function untilStored({ admin, topics, ground, fleet }: Trial): Promise<voi
   const settings = { url: ground.store.settings['state.redis.url'], groups: 4 };
   const store = await openRedisStore(settings, { job: topics.input, recipe });
   try {
-    for (const { partition, high } of await admin.fetchTopicOffsets(topics.input)) {
+    // A partition that was added has no leader at first.
+    const ends = await until('the brokers say where the log ends', () =>
+      admin.fetchTopicOffsets(topics.input).catch(() => undefined),
+    );
+    for (const { partition, high } of ends) {
       const isStored = async () => ((await store.fence(`${topics.input}:${partition}`)) ?? 0) >= Number(high);
       await until(`the state of partition ${partition} is stored`, isStored);
     }

@@ -13,6 +13,8 @@ export interface Job {
   readonly admin: Admin;
   /** Input positions that the group has committed, by partition; 0 where it has none. */
   positions(): Promise<ReadonlyMap<number, number>>;
+  /** How many records of these partitions, or of all, have been dealt with. */
+  dealtWith(partitions?: readonly number[]): Promise<number>;
   /** Resolves when so many more records than now have been dealt with, of these partitions or of all. */
   progress(records: number, partitions?: readonly number[]): Promise<void>;
   /** Resolves when everything in the input has been dealt with. */
@@ -72,6 +74,7 @@ export async function createJob(ground: Ground, { name, partitions, settings }: 
     fleet,
     admin,
     positions,
+    dealtWith,
     async progress(records, of) {
       const target = (await dealtWith(of)) + records;
       await watched(`${name} deals with ${records} more records`, async () => (await dealtWith(of)) >= target);

@@ -33,9 +33,7 @@ let serial = 0;
 let seed = 0;
 
 beforeAll(async () => {
-  ground = await startGround({ brokers: 1, store: 'empty' }, seededRandom(1), {
-    'message.max.bytes': String(64 << 20),
-  });
+  ground = await startGround({ brokers: 1, store: 'empty' }, { 'message.max.bytes': String(64 << 20) });
 }, 240_000);
 afterEach(async () => {
   ground.heal();

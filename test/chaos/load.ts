@@ -3,6 +3,13 @@ import kafkajs, { type Message, type PartitionMetadata, type Producer } from 'ka
 import { plainKafka } from '../../runtime/kafka-client.ts';
 import type { InputRecord } from './input.ts';
 
+/** How fast a load is. */
+export interface Pace {
+  readonly perSecond: number;
+  /** Sends more than that while fewer than so many records wait: the job never reaches the log's end. */
+  readonly backlog?: { readonly least: number; dealtWith(): Promise<number> };
+}
+
 /** Sends records at a steady rate, whatever happens to the brokers, until it is stopped. */
 export interface Load {
   /** How many records the brokers have. */
@@ -26,7 +33,7 @@ export function startLoad(
   brokers: readonly string[],
   topic: string,
   records: Iterator<InputRecord>,
-  { perSecond, partitions }: { readonly perSecond: number; readonly partitions: number },
+  { perSecond, backlog, partitions }: Pace & { readonly partitions: number },
 ): Load {
   const place = kafkajs.Partitioners.DefaultPartitioner();
   const partitionOf = (key: string, count: number) => {
@@ -65,10 +72,13 @@ export function startLoad(
     const startedAt = performance.now();
     let taken = 0;
     while (!isStopped) {
-      const due = Math.min(longestRequest, Math.floor(((performance.now() - startedAt) * perSecond) / 1000) - taken);
+      const steady = Math.floor(((performance.now() - startedAt) * perSecond) / 1000) - taken;
+      const missing = backlog === undefined ? 0 : backlog.least + (await backlog.dealtWith()) - sent;
+      const due = Math.min(longestRequest, Math.max(steady, missing));
       turn = sendDue(due);
       await turn;
-      taken += due;
+      // What comes on top of the rate does not slow it down afterwards.
+      taken += Math.min(due, steady);
       await delay(tickMs);
     }
     await sendDue(0);

@@ -1,27 +1,33 @@
 import { bruteForce } from './brute-force.ts';
 import { type Fault, faults } from './faults.ts';
 import type { Ground } from './ground.ts';
-import { startTrial, type Trial } from './trial.ts';
-import { faultsOf, type Published, readPublished } from './verify.ts';
+import { type Mode, startTrial, type Trial } from './trial.ts';
+import { faultsOf, isSkipped, type Outage, type Published, readPublished } from './verify.ts';
 
-/** What became of one fault; printed as a JSON line. */
+/** What became of one fault. */
 export interface RoundReport {
   readonly fault: string;
   readonly seed: number;
+  readonly perSecond: number;
   readonly transactions: number;
   readonly deadLetters: number;
   /** Records that came a second time in the input. */
   readonly repeated: number;
-  /** Risk events beyond the first of their records: only at-least-once may have any. */
+  /** Risk events beyond the first of their records, with the same ids: only at-least-once may have any. */
   readonly duplicates: number;
-  /** Risk events with a delayed feature of a shared entity that says it may lack something: those are not compared. */
-  readonly stale: number;
+  /** Risk events with a feature that says it may lack something, which is not compared or only with its bounds. */
+  readonly skipped: number;
   readonly faultMs: number;
   /** Longest time without output from the fault on, of the partitions that it strikes and of the others. Absent where there are none. */
   readonly struckMs?: number;
   readonly othersMs?: number;
   /** What is wrong with the output; empty: nothing. */
   readonly problems: readonly string[];
+}
+
+/** A round that was not judged, since something in it did not come to pass. */
+export interface BrokenRound extends Pick<RoundReport, 'fault' | 'seed' | 'perSecond'> {
+  readonly error: string;
 }
 
 export interface RoundOptions {
@@ -33,7 +39,6 @@ export interface RoundOptions {
 }
 
 const members = 2;
-const delayedFeature = 'terminal.count.24h.delay-2d';
 
 /** A job under load, one fault, and the judgement on all that came out. */
 export async function runRound(ground: Ground, { fault, seed, serial, perSecond }: RoundOptions): Promise<RoundReport> {
@@ -41,7 +46,7 @@ export async function runRound(ground: Ground, { fault, seed, serial, perSecond 
   const trial = await startTrial(ground, { name: `${fault}-${serial}`, seed, mode, members, perSecond });
   let times: Times;
   try {
-    times = await strike(trial, run);
+    times = await strike(trial, run, mode);
     await trial.finish();
   } finally {
     ground.heal();
@@ -53,14 +58,15 @@ export async function runRound(ground: Ground, { fault, seed, serial, perSecond 
   return {
     fault,
     seed,
+    perSecond,
     transactions: wanted.events.size,
     deadLetters: wanted.deadLetters.size,
-    repeated: wanted.repeated,
-    duplicates: published.length - wanted.events.size,
-    stale: published.filter(({ data }) => data.feature_state[delayedFeature] === 'stale').length,
+    repeated: wanted.repeats.size,
+    duplicates: published.length - new Set(published.map(({ partition, offset }) => `${partition}:${offset}`)).size,
+    skipped: published.filter(isSkipped).length,
     faultMs: Math.round(times.to - times.from),
     ...gaps(published, times),
-    problems: faultsOf(wanted, published, await ground.kafka.readCommitted(dead), mode),
+    problems: faultsOf(wanted, published, await ground.kafka.readCommitted(dead), mode, times.outage),
   };
 }
 
@@ -68,16 +74,21 @@ interface Times {
   readonly from: number;
   readonly to: number;
   readonly struck: readonly number[];
+  /** Only where the job goes on without its store. */
+  readonly outage?: Outage;
 }
 
 /** Lets it happen at a moment that the seed draws, and goes on for a while after it. */
-async function strike(trial: Trial, run: Fault['run']): Promise<Times> {
+async function strike(trial: Trial, run: Fault['run'], { whenAway }: Mode): Promise<Times> {
   await trial.progress(1000 + trial.random.below(1000));
+  const before = await trial.positions();
   const from = Date.now();
   const struck = await run(trial);
   const to = Date.now();
+  const after = await trial.positions();
   await trial.progress(2000);
-  return { from, to, struck };
+  if (whenAway !== 'degrade') return { from, to, struck };
+  return { from, to, struck, outage: new Map([...after].map(([p, end]) => [p, [before.get(p) ?? 0, end]])) };
 }
 
 /** Longest times between two outputs of an input partition, the later of which came after the fault's beginning. */

@@ -1,6 +1,7 @@
 import { startRedisCluster } from '../../infra/services/redis-cluster.ts';
 import { startRedisReplica } from '../../infra/services/redis-replica.ts';
 import { startRedis } from '../../infra/services/start.ts';
+import type { Random } from '../../runtime/random.ts';
 import { startProxy, type TcpProxy } from '../support/proxy.ts';
 
 /**
@@ -15,14 +16,14 @@ export interface ChaosStore {
   readonly settings: Readonly<Record<string, string>>;
   /** What lies in front of it; nothing where others than the harness have to reach its servers. */
   readonly proxies: readonly TcpProxy[];
-  /** A server of it dies and is back in the end. `meanwhile` passes while something is amiss. */
-  fail(meanwhile: () => Promise<void>): Promise<void>;
+  /** A server of it, the one that is drawn, dies and is back in the end. `meanwhile` passes while something is amiss. */
+  fail(meanwhile: () => Promise<void>, random: Random): Promise<void>;
   stop(): Promise<void>;
 }
 
-export function startStore(kind: StoreKind, below: (bound: number) => number): Promise<ChaosStore> {
+export function startStore(kind: StoreKind): Promise<ChaosStore> {
   if (kind === 'replicated') return startReplicated();
-  if (kind === 'cluster') return startCluster(below);
+  if (kind === 'cluster') return startCluster();
   return startSingle(kind === 'kept' ? ['--appendonly', 'yes', '--appendfsync', 'always'] : ['--appendonly', 'no']);
 }
 
@@ -60,13 +61,13 @@ async function startReplicated(): Promise<ChaosStore> {
   };
 }
 
-async function startCluster(below: (bound: number) => number): Promise<ChaosStore> {
+async function startCluster(): Promise<ChaosStore> {
   const cluster = await startRedisCluster({ replicas: true });
   return {
     settings: { 'state.redis.cluster': JSON.stringify(cluster.addresses) },
     proxies: [],
-    async fail(meanwhile) {
-      const node = cluster.primaries[below(cluster.primaries.length)];
+    async fail(meanwhile, random) {
+      const node = cluster.primaries[random.below(cluster.primaries.length)];
       await node.kill();
       await meanwhile();
       await node.restart();
