@@ -161,9 +161,9 @@ function planFault(chance: Chance, settings: Settings, lengthMs: number): Fault 
 
 /** Between the calls of a flush, where there are several: no time and no request hits that. */
 function planFailOvers(chance: Chance): Fault[] {
-  return Array.from({ length: chance.oneOf([0, 0, 1, 3]) }, () => ({
+  return Array.from({ length: chance.oneOf([0, 0, 3, 9]) }, () => ({
     at: 'flushed',
-    nth: chance.between(1, 200),
+    nth: chance.between(1, 150),
     lostChanges: chance.between(1, 6),
   }));
 }
