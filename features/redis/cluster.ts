@@ -8,8 +8,10 @@ import { ownerOf, readSlotRanges } from './slots.ts';
 
 /** Hops of a call that is told that its slot is elsewhere; more are a cluster that does not agree with itself. */
 const mostHops = 5;
-/** While a group's node is away, the others are asked this often who has its slot now. */
+/** While a group's node is away, or does not serve its slots, the others are asked this often who has them now. */
 const refreshMs = 250;
+/** What a node says that may have lost its slots without knowing it: cut off from the others, or a replica by now. */
+const doubtful = /CLUSTERDOWN|READONLY|MASTERDOWN|LOADING/;
 
 const asking = encodeCommand('ASKING');
 
@@ -35,7 +37,9 @@ export async function connectCluster(config: RedisStoreConfig, options: LinkOpti
   let isClosed = false;
   let isTold = false;
   let refreshing: Promise<void> | undefined;
-  let cancelTimer = () => {};
+  let cancelTimer: (() => void) | undefined;
+  /** Nodes that have given a doubtful answer since the last time the slots were learnt. */
+  const doubted = new Set<RedisNode>();
 
   function nodeAt(address: string): RedisNode {
     let node = nodes.get(address);
@@ -76,11 +80,13 @@ export async function connectCluster(config: RedisStoreConfig, options: LinkOpti
   }
 
   function refreshLater(): void {
-    cancelTimer();
-    cancelTimer = clock.after(refreshMs, () => void refresh());
+    cancelTimer ??= clock.after(refreshMs, () => {
+      cancelTimer = undefined;
+      void refresh();
+    });
   }
 
-  /** Asks who has which slots now, of the first that knows, and goes by it. */
+  /** Asks who has which slots now, of the first that knows, and goes by it. Whoever is in doubt is asked last. */
   function refresh(): Promise<void> {
     refreshing ??= learnRoute()
       .catch(() => undefined)
@@ -92,13 +98,20 @@ export async function connectCluster(config: RedisStoreConfig, options: LinkOpti
   }
 
   async function learnRoute(): Promise<void> {
-    const asked = readyNodes();
+    const asked = readyNodes().filter((node) => !doubted.has(node));
     // Known nodes may all have been replaced: the named ones, or their names, lead to the new.
-    if (asked.length === 0) asked.push(await firstOfNamed());
+    if (asked.length === 0) {
+      const named = await firstOfNamed().catch((error: unknown) => {
+        if (doubted.size === 0) throw error;
+      });
+      if (named !== undefined) asked.push(named);
+    }
     let failure: unknown;
-    for (const node of asked) {
+    for (const node of [...asked, ...doubted]) {
       try {
-        return await goBy(node);
+        await goBy(node);
+        doubted.clear();
+        return;
       } catch (error) {
         failure = error;
       }
@@ -107,7 +120,7 @@ export async function connectCluster(config: RedisStoreConfig, options: LinkOpti
   }
 
   function firstOfNamed(): Promise<RedisNode> {
-    const opened = config.cluster!.map(nodeAt);
+    const opened = config.cluster!.map(nodeAt).filter((node) => !doubted.has(node));
     return Promise.any(opened.map((node) => node.ready().then(() => node))).catch((error: AggregateError) =>
       Promise.reject(error.errors[0]),
     );
@@ -127,8 +140,11 @@ export async function connectCluster(config: RedisStoreConfig, options: LinkOpti
   }
 
   function drop(address: string): void {
-    nodes.get(address)?.close();
+    const node = nodes.get(address);
+    if (node === undefined) return;
+    node.close();
     nodes.delete(address);
+    doubted.delete(node);
   }
 
   /** Sends each call to a node, all to one node in one write. */
@@ -154,6 +170,16 @@ export async function connectCluster(config: RedisStoreConfig, options: LinkOpti
     return replies;
   }
 
+  /** A node that does not serve its slots may go on saying so for ever, and somebody else have them. */
+  function noteDoubt(replies: readonly Reply[]): void {
+    for (const reply of replies) {
+      const node = reply instanceof Error && doubtful.test(reply.message) ? cameFrom.get(reply) : undefined;
+      if (node === undefined || nodes.get(node.address) !== node) continue;
+      doubted.add(node);
+      refreshLater();
+    }
+  }
+
   /** Sends the calls again that were told where to go; the slots are learnt anew behind their back. */
   async function follow(calls: readonly GroupCall[], replies: Reply[]): Promise<void> {
     for (let hop = 0; hop < mostHops; hop++) {
@@ -177,7 +203,7 @@ export async function connectCluster(config: RedisStoreConfig, options: LinkOpti
 
   function close(): void {
     isClosed = true;
-    cancelTimer();
+    cancelTimer?.();
     for (const address of [...nodes.keys()]) drop(address);
   }
 
@@ -194,6 +220,7 @@ export async function connectCluster(config: RedisStoreConfig, options: LinkOpti
     async exchange(calls) {
       const replies = await sendTo(calls, ({ group }) => nodeAt(route[group]));
       await follow(calls, replies);
+      noteDoubt(replies);
       return replies;
     },
     places: () => [...route],
