@@ -3,7 +3,7 @@ import { encodeCommand, type GroupCall, type Reply } from './call.ts';
 import type { RedisStoreConfig } from './config.ts';
 import type { LinkOptions, RedisLink } from './connection.ts';
 import { openNode, type RedisNode } from './node.ts';
-import { checkServer, slowness } from './server-checks.ts';
+import { slowness } from './server-checks.ts';
 import { ownerOf, readSlotRanges } from './slots.ts';
 
 /** Hops of a call that is told that its slot is elsewhere; more are a cluster that does not agree with itself. */
@@ -33,7 +33,7 @@ export async function connectCluster(config: RedisStoreConfig, options: LinkOpti
   const route: string[] = [];
   /** Who gave an error. */
   const cameFrom = new WeakMap<object, RedisNode>();
-  const fit = new WeakSet<RedisNode>();
+  const measured = new WeakSet<RedisNode>();
   let isClosed = false;
   let isTold = false;
   let refreshing: Promise<void> | undefined;
@@ -52,15 +52,14 @@ export async function connectCluster(config: RedisStoreConfig, options: LinkOpti
     return node;
   }
 
-  /** A node that was not known before is connected to and checked as those at the start were. */
+  /** Waits for a node, and measures the way to one that was not known before. */
   async function fitNode(address: string): Promise<void> {
     const node = nodeAt(address);
     await node.ready();
-    if (fit.has(node)) return;
-    await checkServer(node, true);
+    if (measured.has(node)) return;
+    measured.add(node);
     const slow = await slowness(node, clock);
     if (slow !== undefined) onWarning?.(slow);
-    fit.add(node);
   }
 
   const readyNodes = () => [...nodes.values()].filter(({ isReady }) => isReady);
@@ -208,7 +207,6 @@ export async function connectCluster(config: RedisStoreConfig, options: LinkOpti
   }
 
   try {
-    await checkServer(await firstOfNamed(), true);
     await learnRoute();
   } catch (error) {
     close();
