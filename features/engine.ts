@@ -68,6 +68,8 @@ export interface FeatureEngine {
   replay(batch: TransactionBatch, loaded: Loaded, partition: string): void;
   /** The partition's sub-states changed since the last call, encoded; call it only when all that is applied is published. */
   takeChanges(partition: string): TakenChanges;
+  /** So much has changed since takeChanges(), which stays in memory until it is stored, that the store should come after first. */
+  hasManyChanges(partition: string): boolean;
   /** The partition's changes since takeChanges() are never to be stored: they need not be kept in memory any more. */
   dropChanges(partition: string): void;
   /** Entities in memory. */
@@ -405,6 +407,8 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
         },
       };
     },
+    // What is being stored may be as much again; both of all partitions are then as many entities as memory may hold.
+    hasManyChanges: (partition) => (changed.get(partition)?.length ?? 0) * 2 * changed.size >= options.cacheEntities,
     dropChanges(partition) {
       for (const { entity, state } of changed.get(partition)?.splice(0) ?? []) {
         state.dirty = false;

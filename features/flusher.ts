@@ -36,7 +36,8 @@ export interface Flusher {
   /** Events are about to be applied that are not published yet: no flush may begin. */
   applying(): void;
   /**
-   * All that is applied is published through the position. Waits only while the store refuses earlier changes.
+   * All that is applied is published through the position. Waits only while the store refuses earlier changes, or is so slow to take them that
+   * much has changed meanwhile.
    * @throws WeirError STORE when the store has lost what it had, and whatever beforeFlush() threw: repeating the flush cannot help,
    * the partition has to begin again from its fence, with another output.
    */
@@ -170,7 +171,7 @@ export function createFlusher(options: FlusherOptions): Flusher {
     async published(through) {
       position = through;
       isPublished = true;
-      if (hasTrouble && flushing) await flushing;
+      if (flushing && (hasTrouble || engine.hasManyChanges(partition))) await flushing;
       if (fault !== undefined) throw fault.error;
       if (isDegraded) engine.dropChanges(partition);
       if (isDegraded || flushing) return;

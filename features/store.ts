@@ -24,7 +24,7 @@ export interface StateStore {
   /**
    * Stores the changes of one partition, each only if its offset is greater than the stored one, and then advances the
    * partition's fence in every slot group, never backwards. After it resolves, everything through `fence` is stored. Whoever loads the
-   * last change finds all the others stored as well.
+   * last change finds all the others stored as well. A partition has one flush at a time.
    * When it rejects, some changes may be stored and the fence may have advanced in some groups, each rightly.
    * @throws WeirError STORE; its cause is a LostStateError when the store has less than it had confirmed (the fence is lower than it was):
    *   repeating the call cannot help then, the partition has to ask for its fence and re-apply the log from there.

@@ -76,8 +76,8 @@ export const mutants: readonly Mutant[] = [
   one(
     'the fence moves before what is behind it is stored',
     'features/redis/store.ts',
-    'of planFlush(changes, keys, groups)) {',
-    'of [...planFlush([], keys, groups), ...planFlush(changes, keys, groups)]) {',
+    'of planFlush(changes, keys, groups, callKeys)) {',
+    'of [...planFlush([], keys, groups, callKeys), ...planFlush(changes, keys, groups, callKeys)]) {',
   ),
   one(
     'the fence is asked for after the position',
@@ -129,6 +129,12 @@ export const mutants: readonly Mutant[] = [
     'features/engine.ts',
     'if (entity?.lost?.includes(partition) !== true) continue;',
     'continue;',
+  ),
+  one(
+    'a flush of several calls may lose one that was carried out',
+    'sim/redis/scripts.ts',
+    'if (done < Number(before)) return 0;',
+    '',
   ),
   one(
     'a record that cannot be decoded is dropped',

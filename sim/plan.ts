@@ -20,6 +20,8 @@ export interface Settings {
   readonly flushMs: number;
   readonly refreshMs: number;
   readonly cacheEntities: number;
+  /** Most entities of one call of a flush. */
+  readonly callKeys: number;
   readonly maxEvents: number;
   readonly prefetchRecords: number;
   readonly fetchRecords: number;
@@ -46,6 +48,8 @@ export interface PlannedRecord {
 export type Fault =
   /** Strikes the nth request of the port, whoever makes it. */
   | { readonly at: 'request'; readonly port: Port; readonly nth: number; readonly fault: RequestFault }
+  /** After the nth call of a flush that a server has carried out its replica takes over, without the last changes. */
+  | { readonly at: 'flushed'; readonly nth: number; readonly lostChanges: number }
   | { readonly at: 'time'; readonly ms: number; readonly event: WorldEvent };
 
 export type WorldEvent =
@@ -65,17 +69,21 @@ export type WorldEvent =
 
 export function planRun(seed: number): Plan {
   const chance = createChance(seed, 'plan');
-  const settings = planSettings(chance);
+  const ofFlushes = createChance(seed, 'flushes');
+  const settings = planSettings(chance, ofFlushes);
   const lengthMs = chance.duration(3_000, 15_000);
   return {
     seed,
     settings,
     records: planRecords(chance, lengthMs),
-    faults: Array.from({ length: chance.between(0, 7) }, () => planFault(chance, settings, lengthMs)),
+    faults: [
+      ...Array.from({ length: chance.between(0, 7) }, () => planFault(chance, settings, lengthMs)),
+      ...planFailOvers(ofFlushes),
+    ],
   };
 }
 
-function planSettings(chance: Chance): Settings {
+function planSettings(chance: Chance, ofFlushes: Chance): Settings {
   const servers = chance.between(1, 3);
   return {
     delivery: chance.isTrue(0.3) ? 'at-least-once' : 'exactly-once',
@@ -88,6 +96,7 @@ function planSettings(chance: Chance): Settings {
     flushMs: chance.oneOf([0, 20, 200, 1_000]),
     refreshMs: chance.oneOf([0, 50, 200]),
     cacheEntities: chance.oneOf([2, 4, 100]),
+    callKeys: ofFlushes.oneOf([1, 2, 256]),
     maxEvents: chance.oneOf([1, 3, 10, 30]),
     prefetchRecords: chance.oneOf([1, 5, 100]),
     fetchRecords: chance.oneOf([2, 8, 30]),
@@ -148,6 +157,15 @@ function planFault(chance: Chance, settings: Settings, lengthMs: number): Fault 
   const nth = chance.between(1, count);
   const fault = planRequestFault(chance, settings);
   return { at: 'request', port, nth, fault: isPossible(port, fault) ? fault : { kind: 'answer-lost' } };
+}
+
+/** Between the calls of a flush, where there are several: no time and no request hits that. */
+function planFailOvers(chance: Chance): Fault[] {
+  return Array.from({ length: chance.oneOf([0, 0, 3, 9]) }, () => ({
+    at: 'flushed',
+    nth: chance.between(1, 150),
+    lostChanges: chance.between(1, 6),
+  }));
 }
 
 /** A broker has a queue for all connections: a commit that was given up is not overtaken by those that came in later. */

@@ -34,7 +34,7 @@ export function runSeed(seed: number, options: RunOptions = {}): Promise<Outcome
 
 /** One run from its beginning, through its faults, to the judgement. */
 export async function runPlan(plan: Plan, { trace = () => {}, alter = (of) => of }: RunOptions): Promise<Outcome> {
-  const world = createWorld(plan, { trace, strike: strikes(plan.faults), alter });
+  const world = createWorld(plan, { trace, strike: strikes(plan.faults), lostByFlush: losses(plan.faults), alter });
   let steps = 0;
 
   async function until(holds: () => boolean, limitMs: number, what: string): Promise<void> {
@@ -79,6 +79,14 @@ function strikes(faults: readonly Fault[]): (port: Port) => RequestFault | undef
     counts.set(port, count);
     return byRequest.get(`${port} ${count}`);
   };
+}
+
+function losses(faults: readonly Fault[]): () => number {
+  const byCall = new Map(
+    faults.flatMap((fault) => (fault.at === 'flushed' ? [[fault.nth, fault.lostChanges] as const] : [])),
+  );
+  let calls = 0;
+  return () => byCall.get(++calls) ?? 0;
 }
 
 /** @returns when the last thing happens that is planned. */

@@ -26,6 +26,8 @@ import type { RedisServer } from './redis/server.ts';
 /** What a process finds outside. */
 export interface Outside extends ClusterParts {
   readonly servers: readonly RedisServer[];
+  /** Most entities of one call of a flush. */
+  readonly callKeys: number;
 }
 
 /** What is done to the ports of a process: what is observed of them, and mutants. */
@@ -59,6 +61,8 @@ export async function runWeir(
     clock,
     retentionMs: () => retentionMs,
     onCommand: () => {},
+    name: process.name,
+    callKeys: outside.callKeys,
   });
   const client = simulatedClient(outside, process, inputTopic);
   const sink = sinkOver(client, config.sink.kafka!, {

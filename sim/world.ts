@@ -62,6 +62,8 @@ export interface WorldOptions {
   readonly trace: Trace;
   /** Strikes requests, see plan.ts. */
   readonly strike: (port: Port) => RequestFault | undefined;
+  /** Asked after each call of a flush: how many changes the server loses right then by a fail-over; 0: none. */
+  readonly lostByFlush: () => number;
   readonly alter: (of: Alterations) => Alterations;
 }
 
@@ -69,7 +71,7 @@ const outputPartitions = 12;
 /** Errors that end a process although nothing is wrong with it: it is started again. */
 const passing = new Set(['STORE', 'BROKER', 'MODEL', 'FENCED']);
 
-export function createWorld(plan: Plan, { trace, strike, alter }: WorldOptions): World {
+export function createWorld(plan: Plan, { trace, strike, lostByFlush, alter }: WorldOptions): World {
   const { seed, settings } = plan;
   const time = createVirtualTime(createChance(seed, 'order'));
   const traced: Trace = (line) => trace(`${time.now().toFixed(3).padStart(10)} ${line}`);
@@ -114,17 +116,26 @@ export function createWorld(plan: Plan, { trace, strike, alter }: WorldOptions):
     violated,
   });
   const servers = Array.from({ length: settings.servers }, () =>
-    createRedisServer(() => epoch + time.now(), {
-      ...watch,
-      text(key, value) {
-        watch.text(key, value);
-        traced(`${key} = ${value}`);
+    createRedisServer(
+      () => epoch + time.now(),
+      {
+        ...watch,
+        text(key, value) {
+          watch.text(key, value);
+          traced(`${key} = ${value}`);
+        },
+        field(key, field, value) {
+          watch.field(key, field, value);
+          if (field !== 'v') traced(`${key} ${field} = ${describeStored(key, value)}`);
+        },
       },
-      field(key, field, value) {
-        watch.field(key, field, value);
-        if (field !== 'v') traced(`${key} ${field} = ${describeStored(key, value)}`);
+      (server) => {
+        const lostChanges = world.isHealed ? 0 : lostByFlush();
+        if (lostChanges === 0) return;
+        traced(`FAIL-OVER after a call of a flush: ${lostChanges} changes are lost`);
+        server.failOver(lostChanges);
       },
-    }),
+    ),
   );
   const outside = {
     time,
@@ -133,6 +144,7 @@ export function createWorld(plan: Plan, { trace, strike, alter }: WorldOptions):
     broker,
     servers,
     fetchRecords: settings.fetchRecords,
+    callKeys: settings.callKeys,
   };
   const job = simulatedJob(settings);
 

@@ -3,13 +3,15 @@ import { encodeCommand, type GroupCall, type Reply } from './call.ts';
 import type { RedisStoreConfig } from './config.ts';
 import type { LinkOptions, RedisLink } from './connection.ts';
 import { openNode, type RedisNode } from './node.ts';
-import { checkServer, slowness } from './server-checks.ts';
+import { slowness } from './server-checks.ts';
 import { ownerOf, readSlotRanges } from './slots.ts';
 
 /** Hops of a call that is told that its slot is elsewhere; more are a cluster that does not agree with itself. */
 const mostHops = 5;
-/** While a group's node is away, the others are asked this often who has its slot now. */
+/** While a group's node is away, or does not serve its slots, the others are asked this often who has them now. */
 const refreshMs = 250;
+/** What a node says that may have lost its slots without knowing it: cut off from the others, or a replica by now. */
+const doubtful = /CLUSTERDOWN|READONLY|MASTERDOWN|LOADING/;
 
 const asking = encodeCommand('ASKING');
 
@@ -31,11 +33,13 @@ export async function connectCluster(config: RedisStoreConfig, options: LinkOpti
   const route: string[] = [];
   /** Who gave an error. */
   const cameFrom = new WeakMap<object, RedisNode>();
-  const fit = new WeakSet<RedisNode>();
+  const measured = new WeakSet<RedisNode>();
   let isClosed = false;
   let isTold = false;
   let refreshing: Promise<void> | undefined;
-  let cancelTimer = () => {};
+  let cancelTimer: (() => void) | undefined;
+  /** Nodes that have given a doubtful answer since the last time the slots were learnt. */
+  const doubted = new Set<RedisNode>();
 
   function nodeAt(address: string): RedisNode {
     let node = nodes.get(address);
@@ -48,15 +52,14 @@ export async function connectCluster(config: RedisStoreConfig, options: LinkOpti
     return node;
   }
 
-  /** A node that was not known before is connected to and checked as those at the start were. */
+  /** Waits for a node, and measures the way to one that was not known before. */
   async function fitNode(address: string): Promise<void> {
     const node = nodeAt(address);
     await node.ready();
-    if (fit.has(node)) return;
-    await checkServer(node, true);
+    if (measured.has(node)) return;
+    measured.add(node);
     const slow = await slowness(node, clock);
     if (slow !== undefined) onWarning?.(slow);
-    fit.add(node);
   }
 
   const readyNodes = () => [...nodes.values()].filter(({ isReady }) => isReady);
@@ -76,11 +79,13 @@ export async function connectCluster(config: RedisStoreConfig, options: LinkOpti
   }
 
   function refreshLater(): void {
-    cancelTimer();
-    cancelTimer = clock.after(refreshMs, () => void refresh());
+    cancelTimer ??= clock.after(refreshMs, () => {
+      cancelTimer = undefined;
+      void refresh();
+    });
   }
 
-  /** Asks who has which slots now, of the first that knows, and goes by it. */
+  /** Asks who has which slots now, of the first that knows, and goes by it. Whoever is in doubt is asked last. */
   function refresh(): Promise<void> {
     refreshing ??= learnRoute()
       .catch(() => undefined)
@@ -92,13 +97,20 @@ export async function connectCluster(config: RedisStoreConfig, options: LinkOpti
   }
 
   async function learnRoute(): Promise<void> {
-    const asked = readyNodes();
+    const asked = readyNodes().filter((node) => !doubted.has(node));
     // Known nodes may all have been replaced: the named ones, or their names, lead to the new.
-    if (asked.length === 0) asked.push(await firstOfNamed());
+    if (asked.length === 0) {
+      const named = await firstOfNamed().catch((error: unknown) => {
+        if (doubted.size === 0) throw error;
+      });
+      if (named !== undefined) asked.push(named);
+    }
     let failure: unknown;
-    for (const node of asked) {
+    for (const node of [...asked, ...doubted]) {
       try {
-        return await goBy(node);
+        await goBy(node);
+        doubted.clear();
+        return;
       } catch (error) {
         failure = error;
       }
@@ -107,7 +119,7 @@ export async function connectCluster(config: RedisStoreConfig, options: LinkOpti
   }
 
   function firstOfNamed(): Promise<RedisNode> {
-    const opened = config.cluster!.map(nodeAt);
+    const opened = config.cluster!.map(nodeAt).filter((node) => !doubted.has(node));
     return Promise.any(opened.map((node) => node.ready().then(() => node))).catch((error: AggregateError) =>
       Promise.reject(error.errors[0]),
     );
@@ -127,8 +139,11 @@ export async function connectCluster(config: RedisStoreConfig, options: LinkOpti
   }
 
   function drop(address: string): void {
-    nodes.get(address)?.close();
+    const node = nodes.get(address);
+    if (node === undefined) return;
+    node.close();
     nodes.delete(address);
+    doubted.delete(node);
   }
 
   /** Sends each call to a node, all to one node in one write. */
@@ -154,6 +169,16 @@ export async function connectCluster(config: RedisStoreConfig, options: LinkOpti
     return replies;
   }
 
+  /** A node that does not serve its slots may go on saying so for ever, and somebody else have them. */
+  function noteDoubt(replies: readonly Reply[]): void {
+    for (const reply of replies) {
+      const node = reply instanceof Error && doubtful.test(reply.message) ? cameFrom.get(reply) : undefined;
+      if (node === undefined || nodes.get(node.address) !== node) continue;
+      doubted.add(node);
+      refreshLater();
+    }
+  }
+
   /** Sends the calls again that were told where to go; the slots are learnt anew behind their back. */
   async function follow(calls: readonly GroupCall[], replies: Reply[]): Promise<void> {
     for (let hop = 0; hop < mostHops; hop++) {
@@ -177,12 +202,11 @@ export async function connectCluster(config: RedisStoreConfig, options: LinkOpti
 
   function close(): void {
     isClosed = true;
-    cancelTimer();
+    cancelTimer?.();
     for (const address of [...nodes.keys()]) drop(address);
   }
 
   try {
-    await checkServer(await firstOfNamed(), true);
     await learnRoute();
   } catch (error) {
     close();
@@ -194,6 +218,7 @@ export async function connectCluster(config: RedisStoreConfig, options: LinkOpti
     async exchange(calls) {
       const replies = await sendTo(calls, ({ group }) => nodeAt(route[group]));
       await follow(calls, replies);
+      noteDoubt(replies);
       return replies;
     },
     places: () => [...route],

@@ -4,7 +4,7 @@ import type { GroupCall, Reply, Script } from './call.ts';
 import { connectCluster } from './cluster.ts';
 import type { RedisStoreConfig } from './config.ts';
 import { addressOf, openNode } from './node.ts';
-import { checkServer, slowness } from './server-checks.ts';
+import { slowness } from './server-checks.ts';
 
 /** What the store needs of Redis. */
 export interface RedisLink {
@@ -39,7 +39,7 @@ const defaultUrl = 'redis://localhost:6379';
 
 /**
  * Connects and checks that the server, or each node of the cluster, is fit to keep state. Later losses of a connection are mended by the
- * client; calls made meanwhile are rejected at once, none is kept or repeated here.
+ * client, and whoever answers then is checked as well; calls made meanwhile are rejected at once, none is kept or repeated here.
  * @throws WeirError STORE when a server does not answer within `connect_timeout_ms`, refuses, is too old, takes no writes, or may evict;
  *   CONFIG when a TLS file cannot be read.
  */
@@ -55,7 +55,6 @@ async function connectSingle(config: RedisStoreConfig, options: LinkOptions): Pr
   });
   try {
     await node.ready();
-    await checkServer(node, false);
     const slow = await slowness(node, clock);
     if (slow !== undefined) onWarning?.(slow);
   } catch (error) {

@@ -5,8 +5,9 @@ import type { RedisKeys } from './keys.ts';
 
 export const flushScript = readScript('flush.lua');
 
-/** Most keys and bytes of one call, and most keys of what is sent before waiting: loads wait meanwhile. */
-const callKeys = 256;
+/** Most entities of one call. */
+export const flushCallKeys = 256;
+/** Most bytes of one call, and most keys of what is sent before waiting: loads wait meanwhile. */
 const callBytes = 1 << 19;
 const waveKeys = 1_024;
 
@@ -14,12 +15,16 @@ const waveKeys = 1_024;
 export interface FlushChunk {
   readonly group: number;
   readonly changes: readonly number[];
+  /** Calls for the group that come before it. */
+  readonly before: number;
   readonly isLast: boolean;
 }
 
 /** What is the same in every call of a flush. */
 export interface FlushFacts {
   readonly partition: string;
+  /** Of this flush alone: nobody else's calls have it, nor those of a repetition. Without spaces, not empty. */
+  readonly name: string;
   readonly fence: number;
   /** By group: the fence that is known to be stored; -1: none. */
   readonly confirmed: ArrayLike<number>;
@@ -31,25 +36,30 @@ export interface FlushFacts {
  * Splits changes by slot group into calls, and these into round trips. A group's last call comes after all others are answered:
  * its fence must not pass a change whose call has failed. The last change of all goes after all others are stored.
  */
-export function planFlush(changes: readonly SubStateChange[], keys: RedisKeys, groups: number): FlushChunk[][] {
-  const open: { changes: number[]; bytes: number }[] = [];
-  for (let group = 0; group < groups; group++) open.push({ changes: [], bytes: 0 });
-  const before: FlushChunk[] = [];
+export function planFlush(
+  changes: readonly SubStateChange[],
+  keys: RedisKeys,
+  groups: number,
+  callKeys: number,
+): FlushChunk[][] {
+  const open: { changes: number[]; bytes: number; before: number }[] = [];
+  for (let group = 0; group < groups; group++) open.push({ changes: [], bytes: 0, before: 0 });
+  const first: FlushChunk[] = [];
   for (let index = 0; index < changes.length; index++) {
     const group = keys.groupOf(changes[index].id);
     const chunk = open[group];
     const size = changes[index].bytes.length;
     if (chunk.changes.length === callKeys || (chunk.bytes > 0 && chunk.bytes + size > callBytes)) {
-      before.push({ group, changes: chunk.changes, isLast: false });
-      open[group] = { changes: [index], bytes: size };
+      first.push({ group, changes: chunk.changes, before: chunk.before, isLast: false });
+      open[group] = { changes: [index], bytes: size, before: chunk.before + 1 };
     } else {
       chunk.changes.push(index);
       chunk.bytes += size;
     }
   }
-  const last = open.map(({ changes }, group) => ({ group, changes, isLast: true }));
+  const last = open.map(({ changes, before }, group) => ({ group, changes, before, isLast: true }));
   const final = changes.length === 0 ? [] : last.splice(keys.groupOf(changes[changes.length - 1].id), 1);
-  return [...waves(before), ...waves(last), ...waves(final)];
+  return [...waves(first), ...waves(last), ...waves(final)];
 }
 
 function waves(chunks: readonly FlushChunk[]): FlushChunk[][] {
@@ -69,19 +79,23 @@ function waves(chunks: readonly FlushChunk[]): FlushChunk[][] {
 /** Writes the call of a chunk; flush.lua says what its arguments are. */
 export function writeFlush(
   call: CallWriter,
-  { group, changes: indexes, isLast }: FlushChunk,
+  { group, changes: indexes, before, isLast }: FlushChunk,
   changes: readonly SubStateChange[],
-  { partition, fence, confirmed, nowMs, retentionMs }: FlushFacts,
+  { partition, name, fence, confirmed, nowMs, retentionMs }: FlushFacts,
   keys: RedisKeys,
 ): void {
   const fenceKey = keys.fence(group, partition);
-  let bound = 7 * argumentOverhead + 3 * (fenceKey.length + partition.length) + 5 * 20;
+  const isAlone = isLast && before === 0;
+  const callsKey = isAlone ? '' : keys.calls(group, partition);
+  const texts = fenceKey.length + callsKey.length + partition.length + name.length;
+  let bound = 10 * argumentOverhead + 3 * texts + 6 * 20;
   for (const index of indexes) {
     bound += 2 * argumentOverhead + keys.bound(changes[index], group) + subStateHeader + changes[index].bytes.length;
   }
-  call.begin(flushScript, 1 + indexes.length, 6 + indexes.length, bound);
+  call.begin(flushScript, (isAlone ? 1 : 2) + indexes.length, 8 + indexes.length, bound);
   call.text(fenceKey);
   for (const index of indexes) call.text(keys.entityPrefixes(changes[index].type)[group] + changes[index].id);
+  if (!isAlone) call.text(callsKey);
   const now = Math.floor(nowMs / 1000);
   call.text(partition);
   call.integer(now);
@@ -89,6 +103,8 @@ export function writeFlush(
   call.integer(confirmed[group]);
   call.integer(isLast ? fence : -1);
   call.integer(fenceLifetimeMs / 1000);
+  call.integer(before);
+  call.text(isAlone ? '' : name);
   for (const index of indexes) {
     const { type, offset, bytes } = changes[index];
     call.subState(offset, subStateExpiry(nowMs, retentionMs(type)), bytes);

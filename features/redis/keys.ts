@@ -14,6 +14,7 @@ export interface RedisKeysOptions {
  * over the slots:
  *   weir:{card-risk:9f3a1c2b7d4e:16:3:97}:card:4111…     an entity
  *   weir:{card-risk:9f3a1c2b7d4e:16:3:97}:FENCE:transactions:0   a partition's fence; entity types have no capitals
+ *   weir:{card-risk:9f3a1c2b7d4e:16:3:97}:FLUSH:transactions:0   which calls of its last flush of several calls were carried out
  */
 export interface RedisKeys {
   groupOf(id: string): number;
@@ -24,6 +25,8 @@ export interface RedisKeys {
   /** At least the bytes of an entity's key. */
   bound(entity: { readonly type: string; readonly id: string }, group: number): number;
   fence(group: number, partition: string): string;
+  /** Where a flush of several calls notes how many have been carried out. */
+  calls(group: number, partition: string): string;
   /** Matches every key of the state, as SCAN has it. */
   readonly pattern: string;
   /** The group that an entity's key says; undefined for any other key. */
@@ -32,6 +35,7 @@ export interface RedisKeys {
 
 /** Stands where an entity's type does. */
 const ofFences = ':FENCE:';
+const ofCalls = ':FLUSH:';
 
 export function redisKeys({ prefix, job, recipe, groups }: RedisKeysOptions): RedisKeys {
   const stem = `${job}:${recipe}:${groups}`;
@@ -56,10 +60,12 @@ export function redisKeys({ prefix, job, recipe, groups }: RedisKeysOptions): Re
     // A UTF-16 unit becomes three bytes at most.
     bound: ({ type, id }, group) => entityPrefixes(type)[group].length + 3 * id.length,
     fence: (group, partition) => `${tags[group]}${ofFences}${partition}`,
+    calls: (group, partition) => `${tags[group]}${ofCalls}${partition}`,
     pattern: `${head}*`,
     groupOfEntity(key) {
       const group = Number.parseInt(key.slice(head.length), 10);
-      return key.startsWith(ofFences, tags[group]?.length) ? undefined : group;
+      const isOfPartition = [ofFences, ofCalls].some((name) => key.startsWith(name, tags[group]?.length));
+      return isOfPartition ? undefined : group;
     },
   };
 }

@@ -5,14 +5,18 @@ import { describeError, WeirError } from '../../runtime/errors.ts';
 import type { Reply, Script } from './call.ts';
 import type { RedisStoreConfig } from './config.ts';
 import { isRefusal, redisFault } from './faults.ts';
+import { checkServer } from './server-checks.ts';
 
-/** The connection to one server. Losses are mended by the client; calls made meanwhile fail at once, none is kept or repeated here. */
+/**
+ * The connection to one server. Losses are mended by the client; calls made meanwhile fail at once, none is kept or repeated here. Who answers a
+ * new connection may be another server: none is used before it is checked.
+ */
 export interface RedisNode {
   /** host:port, for messages. */
   readonly address: string;
   readonly host: string;
   readonly isReady: boolean;
-  /** Waits for the first connection. @throws WeirError STORE when there is none in time, or the server refuses. */
+  /** Waits for a connection. @throws WeirError STORE when there is none in time, or the server refuses or is unfit. */
   ready(): Promise<void>;
   /** Sends the calls in one write and waits for all answers: one round trip. Errors come as values, one per call. */
   exchange(calls: readonly Buffer[]): Promise<Reply[]>;
@@ -33,6 +37,8 @@ export interface RedisAddress {
 }
 
 const longestRetryMs = 2_000;
+/** An unfit server is connected to and checked again after so long. */
+const recheckMs = 1_000;
 
 /**
  * @param onChange told when the connection is there, and when it is lost.
@@ -49,8 +55,11 @@ export function openNode(
   const address = `${at.host}:${at.port}`;
   let lastError: unknown;
   let isUp = false;
-  /** Ends the waits for the first connection. */
-  const waits = new Set<(error: WeirError) => void>();
+  /** Counts what makes a check that is under way say nothing of the present connection. */
+  let connections = 0;
+  let recheck: NodeJS.Timeout | undefined;
+  /** Ends the waits for a connection. */
+  const waits = new Set<(error?: WeirError) => void>();
   const refuse = (error: WeirError) => {
     for (const end of waits) end(error);
   };
@@ -58,12 +67,9 @@ export function openNode(
     lastError = error;
     if (isRefusal(error)) refuse(redisFault(error, 'connecting', address));
   });
-  redis.on('ready', () => {
-    lastError = undefined;
-    isUp = true;
-    onChange(true);
-  });
+  redis.on('ready', () => void admit());
   redis.on('close', () => {
+    connections++;
     if (!isUp) return;
     isUp = false;
     onChange(false);
@@ -76,22 +82,38 @@ export function openNode(
     return lost(doing);
   };
 
+  const ask = (doing: string, ...words: readonly string[]) =>
+    redis.call(words[0], ...words.slice(1)).catch((error: unknown) => Promise.reject(fault(error, doing)));
+  const isReady = () => isUp && redis.status === 'ready';
+
+  async function admit(): Promise<void> {
+    const connection = ++connections;
+    const unfit = await ask('reading INFO', 'INFO')
+      .then((info): undefined => checkServer(address, String(info), config.cluster !== undefined) as undefined)
+      .catch((error: WeirError) => error);
+    if (connection !== connections || redis.status !== 'ready') return;
+    isUp = unfit === undefined;
+    lastError = unfit;
+    for (const end of waits) end(unfit);
+    if (!isUp) recheck = setTimeout(() => redis.disconnect(true), recheckMs).unref();
+    onChange(isUp);
+  }
+
   return {
     address,
     host: at.host,
     get isReady() {
-      return redis.status === 'ready';
+      return isReady();
     },
     async ready() {
       const timer = new AbortController();
-      let end = (_: WeirError) => {};
+      let end = (_?: WeirError) => {};
       try {
         await Promise.race([
           new Promise<void>((resolve, reject) => {
-            end = reject;
+            end = (error) => (error === undefined ? resolve() : reject(error));
             waits.add(end);
-            if (redis.status === 'ready') resolve();
-            else redis.once('ready', resolve);
+            if (isReady()) resolve();
             if (redis.status === 'wait') redis.connect().catch(() => undefined);
           }),
           delay(connect_timeout_ms, undefined, { signal: timer.signal }).then(() => {
@@ -104,7 +126,7 @@ export function openNode(
       }
     },
     exchange(calls) {
-      if (redis.status !== 'ready') return Promise.resolve(calls.map(() => lost()));
+      if (!isReady()) return Promise.resolve(calls.map(() => lost()));
       const { stream } = redis;
       stream.cork();
       const answers = calls.map((bytes) => {
@@ -115,8 +137,7 @@ export function openNode(
       stream.uncork();
       return Promise.all(answers);
     },
-    ask: (doing, ...words) =>
-      redis.call(words[0], ...words.slice(1)).catch((error: unknown) => Promise.reject(fault(error, doing))),
+    ask,
     async loadScripts(scripts) {
       for (const { text } of scripts) await redis.script('LOAD', text);
     },
@@ -124,6 +145,7 @@ export function openNode(
     fault,
     close() {
       isUp = false;
+      clearTimeout(recheck);
       refuse(lost('connecting'));
       redis.disconnect();
     },
@@ -196,6 +218,8 @@ function unreachable(redis: Redis, error: unknown, timeoutMs: number, address: s
 }
 
 function lostConnection(error: unknown, doing: string | undefined, address: string, timeoutMs: number): WeirError {
+  // The server is there, but unfit.
+  if (error instanceof WeirError) return error;
   const message = error === undefined ? 'the connection was closed' : describeError(error);
   const why = isSilence(error) ? `no answer for ${timeoutMs / 1000} s` : message;
   return new WeirError(

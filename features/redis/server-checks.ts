@@ -9,11 +9,10 @@ const pings = 5;
 
 /**
  * Checks that the server is fit to keep state.
- * @throws WeirError STORE when it is too old, may evict, is a replica, or is (not) part of a cluster.
+ * @param info its answer to INFO.
+ * @throws WeirError STORE when it is too old, may evict, is a replica (one of a cluster names its primary), or is (not) part of a cluster.
  */
-export async function checkServer(node: RedisNode, isClusterWanted: boolean): Promise<void> {
-  const { address } = node;
-  const info = String(await node.ask('reading INFO', 'INFO'));
+export function checkServer(address: string, info: string, isClusterWanted: boolean): void {
   const facts = new Map(
     info.split('\r\n').map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)]),
   );
@@ -35,7 +34,7 @@ export async function checkServer(node: RedisNode, isClusterWanted: boolean): Pr
       `Redis at ${address} may evict state: its maxmemory-policy is ${policy}; set it to noeviction (in redis.conf, or CONFIG SET maxmemory-policy noeviction)`,
     );
   }
-  if (facts.get('role') === 'slave') {
+  if (!isCluster && facts.get('role') === 'slave') {
     throw new WeirError('STORE', `Redis at ${address} is a replica, which takes no writes: name the primary`);
   }
 }

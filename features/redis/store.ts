@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Clock } from '../../runtime/clock.ts';
 import type { WeirError } from '../../runtime/errors.ts';
 import { type LoadedEntity, lostState, type StateStore } from '../store.ts';
@@ -5,7 +6,7 @@ import { type CallWriter, createCallWriter, encodeCommand, type GroupCall, type 
 import type { RedisStoreConfig } from './config.ts';
 import { connectRedis, type RedisLink } from './connection.ts';
 import { fenceCalls, lowestFence, readFences } from './fences.ts';
-import { flushScript, planFlush, writeFlush } from './flush-calls.ts';
+import { flushCallKeys, flushScript, planFlush, writeFlush } from './flush-calls.ts';
 import { redisKeys } from './keys.ts';
 import { loadScript, planLoad, readLoaded, readLoadedFences, writeLoad } from './load-calls.ts';
 
@@ -47,19 +48,27 @@ export async function createRedisStore(config: RedisStoreConfig, options: RedisS
     connection.close();
     throw error;
   }
-  return storeOver(connection, config, options);
+  return storeOver(connection, config, { ...options, name: randomUUID(), callKeys: flushCallKeys });
+}
+
+export interface StoreOverOptions extends RedisStoreOptions {
+  /** No other store ever has it. Without spaces. */
+  readonly name: string;
+  /** Most entities of one call of a flush. */
+  readonly callKeys: number;
 }
 
 /** The store over a connection that knows the scripts; it is closed with the store. */
 export function storeOver(
   connection: RedisLink,
   { groups, key_prefix }: Pick<RedisStoreConfig, 'groups' | 'key_prefix'>,
-  options: RedisStoreOptions,
+  options: StoreOverOptions,
 ): StateStore {
-  const { job, recipe, clock, retentionMs } = options;
+  const { job, recipe, clock, retentionMs, callKeys } = options;
   const keys = redisKeys({ prefix: key_prefix, job, recipe, groups });
   /** By partition, by group: the fence that the store has confirmed or shown; -1: none. Less than that later on means lost data. */
   const confirmed = new Map<string, Float64Array>();
+  let flushes = 0;
 
   function confirmedOf(partition: string, unknown: number): Float64Array {
     let fences = confirmed.get(partition);
@@ -148,8 +157,9 @@ export function storeOver(
 
     async flush(partition, changes, fence) {
       const fences = confirmedOf(partition, -1);
-      const facts = { partition, fence, confirmed: fences, nowMs: clock.now(), retentionMs };
-      for (const chunks of planFlush(changes, keys, groups)) {
+      const name = `${options.name}.${++flushes}`;
+      const facts = { partition, name, fence, confirmed: fences, nowMs: clock.now(), retentionMs };
+      for (const chunks of planFlush(changes, keys, groups, callKeys)) {
         const slotGroups = chunks.map(({ group }) => group);
         const replies = await call('flush', slotGroups, (writer) => {
           for (const chunk of chunks) writeFlush(writer, chunk, changes, facts, keys);

@@ -9,12 +9,16 @@ const expiryOf = (value: Buffer) => value.readUInt32BE(8);
 
 /** flush.lua. */
 export const flushTwin: ScriptTwin = (keyspace, [fenceKey, ...keys], args) => {
-  const [partition, now, least, confirmed, fence, lifetime, ...values] = args;
+  const [partition, now, least, confirmed, fence, lifetime, before, flush, ...values] = args;
   const name = partition.toString('utf8');
   const held = Number(keyspace.text(fenceKey) ?? -1);
   if (held < Number(confirmed)) return 0;
-  for (const [index, key] of keys.entries()) {
-    const value = values[index];
+  const callsKey = keys[values.length];
+  const [calls, former] = String(keyspace.text(callsKey) ?? '0 ').split(' ');
+  const done = former === String(flush) ? Number(calls) : 0;
+  if (done < Number(before)) return 0;
+  for (const [index, value] of values.entries()) {
+    const key = keys[index];
     const fields = keyspace.hash(key);
     const stored = fields?.get(name);
     if (stored !== undefined && offsetOf(stored) >= offsetOf(value)) continue;
@@ -26,6 +30,9 @@ export const flushTwin: ScriptTwin = (keyspace, [fenceKey, ...keys], args) => {
     if (stored === undefined || expiryOf(stored) !== expiryOf(value)) {
       keyspace.expire(key, (expiryOf(value) - Number(now)) * 1_000);
     }
+  }
+  if (flush.length > 0 && done === Number(before)) {
+    keyspace.setText(callsKey, Buffer.from(`${done + 1} ${flush}`), Number(lifetime) * 1_000);
   }
   if (Number(fence) >= 0) {
     keyspace.setText(fenceKey, Buffer.from(String(Math.max(held, Number(fence)))), Number(lifetime) * 1_000);

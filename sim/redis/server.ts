@@ -24,8 +24,15 @@ const twins: ReadonlyMap<string, ScriptTwin> = new Map([
   [loadScript.sha, loadTwin],
 ]);
 
-/** @param now wall clock of the server, milliseconds since the epoch. */
-export function createRedisServer(now: () => number, watch?: KeyspaceWatch): RedisServer {
+/**
+ * @param now wall clock of the server, milliseconds since the epoch.
+ * @param onFlush after each call of a flush that was carried out.
+ */
+export function createRedisServer(
+  now: () => number,
+  watch?: KeyspaceWatch,
+  onFlush: (server: RedisServer) => void = () => {},
+): RedisServer {
   const keyspace = createKeyspace(now, watch);
   const scripts = new Set<string>();
 
@@ -37,7 +44,9 @@ export function createRedisServer(now: () => number, watch?: KeyspaceWatch): Red
         const [sha, count] = [args[0].toString('latin1'), Number(args[1])];
         if (!scripts.has(sha)) return new Error('NOSCRIPT No matching script. Please use EVAL.');
         const keys = args.slice(2, 2 + count).map((key) => key.toString('utf8'));
-        return twins.get(sha)!(keyspace, keys, args.slice(2 + count));
+        const answer = twins.get(sha)!(keyspace, keys, args.slice(2 + count));
+        if (sha === flushScript.sha) onFlush(server);
+        return answer;
       }
       case 'GET':
         return keyspace.text(texts()[0]) ?? null;
@@ -51,7 +60,7 @@ export function createRedisServer(now: () => number, watch?: KeyspaceWatch): Red
     }
   }
 
-  return {
+  const server: RedisServer = {
     keyspace,
     isAway: false,
     execute(call) {
@@ -73,4 +82,5 @@ export function createRedisServer(now: () => number, watch?: KeyspaceWatch): Red
       keyspace.undo(lostChanges);
     },
   };
+  return server;
 }

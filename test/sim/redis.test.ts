@@ -22,6 +22,7 @@ describeStateStoreContract('the Redis store on simulated servers', {
     const running = startTime();
     // The servers' own time goes on as ever, whatever a store is told.
     let now: () => number = () => Date.UTC(2026, 0, 1);
+    let stores = 0;
     const servers = [0, 1].map(() => createRedisServer(() => Date.UTC(2026, 0, 1) + running.time.now()));
     for (const server of servers) server.loadScripts(scripts);
     return {
@@ -29,11 +30,11 @@ describeStateStoreContract('the Redis store on simulated servers', {
         if (told) now = told;
         const process = createProcess('p', running.time, 0);
         const clock = { ...process.clock, now: () => now() };
-        const options = { job, recipe, clock, retentionMs: () => 30 * day, onCommand: () => {} };
+        const options = { job, recipe, clock, retentionMs: () => 30 * day, onCommand: () => {}, callKeys: 2 };
         return storeOver(
           simulatedLink(servers, 4, running.network, process),
           { groups: 4, key_prefix: 'sim' },
-          options,
+          { ...options, name: `store-${stores++}` },
         );
       },
       remove: async () => running.stop(),
@@ -71,6 +72,9 @@ describe('the scripts of a simulated server', () => {
       offset,
       confirmed: fc.integer({ min: -1, max: 5 }),
       text: fc.string({ maxLength: 90 }),
+      callKeys: fc.constantFrom(1, 2, 256),
+      /** Which of the calls come not at all, or twice. */
+      sent: fc.array(fc.constantFrom(0, 1, 1, 1, 2), { minLength: 4, maxLength: 4 }),
     }),
     fc.record({
       kind: fc.constant('load' as const),
@@ -86,6 +90,7 @@ describe('the scripts of a simulated server', () => {
 
   it('answer as the real ones do, and keep the same bytes', async () => {
     let runs = 0;
+    let flushes = 0;
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 30 }), async (steps) => {
         const keys = redisKeys({ prefix: `twin-${runs++}`, job: 'test', recipe: '0123456789ab', groups: 1 });
@@ -93,13 +98,13 @@ describe('the scripts of a simulated server', () => {
         const server = createRedisServer(() => nowMs);
         server.loadScripts(scripts);
         for (const each of steps) {
-          for (const call of callsOf(each, keys, nowMs)) {
+          for (const call of callsOf(each, keys, nowMs, `flush-${flushes++}`)) {
             expect(plain(server.execute(call))).toEqual(plain(await askReal(call)));
           }
         }
         for (const key of await client.keys(`${keys.pattern}`)) {
           const fields = server.keyspace.hash(key);
-          if (key.includes('FENCE')) expect(String(server.keyspace.text(key))).toBe(await client.get(key));
+          if (/:(FENCE|FLUSH):/.test(key)) expect(String(server.keyspace.text(key))).toBe(await client.get(key));
           else expect(hex(Object.fromEntries(fields!))).toEqual(hex(await client.hgetallBuffer(key)));
         }
       }),
@@ -109,18 +114,21 @@ describe('the scripts of a simulated server', () => {
 
   type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
-  function callsOf(each: Step, keys: ReturnType<typeof redisKeys>, nowMs: number): Buffer[] {
+  function callsOf(each: Step, keys: ReturnType<typeof redisKeys>, nowMs: number, name: string): Buffer[] {
     const writer = createCallWriter();
     if (each.kind === 'flush') {
       const changes = each.ids.map((one) => change(one, each.offset, each.text));
       const facts = {
         partition: each.partition,
+        name,
         fence: each.offset,
         confirmed: [each.confirmed],
         nowMs,
         retentionMs: () => 30 * day,
       };
-      for (const chunk of planFlush(changes, keys, 1).flat()) writeFlush(writer, chunk, changes, facts, keys);
+      for (const [index, chunk] of planFlush(changes, keys, 1, each.callKeys).flat().entries()) {
+        for (let k = 0; k < each.sent[index]; k++) writeFlush(writer, chunk, changes, facts, keys);
+      }
     } else if (each.kind === 'load') {
       const version = each.seen === 0 ? 0 : Math.floor(nowMs) + each.seen - 1;
       const requests = each.ids.map((one) => request(one, version));

@@ -27,14 +27,16 @@ describe('the simulation', () => {
     const ports = new Set<string>();
     for (let seed = first; seed < first + seeds; seed++) {
       for (const fault of planRun(seed).faults) {
-        kinds.add(fault.at === 'time' ? fault.event.kind : fault.fault.kind);
         if (fault.at === 'request') ports.add(fault.port);
+        if (fault.at === 'request') kinds.add(fault.fault.kind);
+        else kinds.add(fault.at === 'time' ? fault.event.kind : fault.at);
       }
     }
     expect([...kinds].sort()).toEqual([
       ...[
         'answer-lost',
         'crash',
+        'flushed',
         'grow',
         'kill',
         'pause',

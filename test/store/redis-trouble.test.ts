@@ -1,7 +1,9 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import type { StateStore } from '../../features/store.ts';
 import { LostStateError } from '../../features/store.ts';
+import { ask } from '../../infra/services/redis-commands.ts';
 import { type RedisOptions, type RedisService, startRedis } from '../../infra/services/start.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { change, contents, nobody, request } from '../contract/state-store.ts';
@@ -74,6 +76,27 @@ describe('the Redis store in trouble', () => {
     await eventually(() => store.flush('t:0', changes(6), 6));
     expect(await store.fence('t:0')).toBe(6);
     expect(contents((await store.load([request('id-99')], nobody))[0])).toEqual({ 't:0': '6 id-99@6' });
+  });
+
+  it('uses no server that may evict, when one answers at the address later on, until it does not any more', async () => {
+    const server = await start();
+    const troubles: unknown[] = [];
+    const store = await open(server, {}, troubles);
+    await store.flush('t:0', changes(5), 5);
+    const setPolicy = (policy: string) => ask(server, 'CONFIG', 'SET', 'maxmemory-policy', policy);
+    await setPolicy('allkeys-lru');
+    await ask(server, 'CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+    const isEvicting = {
+      code: 'STORE',
+      message: expect.stringMatching('may evict state: its maxmemory-policy is allkeys-lru'),
+    };
+    while (!String(troubles.at(-1)).includes('may evict')) await delay(20);
+    expect(await failure(store.flush('t:0', changes(6), 6))).toMatchObject(isEvicting);
+    expect(await failure(store.load([request('id-1')], nobody))).toMatchObject(isEvicting);
+    await setPolicy('noeviction');
+    await eventually(() => store.flush('t:0', changes(6), 6));
+    expect(await store.fence('t:0')).toBe(6);
+    expect(troubles.at(-1)).toBeUndefined();
   });
 
   it('rejects what is under way when the server dies', async () => {

@@ -1,14 +1,18 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
+import { redisStoreConfig } from '../../features/redis/config.ts';
+import { connectRedis } from '../../features/redis/connection.ts';
+import { flushScript } from '../../features/redis/flush-calls.ts';
 import { redisKeys } from '../../features/redis/keys.ts';
-import type { RedisCommand, RedisStoreOptions } from '../../features/redis/store.ts';
+import { loadScript } from '../../features/redis/load-calls.ts';
+import { type RedisCommand, type RedisStoreOptions, storeOver } from '../../features/redis/store.ts';
 import { LostStateError, type StateStore } from '../../features/store.ts';
 import { type RedisService, startRedis } from '../../infra/services/start.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { change, contents, describeStateStoreContract, nobody, own, request } from '../contract/state-store.ts';
 import { eventually } from '../support/eventually.ts';
-import { day, openRedisStore } from '../support/redis.ts';
+import { day, openRedisStore, storeOptions } from '../support/redis.ts';
 
 let redis: RedisService;
 let client: Redis;
@@ -96,6 +100,46 @@ describe('the Redis store', () => {
     expect(lowest).toBe(await client.get(fenceKey(3)).then((value) => (value === null ? undefined : Number(value))));
     await store.flush('t:0', many(50, 70), 80);
     expect(await store.fence('t:0')).toBe(80);
+  });
+
+  it('refuses the rest of a flush whose first calls a fail-over has undone, though the fence is as it was', async () => {
+    const config = redisStoreConfig.parse({ url: redis.url, key_prefix, groups: 1 });
+    const options = { name: 'test', slots: [0], clock: systemClock };
+    // Two databases stand for a primary and its replica.
+    const primary = await connectRedis(config, options);
+    const replica = await connectRedis({ ...config, url: `${redis.url}/1` }, options);
+    await primary.loadScripts([loadScript, flushScript]);
+    let undone = 0;
+    let replicate = true;
+    const store = storeOver(
+      {
+        ...primary,
+        async exchange(calls) {
+          if (undone > 0) return replica.exchange(calls);
+          if (replicate) await replica.exchange(calls);
+          else undone++;
+          return primary.exchange(calls);
+        },
+      },
+      config,
+      { ...storeOptions, name: 'one', callKeys: 256 },
+    );
+    try {
+      await store.flush('t:0', many(300, 100), 100);
+      replicate = false;
+      const refused = await store.flush('t:0', many(300, 200), 200).catch((error: unknown) => error);
+      expect((refused as Error).cause).toBeInstanceOf(LostStateError);
+      expect(await store.fence('t:0')).toBe(100);
+      await store.flush('t:0', many(300, 200), 200);
+      const answers = await store.load(
+        many(300).map(({ id }) => request(id)),
+        nobody,
+      );
+      expect(new Set(answers.map(({ subStates }) => subStates[0].offset))).toEqual(new Set([200]));
+    } finally {
+      primary.close();
+      replica.close();
+    }
   });
 
   it('says with a load which watched partitions have lost state where the entity is kept', async () => {

@@ -5,14 +5,15 @@ import { systemClock } from '../../runtime/clock.ts';
 
 export const day = 86_400_000;
 
+export const storeOptions: RedisStoreOptions = {
+  job: 'test',
+  recipe: '0123456789ab',
+  retentionMs: () => 30 * day,
+  clock: systemClock,
+  onCommand: () => {},
+};
+
 /** A store with settings as in a config file, and options that a test may leave out. */
 export function openRedisStore(settings: object, options: Partial<RedisStoreOptions> = {}): Promise<StateStore> {
-  return createRedisStore(redisStoreConfig.parse(settings), {
-    job: 'test',
-    recipe: '0123456789ab',
-    retentionMs: () => 30 * day,
-    clock: systemClock,
-    onCommand: () => {},
-    ...options,
-  });
+  return createRedisStore(redisStoreConfig.parse(settings), { ...storeOptions, ...options });
 }

@@ -254,6 +254,22 @@ describe('the feature engine', () => {
     expect(await apply('t:0', batchOf([10], 'first'), 'card.count.1h')).toEqual([2]);
   });
 
+  it('says when so much has changed that the store should come after, by the share of each partition', async () => {
+    const { engine, apply } = createProcess(heldStore().store, 8);
+    engine.gain('t:0', 2);
+    const changed: boolean[] = [];
+    for (let n = 0; n < 4; n++) {
+      await apply('t:0', batchOf([n], `card-${n}`), 'card.count.1h');
+      changed.push(engine.hasManyChanges('t:0'));
+    }
+    expect(changed).toEqual([false, false, false, true]);
+    engine.takeChanges('t:0').settle();
+    expect(engine.hasManyChanges('t:0')).toBe(false);
+    engine.gain('t:1', 2);
+    for (let n = 4; n < 6; n++) await apply('t:0', batchOf([n], `card-${n}`), 'card.count.1h');
+    expect([engine.hasManyChanges('t:0'), engine.hasManyChanges('t:1')]).toEqual([true, false]);
+  });
+
   it('goes on after a load has failed', async () => {
     const { store, held, hold } = heldStore();
     const { engine, apply } = createProcess(store, 2);

@@ -17,10 +17,14 @@ function heldStore() {
   return { store: store as StateStore, flushes };
 }
 
+/** So many changed sub-states are many. */
+const many = 5;
+
 /** Hands out the ids put into `dirty`, as an engine would. */
 function fakeEngine(dirty: string[]) {
   let unsettled = 0;
-  const engine: Pick<FeatureEngine, 'takeChanges' | 'dropChanges'> = {
+  const engine: Pick<FeatureEngine, 'takeChanges' | 'dropChanges' | 'hasManyChanges'> = {
+    hasManyChanges: () => dirty.length >= many,
     dropChanges: () => void dirty.splice(0),
     takeChanges: () => {
       const changes = dirty.splice(0).map((id) => ({ type: 'card', id, offset: 1, bytes: new Uint8Array(0) }));
@@ -100,6 +104,33 @@ describe('flusher', () => {
     expect(flushes[1]).toMatchObject({ fence: 6, ids: ['id-2', 'id-3', 'id-4', 'id-5'] });
     flushes[1].resolve();
     await flusher.drain();
+  });
+
+  it('waits for a slow flush once much has changed behind it, and no earlier', async () => {
+    const { flusher, dirty, flushes, fences } = setUp();
+    let at = 10;
+    /** Whether it went through without the store's answer. */
+    async function publish(ids: number): Promise<{ isThrough: boolean; published: Promise<void> }> {
+      flusher.applying();
+      dirty.push(...Array.from({ length: ids }, (_, k) => `id-${k}`));
+      let isThrough = false;
+      const published = flusher.published(at++).then(() => {
+        isThrough = true;
+      });
+      await settled();
+      return { isThrough, published };
+    }
+    expect(await publish(2 * many)).toMatchObject({ isThrough: true });
+    expect(await publish(many - 1)).toMatchObject({ isThrough: true });
+    const waiting = await publish(1);
+    expect(waiting.isThrough).toBe(false);
+    expect(flushes).toHaveLength(1);
+    flushes[0].resolve();
+    await waiting.published;
+    expect(flushes.map(({ ids }) => ids.length)).toEqual([2 * many, many]);
+    flushes[1].resolve();
+    await flusher.drain();
+    expect(fences).toEqual([10, 12]);
   });
 
   it('stores nothing before what is published is safe', async () => {
