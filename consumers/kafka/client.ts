@@ -10,6 +10,7 @@ import { installCoordinatorLookup } from './coordinators.ts';
 import { installEncodedMessages } from './encoded-messages.ts';
 import { brokerFault, isRefusal, missingTopic, protocolType } from './faults.ts';
 import { encodeInPlace } from './in-place.ts';
+import { installLeaderless } from './leaderless.ts';
 import { repairClient } from './repairs.ts';
 import { installStableOffsets } from './stable-offsets.ts';
 
@@ -33,6 +34,7 @@ export const retrySettings = { initialRetryTime: 100, maxRetryTime: 2_000, multi
 export function createClient(connection: KafkaConnection, log?: KafkaLog): Kafka {
   repairClient();
   installStableOffsets();
+  installLeaderless();
   installCodecs();
   installEncodedMessages();
   encodeInPlace();

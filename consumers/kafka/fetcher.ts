@@ -2,7 +2,7 @@ import type { Cluster, Kafka } from 'kafkajs';
 import type { Clock } from '../../runtime/clock.ts';
 import { clusterOf } from './cluster.ts';
 import type { KafkaSourceConfig } from './config.ts';
-import { isUnreachable, protocolType } from './faults.ts';
+import { isPassing, protocolType } from './faults.ts';
 import { type BrokerCalls, FetchBatch, type FetchedBatch } from './internals.ts';
 
 /** A partition that wants to be fetched. */
@@ -162,19 +162,4 @@ export function createFetcher(client: Kafka, config: KafkaSourceConfig, clock: C
       await cluster.disconnect().catch(() => undefined);
     },
   };
-}
-
-/** The partition has another leader, or its broker is away. */
-const passing = new Set([
-  'LEADER_NOT_AVAILABLE',
-  'NOT_LEADER_FOR_PARTITION',
-  'FENCED_LEADER_EPOCH',
-  'UNKNOWN_LEADER_EPOCH',
-  'UNKNOWN_TOPIC_OR_PARTITION',
-  'REPLICA_NOT_AVAILABLE',
-  'KAFKA_STORAGE_ERROR',
-]);
-
-function isPassing(error: unknown): boolean {
-  return passing.has(protocolType(error) ?? '') || isUnreachable(error);
 }

@@ -74,6 +74,28 @@ export interface FetchAnswer {
   }[];
 }
 
+/** What the client keeps of a topic's partitions. */
+export interface MetadataAnswer {
+  readonly topicMetadata: readonly {
+    readonly topicErrorCode: number;
+    readonly topic: string;
+    /** `leader` is -1 where nobody leads the partition. */
+    readonly partitionMetadata: readonly { readonly partitionErrorCode: number; readonly leader: number }[];
+  }[];
+}
+
+/** What the client's types leave out of its inner cluster. */
+export interface ClusterCalls {
+  refreshMetadataIfNecessary(): Promise<void>;
+  fetchTopicsOffset(
+    topics: readonly {
+      readonly topic: string;
+      readonly fromBeginning: boolean;
+      readonly partitions: readonly { readonly partition: number }[];
+    }[],
+  ): Promise<{ readonly partitions: readonly { readonly offset: string }[] }[]>;
+}
+
 export interface CoordinatorQuery {
   readonly groupId: string;
   /** 0 of a group, 1 of transactions. */
@@ -134,7 +156,7 @@ export const Encoder = load<(new () => ProtocolEncoder) & Class<ProtocolEncoder>
 export const Decoder = load<new (bytes: Buffer) => ProtocolDecoder>('protocol/decoder');
 export const errorFromCode = load<{ createErrorFromCode(code: number): Error }>('protocol/error').createErrorFromCode;
 /** The client's table of requests; what is put in is used by every client of the process. */
-export const definitionOf = <Arguments>(name: 'offsetFetch' | 'produce') =>
+export const definitionOf = <Arguments>(name: 'fetch' | 'metadata' | 'offsetFetch' | 'produce') =>
   load<RequestDefinition<Arguments>>(`protocol/requests/${name}/index`);
 export const Broker = load<Class<BrokerCalls>>('broker/index');
 export const Cluster =

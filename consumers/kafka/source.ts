@@ -1,17 +1,18 @@
-import type { Admin } from 'kafkajs';
+import type { Admin, Kafka } from 'kafkajs';
 import type { Clock } from '../../runtime/clock.ts';
 import { describeError, WeirError } from '../../runtime/errors.ts';
 import { processName } from '../../runtime/process-name.ts';
 import { createGained } from '../gained.ts';
 import type { RecordFormat, Source } from '../ports.ts';
 import { type Assignment, assignmentChange } from './assignment.ts';
-import { connectAdmin, countPartitions, createClient, type KafkaClient, type KafkaLog, requestMs } from './client.ts';
+import { connectAdmin, countPartitions, createClient, type KafkaLog, requestMs } from './client.ts';
 import { committedOffset } from './committed-offset.ts';
 import type { KafkaSourceConfig } from './config.ts';
 import { brokerFault, isRefusal } from './faults.ts';
 import { createFetcher, type Fetcher, type FetcherEvents } from './fetcher.ts';
 import { type GroupEvents, type GroupMember, joinGroup } from './group-member.ts';
 import { type Liveness, watchLiveness } from './liveness.ts';
+import { createLogRanges, type LogRange } from './log-ranges.ts';
 import { createOwnedPartition, type OwnedPartition } from './owned-partition.ts';
 
 export interface KafkaSourceOptions {
@@ -47,7 +48,7 @@ export function createKafkaSource(config: KafkaSourceConfig, options: KafkaSourc
 
 /** What the source is made of: a cluster's client, the way into the group, and the records. */
 export interface KafkaSourceParts {
-  readonly client: KafkaClient;
+  readonly client: Kafka;
   /** Enters the group, see group-member.ts. */
   readonly join: (events: GroupEvents) => GroupMember;
   readonly fetch: (events: FetcherEvents) => Fetcher;
@@ -63,6 +64,7 @@ export function sourceOver(
   const closing = new AbortController();
   const owned = new Map<number, OwnedPartition>();
   const confirmation = createConfirmation(clock);
+  const ranges = createLogRanges(client, config.topic, clock);
   let admin: Promise<Admin> | undefined;
   let partitions = 0;
   let assigned: Assignment | undefined;
@@ -176,15 +178,17 @@ export function sourceOver(
     gained.push(ownership.ownership);
   }
 
-  async function rangeOf(partition: number): Promise<{ earliest: number; end: number }> {
-    const offsets = await withAdmin((connected) => connected.fetchTopicOffsets(config.topic));
-    const found = offsets.find((entry) => entry.partition === partition);
-    if (found === undefined) throw new WeirError('INPUT', `topic ${config.topic} has no partition ${partition}`);
-    return { earliest: Number(found.low), end: Number(found.high) };
+  async function rangeOf(partition: number): Promise<LogRange> {
+    if (closing.signal.aborted) throw closed();
+    return ranges.of(partition).catch((error: unknown) => {
+      throw brokerFault(error, `asking for offsets of topic ${config.topic}`, config.brokers);
+    });
   }
 
+  const closed = () => new WeirError('FENCED', `the source of topic ${config.topic} is closed`);
+
   async function withAdmin<T>(ask: (admin: Admin) => Promise<T>): Promise<T> {
-    if (closing.signal.aborted) throw new WeirError('FENCED', `the source of topic ${config.topic} is closed`);
+    if (closing.signal.aborted) throw closed();
     admin ??= connectAdmin(client, config, [config.topic], 'INPUT', clock, closing.signal).then((found) => found.admin);
     const asked = admin;
     try {
@@ -217,6 +221,7 @@ export function sourceOver(
       gained.end();
       await running;
       await fetcher.close();
+      await ranges.close();
       if (admin !== undefined) await disconnect(admin);
       admin = undefined;
     },

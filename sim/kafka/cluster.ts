@@ -1,5 +1,5 @@
 import type { Cluster } from 'kafkajs';
-import type { BrokerCalls, Coordinator, FetchAnswer } from '../../consumers/kafka/internals.ts';
+import type { BrokerCalls, ClusterCalls, Coordinator, FetchAnswer } from '../../consumers/kafka/internals.ts';
 import type { VirtualTime } from '../clock.ts';
 import type { Connection, Network } from '../network.ts';
 import type { SimulatedProcess } from '../process.ts';
@@ -30,6 +30,16 @@ export function simulatedCluster(parts: ClusterParts, process: SimulatedProcess)
       known = await connection.ask('metadata', () => broker.input.partitions.length);
     },
     findTopicPartitionMetadata: () => Array.from({ length: known }, (_, partitionId) => ({ partitionId, leader: 0 })),
+    refreshMetadataIfNecessary: async () => {},
+    fetchTopicsOffset: ([{ fromBeginning, partitions }]: Parameters<ClusterCalls['fetchTopicsOffset']>[0]) =>
+      connection.ask('metadata', () => [
+        {
+          partitions: partitions.map(({ partition }) => {
+            const { earliest, entries } = broker.input.partitions[partition];
+            return { offset: String(fromBeginning ? earliest : entries.length) };
+          }),
+        },
+      ]),
     findGroupCoordinator: async () => coordinator(broker, connection),
     findBroker: async () => ({ fetch: (query: FetchQuery) => fetch(parts, connection, query) }),
   };
