@@ -9,6 +9,7 @@ import type { KafkaConnection } from './config.ts';
 import { installCoordinatorLookup } from './coordinators.ts';
 import { installEncodedMessages } from './encoded-messages.ts';
 import { brokerFault, isRefusal, missingTopic, protocolType } from './faults.ts';
+import { installPartitionsApart } from './fetch-answer.ts';
 import { encodeInPlace } from './in-place.ts';
 import { installLeaderless } from './leaderless.ts';
 import { repairClient } from './repairs.ts';
@@ -35,6 +36,7 @@ export function createClient(connection: KafkaConnection, log?: KafkaLog): Kafka
   repairClient();
   installStableOffsets();
   installLeaderless();
+  installPartitionsApart();
   installCodecs();
   installEncodedMessages();
   encodeInPlace();

@@ -40,6 +40,8 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
   const revocation = new AbortController();
   let isPaused = false;
   let isAstray = false;
+  /** Why nothing more can be fetched; told when all that was fetched before is read. */
+  let failure: WeirError | undefined;
   /** What the broker has deleted before it was read; told with the next batch. */
   let lost: RawBatch['lost'];
   let wake = () => {};
@@ -56,7 +58,7 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
     partition,
     wanted() {
       if (isPaused) isPaused = !prefetch.isLow;
-      if (isPaused || isAstray) return undefined;
+      if (isPaused || isAstray || failure !== undefined) return undefined;
       return Number.isNaN(prefetch.fetchPosition) ? undefined : prefetch.fetchPosition;
     },
     fetched(batch) {
@@ -68,6 +70,11 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
     },
     outOfRange() {
       isAstray = true;
+      wake();
+    },
+    failed(offset, error) {
+      if (isAstray || offset !== prefetch.fetchPosition) return;
+      failure = error;
       wake();
     },
   };
@@ -84,6 +91,7 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
     const from = Math.max(position, earliest);
     if (from > position) lost = { from: position, to: from };
     isAstray = false;
+    failure = undefined;
     isPaused = false;
     prefetch.reset(from, end);
     fetcher.wake();
@@ -120,7 +128,12 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
       if (parts.isDoubtful()) await parts.confirmed();
       assertOwned();
       if (position !== prefetch.position || isAstray) await seek(position);
-      if (prefetch.isEmpty) await arrival();
+      if (prefetch.isEmpty && failure === undefined) await arrival();
+      if (prefetch.isEmpty && failure !== undefined) {
+        // Whoever reads on has it fetched anew.
+        isAstray = true;
+        throw failure;
+      }
       // Revoked while it waited: nothing has come, and the reader can end in order.
       const batch = revocation.signal.aborted ? prefetch.nothing() : prefetch.take(maxEvents);
       if (isPaused && prefetch.isLow) fetcher.wake();

@@ -70,10 +70,15 @@ export function sourceOver(
   let assigned: Assignment | undefined;
   let liveness: Liveness | undefined;
   let running: Promise<void> | undefined;
+  /** Before the group is joined anew: joining alone does not say that what broke the last membership is over. */
+  let waitMs = firstWaitMs;
   let breakMembership = (_fault: unknown) => {};
   const fetcher = fetch({
     asking: (node) => liveness?.asking(node),
-    answered: (node) => liveness?.answered(node),
+    answered(node) {
+      waitMs = firstWaitMs;
+      liveness?.answered(node);
+    },
     failed: (error) => breakMembership(error),
   });
 
@@ -90,12 +95,8 @@ export function sourceOver(
 
   /** Joins the group and, whenever the membership breaks, joins anew: only a refusal or the close ends it. */
   async function membership(): Promise<void> {
-    let waitMs = firstWaitMs;
     while (!closing.signal.aborted) {
-      const fault = await memberUntilBroken(() => {
-        waitMs = firstWaitMs;
-        options.onTrouble?.(undefined);
-      });
+      const fault = await memberUntilBroken();
       revokeAll();
       if (fault === undefined) return;
       const error = brokerFault(fault, `reading topic ${config.topic} as group ${config.group}`, config.brokers);
@@ -108,7 +109,7 @@ export function sourceOver(
   }
 
   /** One membership from joining to its end; gives the fault that ended it, undefined after a close. */
-  async function memberUntilBroken(onJoined: () => void): Promise<unknown> {
+  async function memberUntilBroken(): Promise<unknown> {
     const watch = watchLiveness(clock, { limitMs: config.session_timeout_ms, requestMs }, (forMs) =>
       options.onTrouble?.(forMs === undefined ? undefined : silence(config, forMs)),
     );
@@ -120,7 +121,7 @@ export function sourceOver(
       assigned(assignment) {
         watch.heard();
         options.onJoined?.(assignment.generation);
-        onJoined();
+        options.onTrouble?.(undefined);
         void take(assignment, member);
       },
       confirmed() {

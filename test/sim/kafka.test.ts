@@ -162,3 +162,31 @@ describe('simulated brokers', () => {
     running.stop();
   });
 });
+
+describe('the Kafka source, where fetching fails whatever it does', () => {
+  it('waits longer each time, although it can join the group', async () => {
+    const running = startTime();
+    const { process, client } = clientOf(running, brokerOf(running));
+    const kafka = config.source.kafka!;
+    const waits: number[] = [];
+    const warn = (details: object) => void waits.push((details as { retry_in_ms: number }).retry_in_ms);
+    const source = sourceOver(
+      {
+        client,
+        join: (events) => joinGroup(client, kafka, process.name, process.clock, events),
+        fetch: ({ failed }) => ({
+          add: () => failed(new Error('unheard of')),
+          remove() {},
+          wake() {},
+          close: async () => {},
+        }),
+      },
+      kafka,
+      { maxEvents: 1, format: { type: 'json' }, clock: process.clock, log: { warn, debug() {} } },
+    );
+    for await (const _ of source.ownerships(new AbortController().signal)) if (waits.length >= 4) break;
+    expect(waits.slice(0, 4)).toEqual([200, 400, 800, 1_600]);
+    await source.close();
+    running.stop();
+  });
+});
