@@ -25,10 +25,10 @@ export const kafkaSourceConfig = z.strictObject({
   brokers,
   topic: topicName.meta({ description: 'Topic to read; it must exist' }),
   group: z.string().min(1).meta({ description: 'Consumer group: its members share the partitions' }),
-  start: z
-    .enum(['earliest', 'latest'])
-    .default('earliest')
-    .meta({ description: 'Where a partition begins that the group has no position for' }),
+  start: z.enum(['earliest', 'latest']).default('earliest').meta({
+    description:
+      'Where a partition begins that the group has no position for. With latest, one that the topic gets when the group has begun with others still begins at its first record',
+  }),
   client_id: z.string().min(1).default('weir').meta({ description: "Name in the brokers' logs and quotas" }),
   tls: tlsKey,
   sasl: saslKey,

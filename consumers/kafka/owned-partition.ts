@@ -9,6 +9,8 @@ export interface OwnedPartitionParts {
   readonly stream: string;
   readonly partition: number;
   readonly format: RecordFormat;
+  /** See `Ownership`. */
+  readonly isAdded: boolean;
   readonly maxEvents: number;
   readonly limits: PrefetchLimits;
   readonly brokers: readonly string[];
@@ -122,6 +124,7 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
       return parts.partitions();
     },
     format: parts.format,
+    isAdded: parts.isAdded,
     revoked: revocation.signal,
     range: parts.range,
     async read(position) {

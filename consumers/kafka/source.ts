@@ -6,7 +6,7 @@ import { createGained } from '../gained.ts';
 import type { RecordFormat, Source } from '../ports.ts';
 import { type Assignment, assignmentChange } from './assignment.ts';
 import { connectAdmin, countPartitions, createClient, type KafkaLog, requestMs } from './client.ts';
-import { committedOffset } from './committed-offset.ts';
+import { carriedOutOffsets, committedOffset } from './committed-offset.ts';
 import type { KafkaSourceConfig } from './config.ts';
 import { brokerFault, isRefusal } from './faults.ts';
 import { createFetcher, type Fetcher, type FetcherEvents } from './fetcher.ts';
@@ -67,6 +67,7 @@ export function sourceOver(
   const ranges = createLogRanges(client, config.topic, clock);
   let admin: Promise<Admin> | undefined;
   let partitions = 0;
+  let isAdded = (_partition: number) => false;
   let assigned: Assignment | undefined;
   let liveness: Liveness | undefined;
   let running: Promise<void> | undefined;
@@ -163,6 +164,7 @@ export function sourceOver(
       partition,
       partitions: () => partitions,
       format: options.format,
+      isAdded: isAdded(partition),
       maxEvents: options.maxEvents,
       limits: { records: config.prefetch_records, bytes: config.prefetch_bytes },
       brokers: config.brokers,
@@ -205,10 +207,21 @@ export function sourceOver(
     const connected = await connectAdmin(client, config, [config.topic], 'INPUT', clock, signal);
     admin = Promise.resolve(connected.admin);
     partitions = connected.partitions.get(config.topic)!;
+    if (config.start === 'latest') isAdded = await newcomers(partitions);
     running ??= membership().then(
       () => gained.end(),
       (error: unknown) => gained.fail(error),
     );
+  }
+
+  /**
+   * Tells which partitions the topic got after the group had begun. Asked before the group is joined: afterwards the positions of others that
+   * begin at the same time would be among the answers.
+   */
+  async function newcomers(count: number): Promise<(partition: number) => boolean> {
+    const { group, topic } = config;
+    const positions = await withAdmin((connected) => carriedOutOffsets(connected, clock, group, topic));
+    return (partition) => partition >= count || (positions.size > 0 && !positions.has(partition));
   }
 
   return {
