@@ -89,7 +89,7 @@ export const kafkaSinkConfig = z
     compression: z.enum(['none', 'gzip', 'zstd']).default('none').meta({ description: 'Compression of what is sent' }),
     max_message_bytes: z.int().min(10_000).default(1_048_588).meta({
       description:
-        "Most bytes of what is sent to a partition at once; not more than the topics' max.message.bytes. A longer dead letter is cut to it. Bytes",
+        "Most bytes of what is sent to a partition at once; not more than the topics' max.message.bytes. A longer dead letter is cut to it, and a record whose key has more than half of it becomes one. Bytes",
     }),
     transaction_timeout_ms: milliseconds(1_000, 900_000)
       .default(60_000)
