@@ -9,8 +9,6 @@ export default {
     ],
   },
   setupFiles: ['<rootDir>/test/support/same-realm.ts'],
-  // Does not end in time everywhere yet: `npm run kinesis-handbook`.
-  testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/kinesis/handbook.test.ts'],
   testTimeout: 120000,
   // Most of a suite is waiting for services; by itself jest leaves one core of two unused.
   maxWorkers: 2,

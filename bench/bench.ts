@@ -6,6 +6,7 @@ import { benchHandOver } from './hand-over.ts';
 import { benchIdle } from './idle.ts';
 import { benchKafka } from './kafka.ts';
 import { benchKinesis } from './kinesis.ts';
+import { benchLeases } from './leases.ts';
 import { benchPublish } from './publish.ts';
 import { benchRepair } from './repair.ts';
 import { benchScoring } from './scoring.ts';
@@ -38,5 +39,6 @@ for (const bench of [
   benchTakeOver,
   benchIdle,
   benchKinesis,
+  benchLeases,
 ])
   await bench(runs, only);

@@ -73,6 +73,7 @@ async function benchReading(rows: readonly HandbookRow[], runs: number): Promise
       limits: { records: 10_000, bytes: 8_388_608 },
       clock: systemClock,
       onBehind: () => {},
+      onRead: () => {},
     });
     for (let count = 0; count < events; ) {
       await reader.arrival(1_000);

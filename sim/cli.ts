@@ -3,10 +3,12 @@ import { type Caught, type Range, runMutants, runSeeds } from './many.ts';
 import { runPlan, runSeed } from './run.ts';
 import type { SeedReport } from './share.ts';
 import { shrink } from './shrink.ts';
+import { loadSimulation } from './simulations.ts';
 
 /**
  * `npm run sim`: runs of the whole pipeline in a simulated world, each from one seed. `--seeds N --from S --jobs J` runs many and shrinks
  * the first that fails, `--seed N` replays one with all that happens, `--mutants` looks for the seed that catches each deliberate fault.
+ * `--leases` has Kinesis workers with their lease table in place of the pipeline; such runs are short, and are shown whole.
  * docs/simulation.md says how to read it.
  */
 const { values } = parseArgs({
@@ -16,6 +18,7 @@ const { values } = parseArgs({
     jobs: { type: 'string', default: '2' },
     seed: { type: 'string' },
     mutants: { type: 'boolean', default: false },
+    leases: { type: 'boolean', default: false },
   },
 });
 
@@ -27,11 +30,21 @@ function whole(flag: 'seeds' | 'from' | 'jobs' | 'seed'): number {
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
+const simulation = values.leases ? 'leases' : 'pipeline';
+
 /** All that happens in one run. @returns whether it holds. */
 async function replay(seed: number): Promise<boolean> {
+  if (values.leases) return replayLeases(seed);
   const { plan, failure } = await runSeed(seed, { trace: say });
   say(JSON.stringify(plan.settings));
   for (const fault of plan.faults) say(JSON.stringify(fault));
+  say(failure === undefined ? `seed ${seed} holds` : `seed ${seed} fails: ${failure}`);
+  return failure === undefined;
+}
+
+async function replayLeases(seed: number): Promise<boolean> {
+  const runSeed = await loadSimulation('leases');
+  const { failure } = await runSeed(seed, { trace: say });
   say(failure === undefined ? `seed ${seed} holds` : `seed ${seed} fails: ${failure}`);
   return failure === undefined;
 }
@@ -52,6 +65,10 @@ async function runAll(range: Range): Promise<boolean> {
 
 /** The least that fails in the same way, with all that happens. */
 async function explain({ seed }: SeedReport): Promise<void> {
+  if (values.leases) {
+    say(`npm run sim -- --leases --seed ${seed} shows all of it`);
+    return;
+  }
   const { plan, failure } = await shrink(await runSeed(seed), {});
   say(`\nseed ${seed} with as few faults and records as it takes: ${failure}`);
   await runPlan(plan, { trace: say });
@@ -71,6 +88,6 @@ async function catchAll(range: Range): Promise<boolean> {
 
 const firstLine = (text: string) => text.split('\n')[0];
 
-const range = { from: whole('from'), count: whole('seeds'), jobs: whole('jobs') };
+const range: Range = { simulation, from: whole('from'), count: whole('seeds'), jobs: whole('jobs') };
 const holds = values.seed !== undefined ? replay(whole('seed')) : values.mutants ? catchAll(range) : runAll(range);
 if (!(await holds)) process.exitCode = 1;

@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
-import { mutants } from './mutants.ts';
 import type { SeedReport, Share } from './share.ts';
+import { mutantsOf, type Simulation } from './simulations.ts';
 
 /** Runs the share in a thread; resolves when it has ended. */
 function runShare(share: Share, onReport: (report: SeedReport) => void): Promise<void> {
@@ -13,6 +13,7 @@ function runShare(share: Share, onReport: (report: SeedReport) => void): Promise
 }
 
 export interface Range {
+  readonly simulation: Simulation;
   readonly from: number;
   readonly count: number;
   /** Threads. */
@@ -21,12 +22,12 @@ export interface Range {
 
 /** @returns the seeds that failed, the least first. */
 export async function runSeeds(
-  { from, count, jobs }: Range,
+  { simulation, from, count, jobs }: Range,
   onReport: (report: SeedReport) => void,
 ): Promise<SeedReport[]> {
   const failed: SeedReport[] = [];
   const shares = Array.from({ length: jobs }, (_, job) =>
-    runShare({ from: from + job, to: from + count, step: jobs }, (report) => {
+    runShare({ simulation, from: from + job, to: from + count, step: jobs }, (report) => {
       if (report.failure !== undefined) failed.push(report);
       onReport(report);
     }),
@@ -42,13 +43,16 @@ export interface Caught {
 }
 
 /** Looks for the seed that catches each mutant, so many at most. */
-export async function runMutants({ from, count, jobs }: Range, onCaught: (caught: Caught) => void): Promise<Caught[]> {
-  const left = mutants.map(({ name }) => name);
+export async function runMutants(
+  { simulation, from, count, jobs }: Range,
+  onCaught: (caught: Caught) => void,
+): Promise<Caught[]> {
+  const left = mutantsOf[simulation].map(({ name }) => name);
   const all: Caught[] = [];
   async function takeOne(): Promise<void> {
     for (let mutant = left.shift(); mutant !== undefined; mutant = left.shift()) {
       let caughtBy: SeedReport | undefined;
-      await runShare({ from, to: from + count, step: 1, mutant }, (report) => {
+      await runShare({ simulation, from, to: from + count, step: 1, mutant }, (report) => {
         if (report.failure !== undefined) caughtBy ??= report;
       });
       const caught = { mutant, report: caughtBy };

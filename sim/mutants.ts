@@ -15,7 +15,11 @@ export interface Edit {
   readonly put: string;
 }
 
-const one = (name: string, file: string, find: string, put: string): Mutant => ({ name, edits: [{ file, find, put }] });
+/** A mutant of one edit. */
+export const one = (name: string, file: string, find: string, put: string): Mutant => ({
+  name,
+  edits: [{ file, find, put }],
+});
 
 export const mutants: readonly Mutant[] = [
   one(

@@ -1,8 +1,10 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { install, mutants } from './mutants.ts';
+import { install } from './mutants.ts';
+import { loadSimulation, mutantsOf, type Simulation } from './simulations.ts';
 
 /** Every so many of the seeds, in a thread of its own. */
 export interface Share {
+  readonly simulation: Simulation;
   readonly from: number;
   readonly to: number;
   readonly step: number;
@@ -16,10 +18,11 @@ export interface SeedReport {
   readonly failure: string | undefined;
 }
 
-const { from, to, step, mutant } = workerData as Share;
+const { simulation, from, to, step, mutant } = workerData as Share;
+const mutants = mutantsOf[simulation];
 const assertMade = mutant === undefined ? undefined : install(mutants.find(({ name }) => name === mutant)!);
 // Loaded after the mutant's edits are in place.
-const { runSeed } = await import('./run.ts');
+const runSeed = await loadSimulation(simulation);
 assertMade?.();
 for (let seed = from; seed < to; seed += step) {
   const { failure } = await runSeed(seed);

@@ -13,15 +13,49 @@ import { awsFault } from './faults.ts';
 const pollMs = 1_000;
 const patienceMs = 120_000;
 
+/** The stream's consumer that the application subscribes as. */
+export interface FanOutConsumer {
+  /** @throws WeirError CONFIG when a permission is missing; BROKER when there is none that is active. */
+  arn(): Promise<string>;
+  /** There is no consumer of that ARN any more: one that is registered anew has another. */
+  forget(arn: string): void;
+}
+
+export function fanOutConsumer(client: KinesisClient, of: ConsumerOf, clock: Clock): FanOutConsumer {
+  let known: string | undefined;
+  let asking: Promise<string> | undefined;
+
+  async function ask(): Promise<string> {
+    try {
+      known = await registered(client, of, clock);
+      return known;
+    } finally {
+      asking = undefined;
+    }
+  }
+
+  return {
+    async arn() {
+      if (known !== undefined) return known;
+      asking ??= ask();
+      return asking;
+    },
+    forget(arn) {
+      if (arn === known) known = undefined;
+    },
+  };
+}
+
+interface ConsumerOf {
+  readonly stream: string;
+  readonly consumer: string;
+}
+
 /**
  * The ARN of the stream's consumer of that name, registered when there is none yet, once it is active.
  * @throws WeirError CONFIG when a permission is missing; BROKER when it does not become active.
  */
-export async function fanOutConsumer(
-  client: KinesisClient,
-  { stream, consumer }: { readonly stream: string; readonly consumer: string },
-  clock: Clock,
-): Promise<string> {
+async function registered(client: KinesisClient, { stream, consumer }: ConsumerOf, clock: Clock): Promise<string> {
   const giveUpAt = clock.monotonic() + patienceMs;
   try {
     const summary = await client.send(new DescribeStreamSummaryCommand({ StreamName: stream }));

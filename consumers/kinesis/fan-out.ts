@@ -2,6 +2,7 @@ import {
   InvalidArgumentException,
   type KinesisClient,
   ResourceInUseException,
+  ResourceNotFoundException,
   type StartingPosition,
   SubscribeToShardCommand,
   type SubscribeToShardEventStream,
@@ -9,6 +10,7 @@ import {
 import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import type { Random } from '../../runtime/random.ts';
+import type { FanOutConsumer } from './fan-out-consumer.ts';
 import { isThrottled } from './faults.ts';
 import { faultOf } from './polling.ts';
 import type { LogStart, ShardLog, ShardPage, ShardPages } from './shard-log.ts';
@@ -36,13 +38,25 @@ const longestWaitMs = 5_000;
 /** So many vain attempts in a row are a fault. */
 const mostAttempts = 12;
 
-export function subscribeTo(client: KinesisClient, ConsumerARN: string, ShardId: string): Subscribe {
-  return async (StartingPosition, abortSignal) => {
-    const answer = await client.send(new SubscribeToShardCommand({ ConsumerARN, ShardId, StartingPosition }), {
-      abortSignal,
-    });
-    return answer.EventStream!;
-  };
+/** A subscription has ended before its first event: opened anew at once, it would be so again and again. */
+class EndedAtOnce extends Error {
+  override readonly message = 'the subscription ended before its first event';
+}
+
+export function subscribeTo(client: KinesisClient, consumer: FanOutConsumer, ShardId: string): Subscribe {
+  async function ask(StartingPosition: StartingPosition, abortSignal: AbortSignal, isAgain: boolean) {
+    const ConsumerARN = await consumer.arn();
+    try {
+      const command = new SubscribeToShardCommand({ ConsumerARN, ShardId, StartingPosition });
+      return (await client.send(command, { abortSignal })).EventStream!;
+    } catch (error) {
+      // It may be the consumer that is gone, or the shard.
+      if (isAgain || !(error instanceof ResourceNotFoundException)) throw error;
+      consumer.forget(ConsumerARN);
+      return ask(StartingPosition, abortSignal, true);
+    }
+  }
+  return (start, signal) => ask(start, signal, false);
 }
 
 /**
@@ -61,12 +75,17 @@ export function fanOutShard(subscribe: Subscribe, options: FanOutOptions): Shard
         : { Type: 'AT_SEQUENCE_NUMBER', SequenceNumber: from.sequence };
     let events: AsyncIterator<SubscribeToShardEventStream> | undefined;
     let isOver = false;
+    let hasGiven = false;
     let failures = 0;
 
     /** The next event, undefined where a subscription has ended. */
     async function event(): Promise<SubscribeToShardEventStream | undefined> {
-      events ??= (await subscribe(start, signal))[Symbol.asyncIterator]();
+      if (events === undefined) {
+        hasGiven = false;
+        events = (await subscribe(start, signal))[Symbol.asyncIterator]();
+      }
       const { done, value } = await untilAborted(events.next(), signal);
+      if (done && !hasGiven) throw new EndedAtOnce();
       return done ? undefined : value;
     }
 
@@ -78,6 +97,7 @@ export function fanOutShard(subscribe: Subscribe, options: FanOutOptions): Shard
       if (next !== undefined) start = { Type: 'AFTER_SEQUENCE_NUMBER', SequenceNumber: next };
       const page = pageOf(given?.Records ?? [], given?.MillisBehindLatest, next, given?.ChildShards);
       isOver = page.children !== undefined;
+      hasGiven = true;
       failures = 0;
       return page;
     }
@@ -116,8 +136,9 @@ export function fanOutShard(subscribe: Subscribe, options: FanOutOptions): Shard
   return { open };
 }
 
-/** The connection broke, or Kinesis failed. */
+/** The connection broke, the subscription did, or Kinesis failed. */
 function isServerFault(error: unknown): boolean {
+  if (error instanceof EndedAtOnce) return true;
   const { $fault, $metadata, code, name } = error as Error & {
     readonly $fault?: string;
     readonly $metadata?: { readonly httpStatusCode?: number };

@@ -4,6 +4,7 @@ import { compareCheckpoints } from './checkpoint.ts';
 import type { Lease } from './lease.ts';
 import type { LeaseChange } from './lease-change.ts';
 import type { LeaseWrites } from './lease-writes.ts';
+import { measureThroughput } from './throughput.ts';
 
 /** A change but for the lease that it is made to. */
 export type HeldChange = LeaseChange extends infer Change
@@ -20,6 +21,8 @@ export interface HeldLease {
   /** Monotonic time of the last change that was made, as of its sending: the others may count from no earlier. */
   readonly renewedAt: number;
   readonly isBusy: boolean;
+  /** So many bytes of the shard's records were read: what goes through it is written with renewals and checkpoints. */
+  read(bytes: number): void;
   /**
    * Changes are made one after the other: each raises the counter that the next expects.
    * @throws WeirError FENCED when the lease is lost; BROKER when the table does not answer.
@@ -33,9 +36,13 @@ export interface HeldLeaseOptions {
   readonly clock: Clock;
   /** Least time between two checkpoints: each is a write that is paid for. */
   readonly checkpointMs: number;
+  /** Over which what goes through the shard is measured. */
+  readonly throughputWindowMs: number;
 }
 
-export function holdLease(taken: Lease, takenAt: number, { writes, clock, checkpointMs }: HeldLeaseOptions): HeldLease {
+export function holdLease(taken: Lease, takenAt: number, options: HeldLeaseOptions): HeldLease {
+  const { writes, clock, checkpointMs } = options;
+  const throughput = measureThroughput(options.throughputWindowMs, takenAt);
   const revocation = new AbortController();
   let lease = taken;
   let renewedAt = takenAt;
@@ -51,12 +58,17 @@ export function holdLease(taken: Lease, takenAt: number, { writes, clock, checkp
     if (revocation.signal.aborted) throw fenced(lease.key);
     assertForward(change);
     const sentAt = clock.monotonic();
-    const made = await writes.make({ ...change, lease } as LeaseChange, revocation.signal);
+    const made = await writes.make(leaseChange(change, sentAt), revocation.signal);
     if (made === undefined || change.kind === 'evict' || change.kind === 'delete') revocation.abort();
     if (made === undefined) throw fenced(lease.key);
     lease = made;
     // What does not raise the counter tells the others nothing.
     if (change.kind !== 'children') renewedAt = sentAt;
+  }
+
+  function leaseChange(change: HeldChange, now: number): LeaseChange {
+    if (change.kind !== 'renew' && change.kind !== 'checkpoint') return { ...change, lease } as LeaseChange;
+    return { ...change, lease, throughputKBps: rounded(throughput.kBps(now)) };
   }
 
   function assertForward(change: HeldChange): void {
@@ -76,6 +88,7 @@ export function holdLease(taken: Lease, takenAt: number, { writes, clock, checkp
       return waiting > 0;
     },
     revoked: revocation.signal,
+    read: (bytes) => throughput.read(bytes, clock.monotonic()),
     make(change) {
       waiting++;
       const made = queue.then(() => makeNow(change)).finally(() => waiting--);
@@ -88,4 +101,9 @@ export function holdLease(taken: Lease, takenAt: number, { writes, clock, checkp
 
 function fenced(key: string): WeirError {
   return new WeirError('FENCED', `the lease of ${key} is not this worker's any more`);
+}
+
+/** Bytes a second are as fine as it takes. */
+function rounded(kBps: number | undefined): number | undefined {
+  return kBps === undefined ? undefined : Math.round(kBps * 1_000) / 1_000;
 }

@@ -26,6 +26,7 @@ export type LeaseChange =
       readonly lease: Lease;
       readonly checkpoint: Checkpoint;
       readonly positions?: PositionTexts;
+      readonly throughputKBps?: number;
     }
   /** Gives the lease up, so that the next worker need not wait for its expiry. */
   | { readonly kind: 'evict'; readonly lease: Lease }
@@ -66,7 +67,7 @@ export function requestOf(change: LeaseChange): LeaseRequest {
         { ...counter, checkpointOwner: { Exists: false } },
         {
           ...raised,
-          ...(change.throughputKBps !== undefined && { throughputKBps: put({ N: String(change.throughputKBps) }) }),
+          ...throughput(change),
         },
       );
     case 'checkpoint':
@@ -84,6 +85,7 @@ export function requestOf(change: LeaseChange): LeaseRequest {
         }),
         ...text('weirCheckpoint', change.positions?.weirCheckpoint),
         ...text('weirFence', change.positions?.weirFence),
+        ...throughput(change),
       });
     case 'evict':
       return update(
@@ -123,6 +125,7 @@ export function changed(change: LeaseChange): Lease {
         checkpoint: change.checkpoint,
         ownerSwitches: 0,
         positions: change.positions === undefined ? lease.positions : { ...lease.positions, ...change.positions },
+        throughputKBps: change.throughputKBps ?? lease.throughputKBps,
       };
     case 'evict':
       return { ...raised, owner: undefined, checkpointOwner: undefined };
@@ -151,4 +154,7 @@ const count = (value: number): AttributeValue.NMember => ({ N: String(value) });
 const put = (Value: AttributeValue): AttributeValueUpdate => ({ Action: 'PUT', Value });
 const add = (value: number): AttributeValueUpdate => ({ Action: 'ADD', Value: count(value) });
 const text = (name: string, S: string | undefined): Updates => (S === undefined ? {} : { [name]: put({ S }) });
+/** Where it is known. An attribute of 3.x, which 2.x leaves as it is. */
+const throughput = ({ throughputKBps }: { readonly throughputKBps?: number }): Updates =>
+  throughputKBps === undefined ? {} : { throughputKBps: put({ N: String(throughputKBps) }) };
 const remove: AttributeValueUpdate = { Action: 'DELETE' };

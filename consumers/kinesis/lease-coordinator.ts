@@ -1,7 +1,7 @@
 import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import type { Random } from '../../runtime/random.ts';
-import { leasesToTake } from './balance.ts';
+import { leasesToTake, leaseToEvenOut } from './balance.ts';
 import { isShardEnd, shardEnd } from './checkpoint.ts';
 import { type HeldLease, holdLease } from './held-lease.ts';
 import { type Lease, newLease } from './lease.ts';
@@ -75,6 +75,12 @@ const renewalShare = 0.4;
 const lookShare = 0.4;
 const workersPerLook = 10;
 const longestLookShare = 2;
+/** After a look that failed, doubling up to `lookShare`. */
+const firstRetryShare = 0.05;
+/** What goes through a shard is measured over so many parts of the failover time. */
+const throughputShare = 6;
+/** So long a worker that has taken a lease to even out what goes through them waits with the next: all is then measured anew. */
+const eveningShare = 3 * throughputShare;
 
 export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoordinator {
   const { table, shards, worker, failoverMs, initial, clock, random } = parts;
@@ -85,6 +91,8 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   let view: LeaseView = new Map();
   /** When what it shows was asked for. */
   let lookedAt = Number.NEGATIVE_INFINITY;
+  /** When this worker last went for a lease. */
+  let changedAt = clock.monotonic();
   /** The stream's shards, as of the last time that they were compared with the leases. */
   let listed: readonly Shard[] = [];
   let syncedAt = Number.NEGATIVE_INFINITY;
@@ -93,6 +101,8 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   /** Those who wait for a look that begins after they asked. */
   let waiting: (() => void)[] = [];
   let isRunning = true;
+  /** Aborts, with the error, when the leases cannot be kept any more. */
+  const failed = new AbortController();
 
   function letGo(one: HeldLease, kind: 'lost' | 'evicted' | 'deleted'): void {
     one.lose();
@@ -105,20 +115,29 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   async function lookAround(): Promise<void> {
     let askedAt = clock.monotonic();
     let leases = await table.list();
-    if (askedAt - syncedAt >= parts.shardSyncMs && (await sync(leases))) {
-      askedAt = clock.monotonic();
-      leases = await table.list();
+    let syncFault: unknown;
+    if (askedAt - syncedAt >= parts.shardSyncMs) {
+      // The leases that there are have to be shared also while the stream cannot be asked for its shards.
+      const hasNew = await sync(leases).catch((error: unknown) => {
+        if (!isPassing(error)) throw error;
+        syncFault = error;
+        return false;
+      });
+      if (hasNew) {
+        askedAt = clock.monotonic();
+        leases = await table.list();
+      }
     }
     view = look(view, leases, clock.monotonic());
     lookedAt = askedAt;
     noticeLosses();
-    const options = { worker, failoverMs, maxLeases: parts.maxLeases, random };
     // One of its own that it has let go of, while the table did not answer, has nobody else who works on it.
     const dropped = leases.filter(({ owner }) => owner === worker);
-    const wanted = new Map([...dropped, ...leasesToTake(view, askedAt, options)].map((lease) => [lease.key, lease]));
+    const wanted = new Map([...dropped, ...leasesWanted(askedAt)].map((lease) => [lease.key, lease]));
     await Promise.all([...wanted.values()].filter(({ key }) => !held.has(key)).map(take));
     await Promise.all([...held.values()].map((one) => startOrFinish(one)));
     parts.onLook?.(lookOf(leases, askedAt));
+    if (syncFault !== undefined) trouble(syncFault);
   }
 
   function lookOf(leases: readonly Lease[], askedAt: number): LeaseLook {
@@ -134,6 +153,17 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     return { shards, leases: by };
   }
 
+  function leasesWanted(now: number): Lease[] {
+    const options = { worker, failoverMs, maxLeases: parts.maxLeases, random };
+    const wanted = leasesToTake(view, now, options);
+    if (wanted.length > 0) changedAt = now;
+    if (wanted.length > 0 || now - changedAt < eveningShare * failoverMs) return wanted;
+    const evening = leaseToEvenOut(view, now, options);
+    if (evening === undefined) return [];
+    changedAt = now;
+    return [evening];
+  }
+
   /** What the table says of a lease held here counts once it is newer than what is known of it. */
   function noticeLosses(): void {
     for (const one of held.values()) {
@@ -146,7 +176,11 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     const sentAt = clock.monotonic();
     const taken = await writes.make({ kind: 'take', lease, owner: worker });
     if (taken === undefined) return;
-    held.set(lease.key, holdLease(taken, sentAt, { writes, clock, checkpointMs: parts.checkpointMs }));
+    const throughputWindowMs = throughputShare * failoverMs;
+    held.set(
+      lease.key,
+      holdLease(taken, sentAt, { writes, clock, checkpointMs: parts.checkpointMs, throughputWindowMs }),
+    );
     const since = view.get(lease.key)?.since ?? sentAt;
     const hadOwner = lease.owner !== undefined && lease.owner !== worker;
     onEvent({ kind: !hadOwner ? 'taken' : sentAt - since < failoverMs ? 'stolen' : 'expired', lease: taken });
@@ -206,7 +240,7 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     for (const one of held.values()) {
       if (one.revoked.aborted || now - one.renewedAt >= failoverMs) letGo(one, 'lost');
       else if (!one.isBusy && now - one.renewedAt >= renewalShare * failoverMs) {
-        one.make({ kind: 'renew' }).catch(fencedIsLost(one)).catch(trouble);
+        one.make({ kind: 'renew' }).catch(fencedIsLost(one)).catch(troubleOrEnd);
       }
     }
   }
@@ -222,6 +256,18 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     onEvent({ kind: 'trouble', error });
   }
 
+  /** After so many looks in a row that failed: the view has grown old, so what it says of when to look is long past. */
+  function retryMs(failures: number): number {
+    const share = Math.min(lookShare, firstRetryShare * 2 ** (failures - 1));
+    return share * failoverMs * (0.75 + random.next() / 2);
+  }
+
+  /** What does not pass by itself ends the run. */
+  function troubleOrEnd(error: unknown): void {
+    trouble(error);
+    if (!isPassing(error)) failed.abort(error);
+  }
+
   /** How long until the table is to be looked at again: not much later than a lease expires. */
   function waitMs(): number {
     const now = clock.monotonic();
@@ -231,18 +277,23 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   }
 
   async function keepLooking(signal: AbortSignal): Promise<void> {
+    let failures = 0;
     while (!signal.aborted) {
       const asked = waiting;
       waiting = [];
-      await lookAround().catch((error: unknown) => {
-        if (!(error instanceof WeirError) || error.code !== 'BROKER') throw error;
+      try {
+        await lookAround();
+        failures = 0;
+      } catch (error) {
+        if (!isPassing(error)) throw error;
         trouble(error);
-      });
+        failures++;
+      }
       for (const done of asked) done();
       if (waiting.length > 0) continue;
       const cut = new AbortController();
       hurry = () => cut.abort();
-      await clock.sleep(waitMs(), AbortSignal.any([signal, cut.signal]));
+      await clock.sleep(failures === 0 ? waitMs() : retryMs(failures), AbortSignal.any([signal, cut.signal]));
     }
   }
 
@@ -278,17 +329,19 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     },
     known: () => [...new Set([...view.keys(), ...listed.map(({ id }) => id)])],
     async run(signal) {
-      const failed = new AbortController();
       const until = AbortSignal.any([signal, failed.signal]);
-      const renewing = keepRenewing(until);
+      const givenUp = new AbortController();
+      const renewing = keepRenewing(givenUp.signal);
       try {
         await keepLooking(until);
+        if (failed.signal.aborted) throw failed.signal.reason;
       } finally {
         isRunning = false;
-        failed.abort();
         for (const done of waiting) done();
-        await renewing;
+        // A lease that cannot be given up either is still to be let go of in time.
         await giveUp();
+        givenUp.abort();
+        await renewing;
       }
     },
     async end(one, children) {
@@ -306,4 +359,9 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
       await nextLook();
     },
   };
+}
+
+/** It ends by itself: the table or the stream does not answer. */
+function isPassing(error: unknown): boolean {
+  return error instanceof WeirError && error.code === 'BROKER';
 }

@@ -62,6 +62,8 @@ export interface OwnedShardParts {
   readonly isWhole: (kept: KeptPositions) => Promise<boolean>;
   readonly clock: Clock;
   readonly onBehind: (ms: number) => void;
+  /** Told how many bytes of records were read on. */
+  readonly onRead: (bytes: number) => void;
   /** Records were gone before they were read. */
   readonly onLost: () => void;
 }
@@ -150,6 +152,7 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
       limits: parts.limits,
       clock,
       onBehind: parts.onBehind,
+      onRead: parts.onRead,
     });
     return reader;
   }

@@ -26,7 +26,7 @@ export function listShards(client: KinesisClient, config: KinesisSourceConfig): 
         const shards = await listAll(client, stream, which === 'initial' ? initialFilter(config) : undefined);
         return shards.map(shardOf);
       } catch (error) {
-        if (error instanceof ResourceNotFoundException) throw missingStream(config);
+        if (error instanceof ResourceNotFoundException) throw missingStream(config, await client.config.region());
         throw awsFault(error, 'Kinesis', `listing the shards of stream ${stream}`);
       }
     },
@@ -64,11 +64,11 @@ function shardOf({
   };
 }
 
-export function missingStream({ stream, region, endpoint }: KinesisSourceConfig): WeirError {
-  const where = endpoint ?? region ?? "the environment's region";
+function missingStream({ stream, endpoint }: KinesisSourceConfig, region: string): WeirError {
+  const where = endpoint === undefined ? `in ${region}` : `in ${region} at ${endpoint}`;
   return new WeirError(
     'INPUT',
-    `stream ${stream} does not exist at ${where}; check source.kinesis.stream and region, or create it, for example: ` +
-      `aws kinesis create-stream --stream-name ${stream} --shard-count 4`,
+    `stream ${stream} does not exist ${where}; check source.kinesis.stream and region, or create it, for example: ` +
+      `aws kinesis create-stream --stream-name ${stream} --shard-count 4 --region ${region}`,
   );
 }

@@ -18,6 +18,8 @@ export interface ShardReaderParts {
   readonly clock: Clock;
   /** Told with each page how far the reader is behind the log's end, milliseconds. */
   readonly onBehind: (ms: number) => void;
+  /** Told with each page how many bytes its records have. */
+  readonly onRead: (bytes: number) => void;
 }
 
 /** Reads a shard ahead of the one who takes its records. */
@@ -71,6 +73,7 @@ export function createShardReader(parts: ShardReaderParts): ShardReader {
       held.push({ page, taken: 0 });
       records += page.offsets.length;
       bytes += page.bytes;
+      parts.onRead(page.bytes);
       children = following;
       parts.onBehind(millisBehind);
       wakeTaker();
@@ -124,7 +127,8 @@ export function createShardReader(parts: ShardReaderParts): ShardReader {
       return held.length === 0 ? children : undefined;
     },
     async arrival(ms) {
-      if (held.length > 0 || fault !== undefined || children !== undefined) return;
+      // Also at the shard's end: whoever asks again and again until its state is stored must let that happen.
+      if (held.length > 0 || fault !== undefined || isClosed) return;
       await new Promise<void>((resolve) => {
         const cancel = parts.clock.after(ms, resolve);
         wakeTaker = () => {

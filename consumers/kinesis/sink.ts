@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { hash, randomBytes } from 'node:crypto';
 import {
   DescribeStreamSummaryCommand,
+  InvalidArgumentException,
   type KinesisClient,
   PutRecordsCommand,
   ResourceNotFoundException,
@@ -71,7 +72,7 @@ export function createKinesisSink(config: KinesisSinkConfig, options: KinesisSin
       await Promise.all([
         putAll(
           config.stream,
-          events.map((event) => eventEntry(job, event)),
+          events.map((event) => eventEntry(job, event, config.max_record_bytes)),
         ),
         putAll(
           config.dead_letters,
@@ -124,6 +125,10 @@ function outputFault(error: unknown, doing: string): WeirError {
     const advice = 'the stream has too few shards, or Kinesis is disturbed; it is tried again';
     return new WeirError('BROKER', `Kinesis failed while ${doing}: ${error.message}: ${advice}`);
   }
+  if (error instanceof InvalidArgumentException) {
+    const advice = 'max_record_bytes and max_request_bytes must not exceed what the streams allow';
+    return new WeirError('CONFIG', `Kinesis refuses the records (${doing}): ${advice}`, { cause: error });
+  }
   if (error instanceof ResourceNotFoundException) {
     const example = 'aws kinesis create-stream --stream-name NAME --shard-count 4';
     return new WeirError(
@@ -134,8 +139,17 @@ function outputFault(error: unknown, doing: string): WeirError {
   return awsFault(error, 'Kinesis', doing);
 }
 
-function eventEntry(job: string, event: OutputEvent): Entry {
-  return { partitionKey: partitionKeyOf(event.key) ?? event.id, data: Buffer.concat(structuredEvent(job, event)) };
+/** @throws WeirError OUTPUT when the event is longer than a record may be: cut, it would be none any more. */
+function eventEntry(job: string, event: OutputEvent, mostBytes: number): Entry {
+  const partitionKey = partitionKeyOf(event.key) ?? event.id;
+  const data = Buffer.concat(structuredEvent(job, event));
+  const bytes = Buffer.byteLength(partitionKey) + data.length;
+  if (bytes <= mostBytes) return { partitionKey, data };
+  const advice = 'raise it as far as the stream allows, or name fewer features';
+  throw new WeirError(
+    'OUTPUT',
+    `the risk event ${event.id} takes ${bytes} bytes with its key, more than sink.kinesis.max_record_bytes, ${mostBytes}; ${advice}`,
+  );
 }
 
 function letterEntry(letter: DeadLetter, mostBytes: number): Entry {

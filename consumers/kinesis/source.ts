@@ -22,6 +22,7 @@ import type { KeptPositions } from './positions.ts';
 import { type OnRequest, watchRequests } from './requests.ts';
 import { initialPosition, listShards } from './shard-list.ts';
 import { shardNumber } from './shards.ts';
+import { workerName } from './worker-name.ts';
 
 export interface KinesisSourceOptions {
   /** Most records in one batch. */
@@ -64,21 +65,19 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
   const gained = createGained();
   const closing = new AbortController();
   let running: Promise<void> | undefined;
-  /** Its ARN, with enhanced fan-out. */
-  let consumer: string | undefined;
+  const { stream, fan_out } = config;
+  const consumer = fan_out && fanOutConsumer(kinesis, { stream, consumer: fan_out.consumer }, clock);
 
   async function run(): Promise<void> {
     const shards = listShards(kinesis, config);
     // Before anything is written: a stream that is not there needs no lease table.
     await shards.list('all');
-    const { stream, fan_out } = config;
-    if (fan_out) consumer = await fanOutConsumer(kinesis, { stream, consumer: fan_out.consumer }, clock);
+    await consumer?.arn();
     const table = await openLeaseTable(dynamo, leaseTableName(config), clock);
     const coordinator = createLeaseCoordinator({
       table,
       shards,
-      // Never the same twice: a process that comes back must not go on with leases that its former self may still be at work on.
-      worker: `${processName(config.process_name)}:${randomBytes(6).toString('hex')}`,
+      worker: workerName(processName(config.process_name), randomBytes(6)),
       failoverMs: config.failover_time_ms,
       shardSyncMs: config.shard_sync_interval_ms,
       maxLeases: config.max_leases,
@@ -139,6 +138,7 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
         isWhole: (kept) => isWhole(held, kept, table),
         clock,
         onBehind: (ms) => options.onBehind?.(partition, ms),
+        onRead: held.read,
         onLost: () => options.onLost?.(partition),
       }),
     );

@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import { isLeaseItem, type Lease, type LeaseItem, readLease } from '../../consumers/kinesis/lease.ts';
 import { changed, type LeaseChange, requestOf } from '../../consumers/kinesis/lease-change.ts';
+import { memoryLeaseTable } from '../../sim/leases/memory-table.ts';
 import { type KclRequest, kclRequests, kclStages } from '../support/kcl.ts';
-import { memoryLeaseTable } from '../support/memory-lease-table.ts';
 
 type Request = KclRequest['request'];
 

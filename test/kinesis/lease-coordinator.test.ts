@@ -176,7 +176,7 @@ describe('workers on DynamoDB', () => {
     const config = kinesisSourceConfig.parse({ stream: 'no-such-stream', application: 'a' });
     await expect(listShards(kinesis, config).list('all')).rejects.toMatchObject({
       code: 'INPUT',
-      message: expect.stringMatching(/^stream no-such-stream does not exist at/),
+      message: expect.stringMatching(/^stream no-such-stream does not exist in us-east-1;/),
     });
   });
 });

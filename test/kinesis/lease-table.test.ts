@@ -10,9 +10,9 @@ import { openLeaseTable } from '../../consumers/kinesis/dynamo-lease-table.ts';
 import type { LeaseItem } from '../../consumers/kinesis/lease.ts';
 import { type AwsService, emulatorEnv, startDynamo } from '../../infra/services/aws.ts';
 import { systemClock } from '../../runtime/clock.ts';
+import { memoryLeaseTable } from '../../sim/leases/memory-table.ts';
 import { describeLeaseTableContract } from '../contract/lease-table.ts';
 import { kclStages } from '../support/kcl.ts';
-import { memoryLeaseTable } from '../support/memory-lease-table.ts';
 
 describeLeaseTableContract('memory', async () => memoryLeaseTable());
 

@@ -74,7 +74,7 @@ export function testKinesis(endpoint: string): TestKinesis {
       await waitUntilStreamExists({ client, maxWaitTime: 30, minDelay: 1, maxDelay: 1 }, { StreamName });
     },
     async deleteStream(StreamName) {
-      await client.send(new DeleteStreamCommand({ StreamName }));
+      await client.send(new DeleteStreamCommand({ StreamName, EnforceConsumerDeletion: true }));
     },
     async put(StreamName, records) {
       for (let from = 0; from < records.length; from += perRequest) {

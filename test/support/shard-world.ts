@@ -126,6 +126,7 @@ export function createShardWorld(initial: string): ShardWorld {
         isWhole: async () => options.isWhole ?? false,
         clock,
         onBehind: () => {},
+        onRead: () => {},
         onLost: () => {},
       }),
   };

@@ -102,6 +102,16 @@ describe('enhanced fan-out', () => {
     }
   });
 
+  it('waits longer each time while subscriptions end before their first event, and gives up in the end', async () => {
+    const some = play([[], [], [event(['1'], '1')]]);
+    expect(await sequences(some.pages)).toEqual(['1']);
+    expect(some.waits).toHaveLength(2);
+    for (const [attempt, least] of [375, 750].entries()) expect(some.waits[attempt]).toBeGreaterThanOrEqual(least);
+    const none = play(Array.from({ length: 100 }, () => []));
+    await expect(none.pages.next()).rejects.toMatchObject({ code: 'BROKER' });
+    expect(none.starts).toHaveLength(13);
+  });
+
   it('counts throttles, and gives up in the end', async () => {
     const limit = Object.assign(new Error('too many'), { name: 'LimitExceededException' });
     const { pages, throttles } = play(Array.from({ length: 30 }, () => limit));

@@ -217,6 +217,22 @@ describe('a shard that ends', () => {
     await expect(ownership.read(at)).rejects.toMatchObject({ code: 'FENCED' });
   });
 
+  it('lets everything else go on while its state is not stored yet', async () => {
+    const world = createShardWorld('TRIM_HORIZON');
+    world.append(1);
+    world.hasEnded = true;
+    const ownership = world.own({});
+    const { earliest } = await ownership.range();
+    let at = earliest;
+    while (at === earliest) at = (await ownership.read(at)).next;
+    let hasStored = false;
+    setImmediate(() => {
+      hasStored = true;
+    });
+    for (let reads = 0; reads < 20; reads++) await ownership.read(at);
+    expect(hasStored).toBe(true);
+  });
+
   it('is ended without any record as soon as its state is known to be stored', async () => {
     const world = createShardWorld('TRIM_HORIZON');
     world.hasEnded = true;

@@ -10,8 +10,8 @@ import {
 import type { LeaseTable } from '../../consumers/kinesis/lease-table.ts';
 import { describeError, WeirError } from '../../runtime/errors.ts';
 import { type Random, seededRandom } from '../../runtime/random.ts';
-import { memoryLeaseTable } from '../support/memory-lease-table.ts';
 import { faultyTable, noFaults, type TableFaults } from './faulty-table.ts';
+import { memoryLeaseTable } from './memory-table.ts';
 import { createStream } from './stream.ts';
 import { createProcess, createWorld, type Process } from './world.ts';
 
@@ -34,6 +34,8 @@ export interface LeaseSimulation {
   readonly crashAtMs?: number;
   /** A table that does not keep its promises: what the simulation must find out. */
   readonly mutateTable?: (table: LeaseTable) => LeaseTable;
+  /** Told all that happens, line by line. */
+  readonly trace?: (line: string) => void;
 }
 
 export interface LeaseReport {
@@ -46,10 +48,16 @@ export interface LeaseReport {
   /** Records published again after a change of owner. */
   readonly repeated: number;
   readonly requests: number;
+  /** What goes through the shards of each worker that is left, as the table has it in the end, KB/s. */
+  readonly loads: readonly number[];
 }
 
 export const failoverMs = 10_000;
+const cutOff: TableFaults = { ...noFaults, lost: 1 };
 const quietMs = 12 * failoverMs;
+/** An owner looks at its clock this often, clocks that go slow by a hundredth. */
+const renewalTickMs = 1_100;
+const longestHeldMs = failoverMs * 1.02 + renewalTickMs;
 
 const defaultFaults: TableFaults = { lost: 0.02, unanswered: 0.02, late: 0.01, twice: 0.02, stale: 0.2 };
 
@@ -64,18 +72,32 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
   let faults = simulation.faults ?? defaultFaults;
   // The owner falls silent just after it was heard of, and the others wait for one that would have less; failing requests take their
   // time limits on top.
-  const orphanedLimitMs = 2 * failoverMs + (simulation.faults === noFaults ? 0 : 10_000);
+  const orphanedLimitMs = 2 * failoverMs + (simulation.faults === noFaults ? 0 : 20_000);
   let published = 0;
   let repeated = 0;
   let requests = 0;
-  const violated = (what: string) => violations.push(`at ${Math.round(world.now)} ms: ${what}`);
+  const say = (what: string) => simulation.trace?.(`${(world.now / 1_000).toFixed(3)} ${what}`);
+  const violated = (what: string) => {
+    violations.push(`at ${Math.round(world.now)} ms: ${what}`);
+    say(`VIOLATION ${what}`);
+  };
   const workers: Worker[] = [];
+  /** When each worker last changed each lease, by both names. */
+  const madeAt = new Map<string, number>();
+  /** When each lease's counter last rose. */
+  const raisedAt = new Map<string, number>();
+  /** For how long a lease's owner had not been heard of when it was taken, by taker and lease. */
+  const silentMs = new Map<string, number>();
+  /** Who has checkpointed each lease's positions, in their order: from behind the one before through that one. */
+  const writers = new Map<string, { readonly through: number; readonly by: string }[]>();
   /** The leases of the last second, oldest first. */
   const before: (readonly Lease[])[] = [[]];
 
   interface Worker {
     readonly name: string;
     readonly process: Process;
+    /** Until when none of its requests arrives. */
+    cutOffUntil: number;
     readonly leaving: AbortController;
     /** Leases that it is at work on, by shard. */
     readonly reading: Map<string, HeldLease>;
@@ -89,16 +111,33 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
         requests++;
         const before = await truth.read(change.lease.key);
         const isMade = await truth.write(change);
+        if (isMade && change.kind === 'create') begun(change.lease.key);
         if (isMade && before !== undefined) judge(name, before, change, await truth.list());
         return isMade;
       },
     };
   }
 
+  /** Perhaps anew, by one that had stood still since it looked: the shard is then read once more. */
+  function begun(key: string): void {
+    writers.delete(key);
+    raisedAt.set(key, world.now);
+  }
+
   function judge(name: string, before: Lease, change: LeaseChange, leases: readonly Lease[]): void {
     const { key, owner } = before;
+    if (change.kind === 'take') {
+      const isOthers = owner !== undefined && owner !== name;
+      silentMs.set(`${name} ${key}`, isOthers ? world.now - raisedAt.get(key)! : failoverMs);
+    }
+    if (change.kind !== 'children') raisedAt.set(key, world.now);
+    madeAt.set(`${name} ${key}`, world.now);
     if (change.kind === 'checkpoint' || change.kind === 'renew') {
       if (owner !== name) violated(`${name} made a ${change.kind} of ${key}, which ${owner} owns`);
+    }
+    if (change.kind === 'checkpoint' && !isShardEnd(change.checkpoint)) {
+      const through = Number(change.checkpoint.sequence);
+      writers.set(key, [...(writers.get(key) ?? []), { through, by: name }]);
     }
     if (change.kind === 'checkpoint' && compareCheckpoints(change.checkpoint, before.checkpoint) < 0) {
       violated(`the checkpoint of ${key} went back from ${before.checkpoint.sequence}`);
@@ -112,17 +151,17 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
   }
 
   function start(): void {
-    const name = `worker-${workers.length}`;
+    const name = `worker:${String(workers.length).padStart(12, '0')}`;
     // A hundredth is far more than quartz is off by.
     const process = createProcess(world, 0.99 + 0.02 * random.next(), 1e6 * random.next());
-    const worker: Worker = { name, process, leaving: new AbortController(), reading: new Map() };
+    const worker: Worker = { name, process, cutOffUntil: 0, leaving: new AbortController(), reading: new Map() };
     const own = seededRandom(random.below(2 ** 31));
     const coordinator = createLeaseCoordinator({
       table: faultyTable(
         watchedTable(name),
         process,
         world,
-        () => faults,
+        () => (world.now < worker.cutOffUntil ? cutOff : faults),
         () => before[0],
         own,
       ),
@@ -139,14 +178,41 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
       clock: process.clock,
       random: own,
       onReady: (held) => void read(worker, held, coordinator, own).catch((error) => violated(describeError(error))),
-      onEvent: ({ kind }) => {
+      onEvent(event) {
+        const { kind } = event;
         events[kind] = (events[kind] ?? 0) + 1;
+        say(`${name}: ${kind} ${event.kind === 'trouble' ? describeError(event.error) : event.lease.key}`);
+        if (event.kind === 'taken') expectExpired(name, event.lease.key);
       },
     });
     workers.push(worker);
     coordinator
       .run(worker.leaving.signal)
       .catch((error: unknown) => violated(`${name} ended: ${describeError(error)}`));
+  }
+
+  /** Clocks differ by two hundredths at most. */
+  function expectExpired(name: string, key: string): void {
+    const forMs = silentMs.get(`${name} ${key}`)!;
+    if (forMs < failoverMs / 1.02) {
+      violated(`${name} took ${key} as expired, ${Math.round(forMs)} ms after its owner was heard of`);
+    }
+  }
+
+  /** An owner lets go by its own clock; one that has just woken up has yet to look at it. */
+  function expectHeld({ name, process }: Worker, key: string): void {
+    const forMs = world.now - (madeAt.get(`${name} ${key}`) ?? world.now);
+    if (forMs > longestHeldMs && world.now - process.wokeAt > renewalTickMs) {
+      violated(`${name} reads ${key}, which it has not renewed for ${Math.round(forMs)} ms`);
+    }
+  }
+
+  /** What a former owner still stores must be its own, and committed. */
+  function store({ name }: Worker, key: string, through: number): void {
+    const writer = writers.get(key)?.find((one) => one.through >= through);
+    if (writer?.by !== name) {
+      violated(`${name} stored state of ${key} through ${through}, which ${writer?.by ?? 'nobody'} has checkpointed`);
+    }
   }
 
   /** What a source does with a lease: read, publish, checkpoint, to the shard's end. */
@@ -161,10 +227,13 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
         if (held.revoked.aborted || !worker.process.isRunning) continue;
         const next = Math.min(shard.records, position + 1 + own.below(30));
         if (next > position) {
+          held.read((next - position) * 1_024);
           publish(worker, shard.id, position, next);
           position = next;
           await held.make({ kind: 'checkpoint', checkpoint: { sequence: String(position), sub: 0 } });
           await expectKept(held.lease.key, position);
+          const stored = position;
+          worker.process.later(own.below(500), () => store(worker, shard.id, stored));
         } else if (!shard.isOpen) {
           await coordinator.end(held, stream.children(shard.id));
           return;
@@ -181,6 +250,7 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
 
   function publish(worker: Worker, id: string, from: number, to: number): void {
     const shard = stream.shards.get(id)!;
+    expectHeld(worker, id);
     for (const parent of shard.parents.map((key) => stream.shards.get(key)!)) {
       if (parent.published < parent.records)
         violated(`${worker.name} began ${id} before the end of its parent ${parent.id}`);
@@ -204,10 +274,12 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
   function incident(): void {
     const running = alive();
     const one = running[random.below(running.length)];
-    const dice = random.below(8);
+    const dice = random.below(9);
     // Who would have taken a lease next may be the one that is gone.
-    if (dice < 4) untouched.clear();
-    if (dice < 2) one?.process.pause(random.below(4 * failoverMs));
+    if (dice < 4 || dice === 8) untouched.clear();
+    say(`${['pause', 'cut off', 'crash', 'leave', 'start', 'merge', 'split', 'split', 'pause'][dice]} ${one?.name}`);
+    if (dice === 0 || dice === 8) one?.process.pause(random.below(4 * failoverMs));
+    else if (dice === 1 && one !== undefined) one.cutOffUntil = world.now + random.below(4 * failoverMs);
     else if (dice === 2 && running.length > 1) one.process.crash();
     else if (dice === 3 && running.length > 1) one.leaving.abort();
     else if (dice === 4 && running.length < 5) start();
@@ -221,7 +293,7 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
   /** Watches, once in a while, for how long each shard that has something to be read is read by nobody who could. */
   async function watchOrphans(): Promise<void> {
     world.at(world.now + 500, () => void watchOrphans());
-    const running = alive();
+    const running = alive().filter(({ cutOffUntil }) => world.now >= cutOffUntil);
     const owners = new Map((await truth.list()).map(({ key, owner }) => [key, owner]));
     for (const shard of stream.shards.values()) {
       const owner = owners.get(shard.id);
@@ -285,9 +357,25 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
   if ((events.stolen ?? 0) - stolen > 2 + 2 * ((events.deleted ?? 0) - deleted))
     violated('leases are still being stolen in the end');
   await expectSettled();
+  const loads = await loadsOfLiving();
   for (const { process } of workers) process.crash();
   await world.run(world.now + 1);
-  return { violations, events: events as LeaseReport['events'], longestOrphanedMs, published, repeated, requests };
+  return {
+    violations,
+    events: events as LeaseReport['events'],
+    longestOrphanedMs,
+    published,
+    repeated,
+    requests,
+    loads,
+  };
+
+  async function loadsOfLiving(): Promise<number[]> {
+    const leases = await truth.list();
+    const loadOf = (name: string) =>
+      leases.filter(({ owner }) => owner === name).reduce((sum, { throughputKBps = 0 }) => sum + throughputKBps, 0);
+    return alive().map(({ name }) => loadOf(name));
+  }
 
   /** The keys of leases that have served their turn. One whose children have had no record yet stays, and so do its own children. */
   async function finishedLeases(): Promise<string[]> {

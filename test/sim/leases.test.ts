@@ -1,9 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Lease } from '../../consumers/kinesis/lease.ts';
-import { type LeaseChange, requestOf } from '../../consumers/kinesis/lease-change.ts';
 import type { LeaseTable } from '../../consumers/kinesis/lease-table.ts';
-import { noFaults } from './faulty-table.ts';
-import { failoverMs, type LeaseSimulation, simulateLeases } from './leases.ts';
+import { noFaults } from '../../sim/leases/faulty-table.ts';
+import { leaseMutants } from '../../sim/leases/mutants.ts';
+import { failoverMs, type LeaseSimulation, simulateLeases } from '../../sim/leases/simulate.ts';
+import { runMutants, runSeeds } from '../../sim/many.ts';
 
 const seeds = Array.from({ length: Number(process.env.WEIR_TEST_LEASE_SEEDS || 8) }, (_, index) => index + 1);
 
@@ -42,6 +43,16 @@ describe('simulated fleets', () => {
     },
   );
 
+  it.each(seeds.slice(0, 4))('even out what goes through the shards, and come to rest, seed %i', async (seed) => {
+    const calm = { faults: noFaults, incidents: 0, workers: 2, shards: 6, troubledMs: 900_000 };
+    const { violations, loads } = await simulateLeases({ seed, ...calm });
+    expect(violations).toEqual([]);
+    // Four shards are busy and two are idle.
+    const [least, most] = [Math.min(...loads), Math.max(...loads)];
+    expect(least).toBeGreaterThan(50);
+    expect(most - least).toBeLessThan(0.2 * most);
+  });
+
   it('meet every kind of event', async () => {
     const reports = await Promise.all([1, 2, 3].map((seed) => simulateLeases({ seed })));
     const met = new Set(reports.flatMap(({ events }) => Object.keys(events)));
@@ -49,21 +60,6 @@ describe('simulated fleets', () => {
     expect(reports.some(({ repeated }) => repeated > 0)).toBe(true);
   });
 });
-
-/** Makes changes whose conditions are forgotten. */
-function without(condition: string, kinds: readonly LeaseChange['kind'][]): LeaseSimulation['mutateTable'] {
-  return (table) => ({
-    ...table,
-    async write(change) {
-      const request = requestOf(change);
-      const expected = 'update' in request ? request.update.Expected : undefined;
-      if (!kinds.includes(change.kind) || expected?.[condition] === undefined) return table.write(change);
-      const found = await table.read(change.lease.key);
-      // As it is now is as it is expected.
-      return found !== undefined && table.write({ ...change, lease: found });
-    },
-  });
-}
 
 const hiding =
   (hide: (lease: Lease) => Lease): LeaseSimulation['mutateTable'] =>
@@ -77,8 +73,6 @@ const hiding =
   });
 
 const mutants: readonly (readonly [string, LeaseSimulation['mutateTable'], RegExp])[] = [
-  ['a checkpoint without its condition', without('leaseCounter', ['checkpoint']), /which .* owns|went back/],
-  ['a renewal without its condition', without('leaseCounter', ['renew']), /made a renew of .* which .* owns/],
   ['a table that loses what it has acknowledged', forgetful, /acknowledged and is not kept|left out records/],
   [
     'children that do not know their parents',
@@ -89,6 +83,20 @@ const mutants: readonly (readonly [string, LeaseSimulation['mutateTable'], RegEx
   ['owners that seem to live for ever', hiding(alwaysRenewed), /read by nobody|in the end nobody reads/],
   ['taken leases that nobody may take', (table) => ({ ...table, write: refusing(table) }), /read by nobody|in the end/],
 ];
+
+describe('many simulated fleets', () => {
+  it('hold, seed by seed: npm run sim -- --leases --seed N shows one', async () => {
+    expect(await runSeeds({ simulation: 'leases', from: 1, count: 60, jobs: 2 }, () => {})).toEqual([]);
+  });
+
+  it('find each deliberate fault of the lease logic', async () => {
+    const caught = await runMutants({ simulation: 'leases', from: 1, count: 100, jobs: 2 }, () => {});
+    expect(caught.filter(({ report }) => report === undefined).map(({ mutant }) => mutant)).toEqual([]);
+    // One that only breaks the code proves nothing.
+    expect(caught.filter(({ report }) => /(Reference|Type|Syntax)Error/.test(report?.failure ?? ''))).toEqual([]);
+    expect(caught).toHaveLength(leaseMutants.length);
+  });
+});
 
 describe('the simulation finds out', () => {
   it.each(mutants)('%s', async (_name, mutateTable, expected) => {

@@ -48,6 +48,8 @@ export function createWorld(): World {
 export interface Process {
   readonly clock: Clock;
   readonly isRunning: boolean;
+  /** When it last stood still no more. */
+  readonly wokeAt: number;
   /** Stands still as a suspended process does: what becomes due meanwhile happens when it wakes up. */
   pause(forMs: number): void;
   /** Nothing of it happens any more. */
@@ -93,6 +95,9 @@ export function createProcess(world: World, rate: number, offsetMs: number): Pro
     },
     get isRunning() {
       return !hasCrashed && world.now >= pausedUntil;
+    },
+    get wokeAt() {
+      return pausedUntil;
     },
     pause(forMs) {
       pausedUntil = Math.max(pausedUntil, world.now + forMs);

@@ -1,0 +1,126 @@
+import { type Mutant, one } from '../mutants.ts';
+
+const folder = 'consumers/kinesis';
+
+/** Deliberate faults of the lease logic. */
+export const leaseMutants: readonly Mutant[] = [
+  one(
+    'a lease is taken whatever its counter is',
+    `${folder}/lease-change.ts`,
+    "    case 'take':\n      return update(lease, counter, {",
+    "    case 'take':\n      return update(lease, exists(lease), {",
+  ),
+  one(
+    'a lease is renewed whatever its counter is',
+    `${folder}/lease-change.ts`,
+    '{ ...counter, checkpointOwner: { Exists: false } }',
+    '{ checkpointOwner: { Exists: false } }',
+  ),
+  one(
+    'a checkpoint is made whatever the counter is',
+    `${folder}/lease-change.ts`,
+    "    case 'checkpoint':\n      return update(lease, counter, {",
+    "    case 'checkpoint':\n      return update(lease, exists(lease), {",
+  ),
+  one(
+    "a renewal and a checkpoint go on with a lease that is somebody else's",
+    `${folder}/lease-outcome.ts`,
+    "  if (found.owner !== worker || found.checkpointOwner !== undefined) return { kind: 'refused' };",
+    "  if (found.owner !== worker) return { kind: 'again', lease: found };",
+  ),
+  one(
+    'a refused checkpoint is taken for made',
+    `${folder}/held-lease.ts`,
+    'if (made === undefined) throw fenced(lease.key);',
+    'if (made === undefined) return;',
+  ),
+  one(
+    'a checkpoint whose answer is lost is taken for made',
+    `${folder}/lease-outcome.ts`,
+    "return isMade(change, found) ? { kind: 'done', lease: found } : { kind: 'again', lease: found };\n}",
+    "return { kind: 'done', lease: found };\n}",
+  ),
+  one(
+    'a lost answer to taking a lease means that it is taken',
+    `${folder}/lease-outcome.ts`,
+    'return found.owner === worker && found.counter === lease.counter + 1',
+    'return found.counter >= lease.counter + 1',
+  ),
+  one(
+    'an owner never lets go by its own clock',
+    `${folder}/lease-coordinator.ts`,
+    'one.revoked.aborted || now - one.renewedAt >= failoverMs',
+    'one.revoked.aborted',
+  ),
+  one(
+    'an owner counts from the answer to its renewal',
+    `${folder}/held-lease.ts`,
+    'renewedAt = sentAt;\n',
+    'renewedAt = clock.monotonic() + 8_000;\n',
+  ),
+  one(
+    'a lease that is renewed expires all the same',
+    `${folder}/lease-view.ts`,
+    'seen?.lease.counter === lease.counter ? seen.since : now',
+    'seen?.since ?? now',
+  ),
+  one(
+    'an expired lease is left to its owner',
+    `${folder}/lease-view.ts`,
+    'lease.owner === undefined || now - since >= failoverMs',
+    'lease.owner === undefined',
+  ),
+  one(
+    'a child is read before its parent has ended',
+    `${folder}/shards.ts`,
+    'return found === undefined || isShardEnd(found.checkpoint);',
+    'return true;',
+  ),
+  one(
+    'a parent that a look does not show counts as gone',
+    `${folder}/lease-coordinator.ts`,
+    ' || !(await parentsAreGone(one.lease))',
+    '',
+  ),
+  one(
+    'a shard ends before what follows it has leases',
+    `${folder}/lease-coordinator.ts`,
+    "        await writes.make({ kind: 'create', lease });\n      }\n      if (children",
+    '        void lease;\n      }\n      if (children',
+  ),
+  one(
+    'a merged shard gets its lease although its other parent has none',
+    `${folder}/lease-coordinator.ts`,
+    'if (children.some(({ parents }) => !parents.every(hasLease))) await sync(known);',
+    'void hasLease;',
+  ),
+  one(
+    'a lease is deleted before its children are read',
+    `${folder}/shards.ts`,
+    'return child !== undefined && !isInitial(child.checkpoint);',
+    'return child !== undefined;',
+  ),
+  one(
+    'leases are stolen for one more than the share',
+    `${folder}/balance.ts`,
+    'if (most < share || (most === share && needed < 2)) return [];',
+    'if (most < share) return [];',
+  ),
+  one(
+    'a lease expires when its renewal is due, as if clocks were one and nothing were lost',
+    `${folder}/lease-view.ts`,
+    'lease.owner === undefined || now - since >= failoverMs',
+    'lease.owner === undefined || now - since >= 0.4 * failoverMs',
+  ),
+  {
+    name: 'leases are exchanged at once, whatever it gains',
+    edits: [
+      { file: `${folder}/balance.ts`, find: 'const leastGain = 0.2;', put: 'const leastGain = -10;' },
+      {
+        file: `${folder}/lease-coordinator.ts`,
+        find: ' || now - changedAt < eveningShare * failoverMs',
+        put: '',
+      },
+    ],
+  },
+];

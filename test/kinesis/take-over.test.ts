@@ -1,0 +1,39 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { type AwsService, emulatorEnv, startDynamo, startKinesis } from '../../infra/services/aws.ts';
+import { type RedisService, startRedis } from '../../infra/services/start.ts';
+import { type LeaseFleet, startLeaseFleet } from '../support/lease-fleet.ts';
+
+const failoverMs = 3_000;
+const shards = 4;
+
+let services: { kinesis: AwsService; dynamo: AwsService; redis: RedisService };
+let fleet: LeaseFleet;
+
+beforeAll(async () => {
+  Object.assign(process.env, emulatorEnv);
+  const [kinesis, dynamo, redis] = await Promise.all([startKinesis(), startDynamo(), startRedis()]);
+  services = { kinesis, dynamo, redis };
+  fleet = await startLeaseFleet(services, { shards, failoverMs });
+}, 120_000);
+
+afterAll(async () => {
+  await fleet?.close();
+  await Promise.all(Object.values(services ?? {}).map((service) => service.stop()));
+});
+
+describe('two processes that share the shards', () => {
+  it('leave the leases of one that is killed alone until they expire, and take them then', async () => {
+    const [doomed] = await fleet.share(2);
+    const { tookMs } = await fleet.end(doomed, 'SIGKILL');
+    // The last renewal was at most half of the failover time ago.
+    expect(tookMs).toBeGreaterThan(0.4 * failoverMs);
+    // What is promised is failover time and 5 s; a machine that is busy with other work gets three times as long.
+    expect(tookMs).toBeLessThan(3 * (failoverMs + 5_000));
+  });
+
+  it('need not wait for those of one that drains: it gives them up before it ends', async () => {
+    const [leaving] = await fleet.share(2);
+    const { leftBehind } = await fleet.end(leaving, 'SIGTERM');
+    expect(leftBehind).toBe(0);
+  });
+});
