@@ -3,7 +3,7 @@ import type { StateStore } from '../features/store.ts';
 import type { Logger } from '../runtime/log.ts';
 import { unaligned } from './alignment.ts';
 import type { Surroundings } from './components.ts';
-import type { JobConfig } from './config.ts';
+import { type JobConfig, longestKey } from './config.ts';
 import { createDecoder } from './decode/decoder.ts';
 import { type Ownership, partitionName } from './ports.ts';
 import type { RecoveryParts } from './recovery.ts';
@@ -54,7 +54,7 @@ export async function withPartition(
   try {
     await apply({
       ownership,
-      decoder: createDecoder(config.event, ownership.format),
+      decoder: createDecoder(config.event, ownership.format, longestKey(config)),
       engine,
       flusher,
       alignment: unaligned,

@@ -75,6 +75,11 @@ export const jobConfig = z.strictObject({
 
 export type JobConfig = z.output<typeof jobConfig>;
 
+/** Most bytes of a record's key that surely leave room for its risk event in one message. */
+export function longestKey({ sink }: Pick<JobConfig, 'sink'>): number {
+  return sink.kafka === undefined ? Number.POSITIVE_INFINITY : sink.kafka.max_message_bytes >> 1;
+}
+
 /** As stated, or the best that source and sink can do. */
 export function deliveryOf({ source, sink, delivery }: Pick<JobConfig, 'source' | 'sink' | 'delivery'>) {
   return delivery ?? (source.kinesis || sink.kinesis ? 'at-least-once' : 'exactly-once');

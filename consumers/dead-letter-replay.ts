@@ -2,6 +2,7 @@ import type { Clock } from '../runtime/clock.ts';
 import { WeirError } from '../runtime/errors.ts';
 import type { CompiledJob } from './compile.ts';
 import { formatOf, type Surroundings } from './components.ts';
+import { longestKey } from './config.ts';
 import { demandPartition, type LetterSelection, readLetters } from './dead-letters.ts';
 import { createDecoder } from './decode/decoder.ts';
 import { createClient } from './kafka/client.ts';
@@ -102,7 +103,7 @@ function putBackOptions({ group, brokers }: KafkaSourceConfig, sink: KafkaSinkCo
 
 /** Says what the config now in force makes of a letter's record. */
 function createJudge({ config }: CompiledJob, topic: string, clock: Clock): (letter: StoredLetter) => Verdict {
-  const decoder = createDecoder(config.event, formatOf(config.event));
+  const decoder = createDecoder(config.event, formatOf(config.event), longestKey(config));
   return ({ stream, partition, offset, key, value, timestamp, truncatedFrom }) => {
     if (stream !== topic) return { kind: 'elsewhere' };
     if (truncatedFrom !== undefined) return { kind: 'cut' };

@@ -11,7 +11,7 @@ export const deadLetterReasons: Readonly<Record<DeadLetterReason, string>> = {
   'empty-id': 'an id is empty',
   'future-time':
     'the event time is further ahead of the broker than `event.time.max_ahead_ms`, or later than `event.time.max`',
-  oversized: 'longer than `event.max_bytes`',
+  oversized: 'longer than `event.max_bytes`, or with a key of more than half of `sink.kafka.max_message_bytes`',
   'no-value': 'the record has no value',
 };
 
@@ -57,7 +57,7 @@ export const deadLetterHeaders = z.strictObject({
     .meta({ description: "The record's own timestamp, milliseconds since the epoch; absent where it had none" }),
   'weir-truncated': z.string().regex(/^\d+$/).optional().meta({
     description:
-      'Only where the original does not fit `sink.kafka.max_message_bytes`: how many bytes the original value has, decimal digits. The value is its beginning then, and a key of more than half the limit is left out',
+      'Only where the original does not fit `sink.kafka.max_message_bytes`: how many bytes the original value has, decimal digits. The value is its beginning then, and so is a key of more than half the limit',
   }),
 });
 

@@ -55,8 +55,9 @@ export async function runPartition(parts: PartitionParts, untilEnd: boolean, sig
   const isLeft = () => signal.aborted || ownership.revoked.aborted;
   const range = await ownership.range();
   // The fence first: it never passes the position, but a process that stood still between the two questions would find that it had.
-  const fence = (await orDegrade(parts, parts.fence, undefined)) ?? 0;
-  const position = await beginning(parts, range);
+  const stored = await orDegrade(parts, parts.fence, undefined);
+  const fence = stored ?? 0;
+  const position = await beginning(parts, range, stored);
   const recovered = flusher.isDegraded
     ? position
     : await orDegrade(parts, () => recover(parts, { fence, earliest: range.earliest, position }, isLeft), position);
@@ -104,9 +105,12 @@ async function orDegrade<T>(
 async function beginning(
   { ownership, output, start }: PartitionParts,
   range: { readonly earliest: number; readonly end: number },
+  stored: number | undefined,
 ): Promise<number> {
   const position = await output.position();
-  if (position !== undefined || start === 'earliest') return position ?? range.earliest;
+  // What an added partition has already came after the job had begun.
+  if (position !== undefined || start === 'earliest' || ownership.isAdded) return position ?? range.earliest;
+  if (stored !== undefined) throw positionLost(ownership, stored);
   if (ownership.revoked.aborted) throw revoked(ownership);
   await output.publish({ events: [], deadLetters: [] }, range.end);
   await output.sync?.();
@@ -174,6 +178,14 @@ async function loadOrHeld({ ownership, engine, flusher }: PartitionParts, batch:
     }
   }
   return engine.held(batch, name);
+}
+
+function positionLost(of: Ownership, fence: number): WeirError {
+  return new WeirError(
+    'CONFIG',
+    `${partitionName(of)} has been read to offset ${fence} at least, as its state says, but its position is gone (expired or deleted), and start: latest would leave out ` +
+      `what came since: stop all processes and run weir offsets reset --to-offset ${fence} --partition ${of.partition}, or with --to-latest to leave it out`,
+  );
 }
 
 function revoked(ownership: Ownership): WeirError {

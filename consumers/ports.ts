@@ -32,6 +32,8 @@ export interface Ownership {
    */
   readable?(): readonly number[];
   readonly format: RecordFormat;
+  /** The stream had its other partitions before this one, and the job has begun with them: all of its records are newer than that. */
+  readonly isAdded?: boolean;
   /** Tells the input from another one of the same name; for a sink that keeps the position to keep with it. */
   readonly mark?: InputMark;
   /** Aborts when the partition now belongs to somebody else; reading and publishing then fail with code FENCED. */

@@ -7,7 +7,7 @@ import type { Readiness } from '../runtime/http.ts';
 import type { Logger } from '../runtime/log.ts';
 import type { Scorer } from '../scoring/scorer.ts';
 import { createAlignment } from './alignment.ts';
-import type { JobConfig } from './config.ts';
+import { type JobConfig, longestKey } from './config.ts';
 import { createDecoder } from './decode/decoder.ts';
 import { type LagWatch, watchLag } from './lag.ts';
 import { type PartitionObserver, runPartition } from './partition.ts';
@@ -161,7 +161,7 @@ async function serveOnce(
     },
   };
   try {
-    const decoder = createDecoder(config.event, ownership.format);
+    const decoder = createDecoder(config.event, ownership.format, longestKey(config));
     const start = config.source.kafka?.start ?? 'earliest';
     readiness.setDegraded(component, undefined);
     const alignment = createAlignment({

@@ -94,8 +94,8 @@ export const mutants: readonly Mutant[] = [
   one(
     'recovery publishes',
     'consumers/partition.ts',
-    'const position = await beginning(parts, range);',
-    'const position = Math.min(fence, await beginning(parts, range));',
+    'const position = await beginning(parts, range, stored);',
+    'const position = Math.min(fence, await beginning(parts, range, stored));',
   ),
   one(
     "a revoked partition's memory is used again",

@@ -43,8 +43,15 @@ export function layoutOf(event: EventConfig): EventLayout {
   };
 }
 
-/** @throws WeirError CONFIG when the mapping names a CSV column that the input does not have. */
-export function createDecoder(event: EventConfig, format: RecordFormat): Decoder {
+/**
+ * @param longestKey most bytes of a key that the output takes.
+ * @throws WeirError CONFIG when the mapping names a CSV column that the input does not have.
+ */
+export function createDecoder(
+  event: EventConfig,
+  format: RecordFormat,
+  longestKey = Number.POSITIVE_INFINITY,
+): Decoder {
   const layout = layoutOf(event);
   const records = recordReader(format);
   const readers = columnReaders(event, layout, records);
@@ -56,7 +63,8 @@ export function createDecoder(event: EventConfig, format: RecordFormat): Decoder
       const deadLetters: DeadLetter[] = [];
       let row = 0;
       for (let index = 0; index < raw.values.length; index++) {
-        const fault = decodeRecord(raw, index, row, records, readers, batch, event);
+        const fault =
+          keyFault(raw.keys[index], longestKey) ?? decodeRecord(raw, index, row, records, readers, batch, event);
         if (fault === undefined) {
           batch.offsets[row] = raw.offsets[index];
           batch.rawIndexes[row++] = index;
@@ -85,6 +93,12 @@ function nameSources(batch: TransactionBatch, keys: readonly (Buffer | null)[], 
     const id = keyEntity < 0 ? '' : batch.entityIds[keyEntity][row];
     batch.sources[row] = id !== '' ? id : (keys[row]?.toString('latin1') ?? batch.ids[row]);
   }
+}
+
+function keyFault(key: Buffer | null, longestKey: number): ValueFault | undefined {
+  if (key === null || key.length <= longestKey) return undefined;
+  const message = `the key has ${key.length} bytes; more than ${longestKey}, half of sink.kafka.max_message_bytes, may leave no room for the risk event`;
+  return { reason: 'oversized', message };
 }
 
 function decodeRecord(

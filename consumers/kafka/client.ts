@@ -9,7 +9,9 @@ import type { KafkaConnection } from './config.ts';
 import { installCoordinatorLookup } from './coordinators.ts';
 import { installEncodedMessages } from './encoded-messages.ts';
 import { brokerFault, isRefusal, missingTopic, protocolType } from './faults.ts';
+import { installPartitionsApart } from './fetch-answer.ts';
 import { encodeInPlace } from './in-place.ts';
+import { installLeaderless } from './leaderless.ts';
 import { repairClient } from './repairs.ts';
 import { installStableOffsets } from './stable-offsets.ts';
 
@@ -33,6 +35,8 @@ export const retrySettings = { initialRetryTime: 100, maxRetryTime: 2_000, multi
 export function createClient(connection: KafkaConnection, log?: KafkaLog): Kafka {
   repairClient();
   installStableOffsets();
+  installLeaderless();
+  installPartitionsApart();
   installCodecs();
   installEncodedMessages();
   encodeInPlace();

@@ -16,7 +16,7 @@ const shortPatienceMs = 2_000;
 
 /**
  * The group's committed offset of one partition, when no transaction can change it any more; undefined when it has none.
- * @param acknowledged the offset whose commit was acknowledged to this process last. It is the answer when a transaction stays
+ * @param acknowledged the offset whose commit was acknowledged to this process last, where that is the last one that was sent. It is the answer when a transaction stays
  * unsettled and that offset is not carried out yet: then it is that very transaction, and nobody has owned the partition since, as
  * the next owner would wait here as well.
  * @throws WeirError BROKER when a transaction stays unsettled otherwise; else what the client throws.

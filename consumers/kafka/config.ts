@@ -25,10 +25,10 @@ export const kafkaSourceConfig = z.strictObject({
   brokers,
   topic: topicName.meta({ description: 'Topic to read; it must exist' }),
   group: z.string().min(1).meta({ description: 'Consumer group: its members share the partitions' }),
-  start: z
-    .enum(['earliest', 'latest'])
-    .default('earliest')
-    .meta({ description: 'Where a partition begins that the group has no position for' }),
+  start: z.enum(['earliest', 'latest']).default('earliest').meta({
+    description:
+      'Where a partition begins that the group has no position for. With latest, one that the topic gets when the group has begun with others still begins at its first record',
+  }),
   client_id: z.string().min(1).default('weir').meta({ description: "Name in the brokers' logs and quotas" }),
   tls: tlsKey,
   sasl: saslKey,
@@ -89,7 +89,7 @@ export const kafkaSinkConfig = z
     compression: z.enum(['none', 'gzip', 'zstd']).default('none').meta({ description: 'Compression of what is sent' }),
     max_message_bytes: z.int().min(10_000).default(1_048_588).meta({
       description:
-        "Most bytes of what is sent to a partition at once; not more than the topics' max.message.bytes. A longer dead letter is cut to it. Bytes",
+        "Most bytes of what is sent to a partition at once; not more than the topics' max.message.bytes. A longer dead letter is cut to it, and a record whose key has more than half of it becomes one. Bytes",
     }),
     transaction_timeout_ms: milliseconds(1_000, 900_000)
       .default(60_000)

@@ -63,6 +63,21 @@ const unreachable = new Set([
   'KafkaJSLockTimeout',
 ]);
 
+/** The partition has another leader, or its broker is away. */
+const passing = new Set([
+  'LEADER_NOT_AVAILABLE',
+  'NOT_LEADER_FOR_PARTITION',
+  'FENCED_LEADER_EPOCH',
+  'UNKNOWN_LEADER_EPOCH',
+  'UNKNOWN_TOPIC_OR_PARTITION',
+  'REPLICA_NOT_AVAILABLE',
+  'KAFKA_STORAGE_ERROR',
+]);
+
+export function isPassing(error: unknown): boolean {
+  return passing.has(protocolType(error) ?? '') || isUnreachable(error);
+}
+
 const refusals: Readonly<Record<string, string>> = {
   CERTIFICATE: 'shows a certificate that is not trusted; check tls.ca and tls.servername',
   SASL_AUTHENTICATION_FAILED: 'refused the login; check sasl.username and sasl.password',

@@ -1,9 +1,21 @@
 import type { Cluster, Kafka } from 'kafkajs';
 import type { Clock } from '../../runtime/clock.ts';
+import { describeError, WeirError } from '../../runtime/errors.ts';
+import { partitionName } from '../ports.ts';
 import { clusterOf } from './cluster.ts';
 import type { KafkaSourceConfig } from './config.ts';
-import { isUnreachable, protocolType } from './faults.ts';
-import { type BrokerCalls, FetchBatch, type FetchedBatch } from './internals.ts';
+import { brokerFault, isPassing, isRefusal, protocolType } from './faults.ts';
+import { withPartitionsApart } from './fetch-answer.ts';
+import {
+  type BrokerCalls,
+  errorFromCode,
+  type FetchAnswer,
+  FetchBatch,
+  type FetchedBatch,
+  type UndecodableBatch,
+} from './internals.ts';
+
+type FetchedPartition = FetchAnswer['responses'][number]['partitions'][number];
 
 /** A partition that wants to be fetched. */
 export interface Feed {
@@ -14,6 +26,8 @@ export interface Feed {
   fetched(batch: FetchedBatch): void;
   /** The log has no record at the offset that was wanted. */
   outOfRange(): void;
+  /** What was to be fetched from the offset cannot be; nothing more is fetched before something else is wanted. */
+  failed(offset: number, error: WeirError): void;
 }
 
 /**
@@ -102,26 +116,38 @@ export function createFetcher(client: Kafka, config: KafkaSourceConfig, clock: C
         fetchOffset: String(offset),
         maxBytes: config.max_bytes_per_partition,
       }));
-      const answer = await broker.fetch({
+      const query = {
         maxWaitTime: config.max_wait_ms,
         minBytes: 1,
         isolationLevel: readCommitted,
         topics: [{ topic, partitions }],
-      });
+      };
+      const answer = await withPartitionsApart(() => broker.fetch(query));
       events.answered(node);
-      for (const part of answer.responses.flatMap((response) => response.partitions)) {
-        const { feed, offset } = wanted.find(({ feed: { partition } }) => partition === part.partition)!;
+      const parts = answer.responses.flatMap((response) => response.partitions);
+      if (!handOver(parts, wanted)) await refresh();
+    } catch (error) {
+      if (!isPassing(error)) throw error;
+      await refresh();
+    }
+  }
+
+  /** @returns false when the broker does not lead all of them any more. */
+  function handOver(parts: readonly FetchedPartition[], wanted: readonly Wanted[]): boolean {
+    let isLed = true;
+    for (const part of parts) {
+      const { feed, offset } = wanted.find(({ feed: { partition } }) => partition === part.partition)!;
+      const error = part.errorCode === 0 ? undefined : errorFromCode(part.errorCode);
+      if (part.undecodable !== undefined) feed.failed(offset, undecodable(topic, part.partition, part.undecodable));
+      else if (error === undefined) {
         const batch = new FetchBatch(topic, String(offset), part);
         if (batch.rawMessages.length > 0) feed.fetched(batch);
-      }
-    } catch (error) {
-      if (protocolType(error) === 'OFFSET_OUT_OF_RANGE') {
-        events.answered(node);
-        const { partition } = error as { partition?: number };
-        wanted.find(({ feed }) => feed.partition === partition)?.feed.outOfRange();
-      } else if (isPassing(error)) await refresh();
-      else throw error;
+      } else if (protocolType(error) === 'OFFSET_OUT_OF_RANGE') feed.outOfRange();
+      else if (isPassing(error)) isLed = false;
+      else if (isRefusal(error)) throw error;
+      else feed.failed(offset, brokerFault(error, `fetching ${topic}:${part.partition}`, config.brokers));
     }
+    return isLed;
   }
 
   /** Asks who leads what, and goes on with it. */
@@ -164,17 +190,12 @@ export function createFetcher(client: Kafka, config: KafkaSourceConfig, clock: C
   };
 }
 
-/** The partition has another leader, or its broker is away. */
-const passing = new Set([
-  'LEADER_NOT_AVAILABLE',
-  'NOT_LEADER_FOR_PARTITION',
-  'FENCED_LEADER_EPOCH',
-  'UNKNOWN_LEADER_EPOCH',
-  'UNKNOWN_TOPIC_OR_PARTITION',
-  'REPLICA_NOT_AVAILABLE',
-  'KAFKA_STORAGE_ERROR',
-]);
-
-function isPassing(error: unknown): boolean {
-  return passing.has(protocolType(error) ?? '') || isUnreachable(error);
+function undecodable(topic: string, partition: number, { offset, next, codec, cause }: UndecodableBatch): WeirError {
+  const name = partitionName({ stream: topic, partition });
+  return new WeirError(
+    'INPUT',
+    `the record batch at offset ${offset} of ${name} cannot be decoded (compression: ${codec}): ${describeError(cause)}; the partition waits, and ` +
+      'tries again. Where only the leader has it damaged, let another replica lead (kafka-leader-election.sh). Else give its records up: ' +
+      `kafka-delete-records.sh with offset ${next} of the partition; it goes on from there, and marks the windows that reach further back`,
+  );
 }

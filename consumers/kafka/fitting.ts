@@ -11,7 +11,7 @@ export interface SentLetter extends DeadLetter {
 const surelyHeaders = 4_096;
 
 /**
- * The letter, its value cut so that the record has at most so many bytes; a key that does not fit by itself is left out. A dead letter
+ * The letter, its value cut so that the record has at most so many bytes, a key of more than half of them to that half. A dead letter
  * that the brokers refuse for its size would come again with each new try, and its partition would never go on.
  */
 export function fitLetter(letter: DeadLetter, layout: RecordLayout<SentLetter>, mostBytes: number): SentLetter {
@@ -20,7 +20,7 @@ export function fitLetter(letter: DeadLetter, layout: RecordLayout<SentLetter>, 
   if (valueBytes + keyBytes + surelyHeaders <= mostBytes) return letter;
   const sizeOf = (sent: SentLetter) => recordSizes([sent], layout)[0];
   if (sizeOf(letter) <= mostBytes) return letter;
-  const key = keyBytes * 2 > mostBytes ? null : letter.key;
+  const key = letter.key?.subarray(0, mostBytes >> 1) ?? null;
   const bare: SentLetter = { ...letter, key, value: null, truncatedFrom: valueBytes };
   if (letter.value === null) return bare;
   // The value's length takes up to five bytes, where null takes one.

@@ -3,7 +3,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import type { Assignment } from './assignment.ts';
 import { clusterOf, partitionsOf } from './cluster.ts';
 import type { KafkaSourceConfig } from './config.ts';
-import { isRebalancing, isUnreachable, protocolType } from './faults.ts';
+import { isPassing, isRebalancing, isUnreachable, protocolType } from './faults.ts';
 import type { Coordinator, JoinedGroup } from './internals.ts';
 import { type ByName, readNames } from './member-data.ts';
 import { stickyAssigner } from './sticky-assigner.ts';
@@ -138,7 +138,7 @@ export function joinGroup(
   async function countAnew(): Promise<number> {
     await cluster.refreshMetadata().catch((error: unknown) => {
       // Another time then; whether the group can be reached is the heartbeats' business.
-      if (!isUnreachable(error)) throw error;
+      if (!isPassing(error)) throw error;
     });
     return partitionsOf(cluster, topic).length;
   }

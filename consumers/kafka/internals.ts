@@ -29,6 +29,11 @@ export interface ProtocolEncoder {
 }
 
 export interface ProtocolDecoder {
+  readString(): string;
+  /** Null for the length -1. */
+  readBytes(): Buffer | null;
+  readArray<T>(read: (decoder: ProtocolDecoder) => T): T[];
+  readArrayAsync<T>(read: (decoder: ProtocolDecoder) => Promise<T>): Promise<T[]>;
   readInt16(): number;
   readInt32(): number;
   readInt64(): bigint;
@@ -70,8 +75,42 @@ export interface FetchAnswer {
       readonly partition: number;
       readonly abortedTransactions?: readonly unknown[];
       readonly messages: readonly FetchedMessage[];
+      /** What is wrong with this partition, where partitions were asked for apart (see fetch-answer.ts); 0 for nothing. */
+      readonly errorCode: number;
+      readonly undecodable?: UndecodableBatch;
     }[];
   }[];
+}
+
+/** A record batch that is damaged, or compressed by an unknown codec. */
+export interface UndecodableBatch {
+  readonly offset: number;
+  /** Offset behind its last record. */
+  readonly next: number;
+  readonly codec: string;
+  readonly cause: unknown;
+}
+
+/** What the client keeps of a topic's partitions. */
+export interface MetadataAnswer {
+  readonly topicMetadata: readonly {
+    readonly topicErrorCode: number;
+    readonly topic: string;
+    /** `leader` is -1 where nobody leads the partition. */
+    readonly partitionMetadata: readonly { readonly partitionErrorCode: number; readonly leader: number }[];
+  }[];
+}
+
+/** What the client's types leave out of its inner cluster. */
+export interface ClusterCalls {
+  refreshMetadataIfNecessary(): Promise<void>;
+  fetchTopicsOffset(
+    topics: readonly {
+      readonly topic: string;
+      readonly fromBeginning: boolean;
+      readonly partitions: readonly { readonly partition: number }[];
+    }[],
+  ): Promise<{ readonly partitions: readonly { readonly offset: string }[] }[]>;
 }
 
 export interface CoordinatorQuery {
@@ -132,9 +171,16 @@ const load = <T>(path: string) => require(`kafkajs/src/${path}.js`) as T;
 
 export const Encoder = load<(new () => ProtocolEncoder) & Class<ProtocolEncoder>>('protocol/encoder');
 export const Decoder = load<new (bytes: Buffer) => ProtocolDecoder>('protocol/decoder');
+/** One record batch of the present format, which must be whole. */
+export const decodeRecordBatch = load<
+  (batch: ProtocolDecoder) => Promise<{ readonly records: readonly FetchedMessage[] }>
+>('protocol/recordBatch/v0/decoder');
+/** Messages of the formats before. */
+export const decodeMessageSet =
+  load<(set: ProtocolDecoder, bytes: number) => Promise<readonly FetchedMessage[]>>('protocol/messageSet/decoder');
 export const errorFromCode = load<{ createErrorFromCode(code: number): Error }>('protocol/error').createErrorFromCode;
 /** The client's table of requests; what is put in is used by every client of the process. */
-export const definitionOf = <Arguments>(name: 'offsetFetch' | 'produce') =>
+export const definitionOf = <Arguments>(name: 'fetch' | 'metadata' | 'offsetFetch' | 'produce') =>
   load<RequestDefinition<Arguments>>(`protocol/requests/${name}/index`);
 export const Broker = load<Class<BrokerCalls>>('broker/index');
 export const Cluster =

@@ -9,6 +9,8 @@ export interface OwnedPartitionParts {
   readonly stream: string;
   readonly partition: number;
   readonly format: RecordFormat;
+  /** See `Ownership`. */
+  readonly isAdded: boolean;
   readonly maxEvents: number;
   readonly limits: PrefetchLimits;
   readonly brokers: readonly string[];
@@ -40,6 +42,8 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
   const revocation = new AbortController();
   let isPaused = false;
   let isAstray = false;
+  /** Why nothing more can be fetched; told when all that was fetched before is read. */
+  let failure: WeirError | undefined;
   /** What the broker has deleted before it was read; told with the next batch. */
   let lost: RawBatch['lost'];
   let wake = () => {};
@@ -56,7 +60,7 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
     partition,
     wanted() {
       if (isPaused) isPaused = !prefetch.isLow;
-      if (isPaused || isAstray) return undefined;
+      if (isPaused || isAstray || failure !== undefined) return undefined;
       return Number.isNaN(prefetch.fetchPosition) ? undefined : prefetch.fetchPosition;
     },
     fetched(batch) {
@@ -68,6 +72,11 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
     },
     outOfRange() {
       isAstray = true;
+      wake();
+    },
+    failed(offset, error) {
+      if (isAstray || offset !== prefetch.fetchPosition) return;
+      failure = error;
       wake();
     },
   };
@@ -84,6 +93,7 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
     const from = Math.max(position, earliest);
     if (from > position) lost = { from: position, to: from };
     isAstray = false;
+    failure = undefined;
     isPaused = false;
     prefetch.reset(from, end);
     fetcher.wake();
@@ -114,13 +124,19 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
       return parts.partitions();
     },
     format: parts.format,
+    isAdded: parts.isAdded,
     revoked: revocation.signal,
     range: parts.range,
     async read(position) {
       if (parts.isDoubtful()) await parts.confirmed();
       assertOwned();
       if (position !== prefetch.position || isAstray) await seek(position);
-      if (prefetch.isEmpty) await arrival();
+      if (prefetch.isEmpty && failure === undefined) await arrival();
+      if (prefetch.isEmpty && failure !== undefined) {
+        // Whoever reads on has it fetched anew.
+        isAstray = true;
+        throw failure;
+      }
       // Revoked while it waited: nothing has come, and the reader can end in order.
       const batch = revocation.signal.aborted ? prefetch.nothing() : prefetch.take(maxEvents);
       if (isPaused && prefetch.isLow) fetcher.wake();

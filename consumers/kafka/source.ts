@@ -1,17 +1,18 @@
-import type { Admin } from 'kafkajs';
+import type { Admin, Kafka } from 'kafkajs';
 import type { Clock } from '../../runtime/clock.ts';
 import { describeError, WeirError } from '../../runtime/errors.ts';
 import { processName } from '../../runtime/process-name.ts';
 import { createGained } from '../gained.ts';
 import type { RecordFormat, Source } from '../ports.ts';
 import { type Assignment, assignmentChange } from './assignment.ts';
-import { connectAdmin, countPartitions, createClient, type KafkaClient, type KafkaLog, requestMs } from './client.ts';
-import { committedOffset } from './committed-offset.ts';
+import { connectAdmin, countPartitions, createClient, type KafkaLog, requestMs } from './client.ts';
+import { carriedOutOffsets, committedOffset } from './committed-offset.ts';
 import type { KafkaSourceConfig } from './config.ts';
 import { brokerFault, isRefusal } from './faults.ts';
 import { createFetcher, type Fetcher, type FetcherEvents } from './fetcher.ts';
 import { type GroupEvents, type GroupMember, joinGroup } from './group-member.ts';
 import { type Liveness, watchLiveness } from './liveness.ts';
+import { createLogRanges, type LogRange } from './log-ranges.ts';
 import { createOwnedPartition, type OwnedPartition } from './owned-partition.ts';
 
 export interface KafkaSourceOptions {
@@ -47,7 +48,7 @@ export function createKafkaSource(config: KafkaSourceConfig, options: KafkaSourc
 
 /** What the source is made of: a cluster's client, the way into the group, and the records. */
 export interface KafkaSourceParts {
-  readonly client: KafkaClient;
+  readonly client: Kafka;
   /** Enters the group, see group-member.ts. */
   readonly join: (events: GroupEvents) => GroupMember;
   readonly fetch: (events: FetcherEvents) => Fetcher;
@@ -63,15 +64,22 @@ export function sourceOver(
   const closing = new AbortController();
   const owned = new Map<number, OwnedPartition>();
   const confirmation = createConfirmation(clock);
+  const ranges = createLogRanges(client, config.topic, clock);
   let admin: Promise<Admin> | undefined;
   let partitions = 0;
+  let isAdded = (_partition: number) => false;
   let assigned: Assignment | undefined;
   let liveness: Liveness | undefined;
   let running: Promise<void> | undefined;
+  /** Before the group is joined anew: joining alone does not say that what broke the last membership is over. */
+  let waitMs = firstWaitMs;
   let breakMembership = (_fault: unknown) => {};
   const fetcher = fetch({
     asking: (node) => liveness?.asking(node),
-    answered: (node) => liveness?.answered(node),
+    answered(node) {
+      waitMs = firstWaitMs;
+      liveness?.answered(node);
+    },
     failed: (error) => breakMembership(error),
   });
 
@@ -88,12 +96,8 @@ export function sourceOver(
 
   /** Joins the group and, whenever the membership breaks, joins anew: only a refusal or the close ends it. */
   async function membership(): Promise<void> {
-    let waitMs = firstWaitMs;
     while (!closing.signal.aborted) {
-      const fault = await memberUntilBroken(() => {
-        waitMs = firstWaitMs;
-        options.onTrouble?.(undefined);
-      });
+      const fault = await memberUntilBroken();
       revokeAll();
       if (fault === undefined) return;
       const error = brokerFault(fault, `reading topic ${config.topic} as group ${config.group}`, config.brokers);
@@ -106,7 +110,7 @@ export function sourceOver(
   }
 
   /** One membership from joining to its end; gives the fault that ended it, undefined after a close. */
-  async function memberUntilBroken(onJoined: () => void): Promise<unknown> {
+  async function memberUntilBroken(): Promise<unknown> {
     const watch = watchLiveness(clock, { limitMs: config.session_timeout_ms, requestMs }, (forMs) =>
       options.onTrouble?.(forMs === undefined ? undefined : silence(config, forMs)),
     );
@@ -118,7 +122,7 @@ export function sourceOver(
       assigned(assignment) {
         watch.heard();
         options.onJoined?.(assignment.generation);
-        onJoined();
+        options.onTrouble?.(undefined);
         void take(assignment, member);
       },
       confirmed() {
@@ -160,6 +164,7 @@ export function sourceOver(
       partition,
       partitions: () => partitions,
       format: options.format,
+      isAdded: isAdded(partition),
       maxEvents: options.maxEvents,
       limits: { records: config.prefetch_records, bytes: config.prefetch_bytes },
       brokers: config.brokers,
@@ -176,15 +181,17 @@ export function sourceOver(
     gained.push(ownership.ownership);
   }
 
-  async function rangeOf(partition: number): Promise<{ earliest: number; end: number }> {
-    const offsets = await withAdmin((connected) => connected.fetchTopicOffsets(config.topic));
-    const found = offsets.find((entry) => entry.partition === partition);
-    if (found === undefined) throw new WeirError('INPUT', `topic ${config.topic} has no partition ${partition}`);
-    return { earliest: Number(found.low), end: Number(found.high) };
+  async function rangeOf(partition: number): Promise<LogRange> {
+    if (closing.signal.aborted) throw closed();
+    return ranges.of(partition).catch((error: unknown) => {
+      throw brokerFault(error, `asking for offsets of topic ${config.topic}`, config.brokers);
+    });
   }
 
+  const closed = () => new WeirError('FENCED', `the source of topic ${config.topic} is closed`);
+
   async function withAdmin<T>(ask: (admin: Admin) => Promise<T>): Promise<T> {
-    if (closing.signal.aborted) throw new WeirError('FENCED', `the source of topic ${config.topic} is closed`);
+    if (closing.signal.aborted) throw closed();
     admin ??= connectAdmin(client, config, [config.topic], 'INPUT', clock, closing.signal).then((found) => found.admin);
     const asked = admin;
     try {
@@ -200,10 +207,21 @@ export function sourceOver(
     const connected = await connectAdmin(client, config, [config.topic], 'INPUT', clock, signal);
     admin = Promise.resolve(connected.admin);
     partitions = connected.partitions.get(config.topic)!;
+    if (config.start === 'latest') isAdded = await newcomers(partitions);
     running ??= membership().then(
       () => gained.end(),
       (error: unknown) => gained.fail(error),
     );
+  }
+
+  /**
+   * Tells which partitions the topic got after the group had begun. Asked before the group is joined: afterwards the positions of others that
+   * begin at the same time would be among the answers.
+   */
+  async function newcomers(count: number): Promise<(partition: number) => boolean> {
+    const { group, topic } = config;
+    const positions = await withAdmin((connected) => carriedOutOffsets(connected, clock, group, topic));
+    return (partition) => partition >= count || (positions.size > 0 && !positions.has(partition));
   }
 
   return {
@@ -217,6 +235,7 @@ export function sourceOver(
       gained.end();
       await running;
       await fetcher.close();
+      await ranges.close();
       if (admin !== undefined) await disconnect(admin);
       admin = undefined;
     },

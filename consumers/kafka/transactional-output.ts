@@ -16,7 +16,7 @@ export interface TransactionalParts {
   readonly clock: Clock;
   /** The partition whose committed offset of the group is the input position. */
   readonly position: { readonly topic: string; readonly partition: number };
-  /** Positions whose commit the broker has acknowledged to this process, by transactional id. */
+  /** Positions whose commit the broker has acknowledged to this process, by transactional id; none while a later commit has no answer. */
   readonly acknowledged: Map<string, number>;
 }
 
@@ -68,8 +68,8 @@ const turns = ['a', 'b'];
 /**
  * The group's committed offset. A transaction that stays unsettled although its id is taken over has lost its end: a broker that is
  * killed right after it acknowledged a commit, and that no replica stands in for, may come back without having written the markers
- * (seen with Kafka 4.3: "likely deleted already and hence can be skipped"). If the commit was acknowledged to this process, it goes
- * on from there: the next commit of the same id makes up for the markers.
+ * (seen with Kafka 4.3: "likely deleted already and hence can be skipped"). If the commit was acknowledged to this process, and
+ * none was sent since, it goes on from there: the next commit of the same id makes up for the markers.
  */
 async function committedPosition(
   { admin, clock, group, position, transactionalId, acknowledged }: TransactionalParts,
@@ -110,6 +110,8 @@ async function commit(
     // Of two that fail in different words, the one that names the cause.
     throw failures.find(isFenced) ?? failures[0];
   }
+  // Without an answer it may be decided, and what was acknowledged before is not the position any more.
+  parts.acknowledged.delete(parts.transactionalId);
   await transaction.commit();
 }
 

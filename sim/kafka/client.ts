@@ -62,13 +62,6 @@ function admin(
           partitions: partitionsOf(name).map((_, partitionId) => ({ partitionId }) as never),
         })),
       })),
-    fetchTopicOffsets: () =>
-      connection.ask('metadata', () =>
-        input.partitions.map(({ earliest, entries }, partition) => {
-          const [low, high] = [String(earliest), String(entries.length)];
-          return { partition, offset: high, low, high };
-        }),
-      ),
     fetchOffsets: ({ topics } = { groupId: '' }) => {
       const isStable = !isAskingForCarriedOut();
       return connection.ask('position', () => {

@@ -1,12 +1,11 @@
 import type { Cluster } from 'kafkajs';
-import type { BrokerCalls, Coordinator, FetchAnswer } from '../../consumers/kafka/internals.ts';
+import type { BrokerCalls, ClusterCalls, Coordinator, FetchAnswer } from '../../consumers/kafka/internals.ts';
 import type { VirtualTime } from '../clock.ts';
 import type { Connection, Network } from '../network.ts';
 import type { SimulatedProcess } from '../process.ts';
 import type { Chance } from '../random.ts';
 import type { SimulatedBroker } from './broker.ts';
 import type { InputRecord, PartitionLog } from './log.ts';
-import { ProtocolError } from './protocol-error.ts';
 
 export interface ClusterParts {
   readonly time: VirtualTime;
@@ -30,6 +29,16 @@ export function simulatedCluster(parts: ClusterParts, process: SimulatedProcess)
       known = await connection.ask('metadata', () => broker.input.partitions.length);
     },
     findTopicPartitionMetadata: () => Array.from({ length: known }, (_, partitionId) => ({ partitionId, leader: 0 })),
+    refreshMetadataIfNecessary: async () => {},
+    fetchTopicsOffset: ([{ fromBeginning, partitions }]: Parameters<ClusterCalls['fetchTopicsOffset']>[0]) =>
+      connection.ask('metadata', () => [
+        {
+          partitions: partitions.map(({ partition }) => {
+            const { earliest, entries } = broker.input.partitions[partition];
+            return { offset: String(fromBeginning ? earliest : entries.length) };
+          }),
+        },
+      ]),
     findGroupCoordinator: async () => coordinator(broker, connection),
     findBroker: async () => ({ fetch: (query: FetchQuery) => fetch(parts, connection, query) }),
   };
@@ -70,6 +79,11 @@ interface FetchQuery {
 
 type FetchedPartition = FetchAnswer['responses'][number]['partitions'][number] & { readonly highWatermark: string };
 
+const offsetOutOfRange = 1;
+
+const isInRange = ({ offset, log }: { readonly offset: number; readonly log: PartitionLog<InputRecord> }) =>
+  offset >= log.earliest && offset <= log.entries.length;
+
 /** Answers when there is something of any of the partitions, or after the longest wait with nothing. */
 function fetch(
   { time, chance, broker, fetchRecords }: ClusterParts,
@@ -82,8 +96,9 @@ function fetch(
 
   function answer(): FetchAnswer {
     const found = wanted.map(({ partition, offset, log }): FetchedPartition => {
-      const messages = read(log, offset);
-      return { partition, highWatermark: String(log.entries.length), abortedTransactions: [], messages };
+      const messages = isInRange({ offset, log }) ? read(log, offset) : [];
+      const errorCode = isInRange({ offset, log }) ? 0 : offsetOutOfRange;
+      return { partition, errorCode, highWatermark: String(log.entries.length), abortedTransactions: [], messages };
     });
     return { responses: [{ topicName: topic, partitions: found }] };
   }
@@ -103,11 +118,7 @@ function fetch(
   }
 
   return connection.ask('fetch', () => {
-    for (const { partition, offset, log } of wanted) {
-      if (offset < log.earliest || offset > log.entries.length) {
-        throw Object.assign(new ProtocolError('OFFSET_OUT_OF_RANGE'), { partition });
-      }
-    }
+    if (!wanted.every(isInRange)) return answer();
     if (wanted.some(({ offset, log }) => offset < log.entries.length)) return answer();
     return new Promise<FetchAnswer>((resolve) => {
       const wake = () => {

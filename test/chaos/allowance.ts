@@ -20,7 +20,7 @@ const noticeMs = 10_000;
 const commandMs = 3_000;
 /** Waits of a partition that tries again: each twice the one before. */
 const firstWaitMs = 500;
-const longestWaitMs = 10_000;
+const longestWaitMs = 2_000;
 /** `sink.kafka.transaction_timeout_ms`: so long a transaction blocks its successor whose end the brokers have not come to know. */
 const transactionMs = 20_000;
 /** A dead broker is missed after 3 s (`broker.session.timeout.ms`), and clients give it up after a session. */

@@ -1,5 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { longestKey } from '../../consumers/config.ts';
+import { eventConfig } from '../../consumers/decode/config.ts';
+import { createDecoder } from '../../consumers/decode/decoder.ts';
 import { kafkaSinkConfig, sinkConnection } from '../../consumers/kafka/config.ts';
 import { createKafkaSink, type KafkaSinkOptions } from '../../consumers/kafka/sink.ts';
 import { createKafkaSource } from '../../consumers/kafka/source.ts';
@@ -307,12 +310,11 @@ describe('a dead letter that no broker takes whole', () => {
     const sink = makeSink(topics, {}, { compression });
     const output = await sink.open(ownedPartition(topics.input));
     const value = randomBytes(3_000_000);
-    const key = randomBytes(600_000);
     const fitting = Buffer.alloc(1_040_000, 7);
     const deadLetters = [
       deadLetter(1, value),
       { ...deadLetter(2, value.subarray(0, 1_048_588)), key: Buffer.alloc(1000, 'k') },
-      { ...deadLetter(3, null), key: Buffer.concat([key, key]) },
+      { ...deadLetter(3, null), key: Buffer.alloc(1_200_000, 'k') },
       deadLetter(4, fitting),
     ];
     await output.publish({ events: [event(0)], deadLetters }, 5);
@@ -324,9 +326,48 @@ describe('a dead letter that no broker takes whole', () => {
       expect(cut.value!.equals(value.subarray(0, cut.value!.length))).toBe(true);
     }
     expect(long.key).toBe('k'.repeat(1000));
-    expect([keyOnly.key, keyOnly.value, keyOnly.headers['weir-truncated']]).toEqual([null, null, '0']);
+    expect(keyOnly.key!.length).toBeGreaterThan(500_000);
+    expect('k'.repeat(1_200_000).startsWith(keyOnly.key!)).toBe(true);
+    expect([keyOnly.value, keyOnly.headers['weir-truncated']]).toEqual([null, '0']);
     expect(whole.value!.equals(fitting)).toBe(true);
     expect(whole.headers['weir-truncated']).toBeUndefined();
+    await sink.close();
+  });
+});
+
+describe('a record with a long key', () => {
+  const key = Buffer.alloc(1_048_300, 'k');
+  const events = eventConfig.parse({
+    id: '$.id',
+    time: { path: '$.ts', unit: 'ms' },
+    kind: { const: 'authorization' },
+    fields: {},
+    entities: { card: { key: '$.card' } },
+  });
+
+  it('is a dead letter with the beginning of the key when a message cannot have both it and the risk event', async () => {
+    const topics = await makeTopics();
+    const kafka = kafkaSinkConfig.parse({ topic: topics.topic, dead_letters: topics.dead_letters });
+    const decoder = createDecoder(events, { type: 'json' }, longestKey({ sink: { kafka } }));
+    const longest = key.subarray(0, kafka.max_message_bytes / 2);
+    const value = Buffer.from(JSON.stringify({ id: 'a', ts: 1e12, card: 'c' }));
+    const raw = {
+      values: [value, value],
+      keys: [key, longest],
+      offsets: [0, 1],
+      timestamps: [1e12, 1e12],
+      next: 2,
+      end: 2,
+    };
+    const { keys, deadLetters } = decoder.decode(raw, { stream: topics.input, partition: 0 });
+    expect(deadLetters.map(({ reason, offset }) => [reason, offset])).toEqual([['oversized', 0]]);
+    const sink = makeSink(topics);
+    const output = await sink.open(ownedPartition(topics.input));
+    await output.publish({ events: [{ ...event(1), key: keys[0] }], deadLetters }, 2);
+    expect((await cluster.read(topics.topic)).map((record) => record.key?.length)).toEqual([longest.length]);
+    const [letter] = await cluster.read(topics.dead_letters);
+    expect([letter.headers['weir-reason'], letter.value?.equals(value)]).toEqual(['oversized', true]);
+    expect(letter.key!.length).toBeLessThan(key.length);
     await sink.close();
   });
 });

@@ -144,6 +144,29 @@ describe('the Kafka source', () => {
     expect(texts((await readSome(ownership, first.next)).values)).toEqual(['open']);
   });
 
+  it('knows the partitions that the topic got when the group had begun, of those that begin with it', async () => {
+    const topic = await cluster.topic(2);
+    const latest = { start: 'latest', topic_refresh_ms: 100 };
+    const source = open(topic, latest);
+    const held = collect(source);
+    await until(() => held.length === 2);
+    await cluster.admin.createPartitions({ topicPartitions: [{ topic, count: 3 }] });
+    await until(() => held.length === 3);
+    const added = (ownerships: Ownership[]) =>
+      ownerships.map(({ partition, isAdded }) => [partition, isAdded] as const).sort(([a], [b]) => a - b);
+    expect(added(held)).toEqual([
+      [0, false],
+      [1, false],
+      [2, true],
+    ]);
+    // The next process finds positions of two, and one more partition.
+    for (const { partition, checkpoint } of held) if (partition < 2) await checkpoint(0);
+    await source.close();
+    const next = collect(open(topic, latest));
+    await until(() => next.length === 3);
+    expect(added(next)).toEqual(added(held));
+  });
+
   it('reads far more than it may hold', async () => {
     const topic = await cluster.topic();
     const records = numbered(20_000);

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from '@jest/globals';
+import type { Source } from '../../consumers/ports.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import {
   createMemoryStream,
@@ -23,19 +24,27 @@ function append(stream: MemoryStream, ...ids: string[]): void {
 }
 
 /** One owner's life, until `done` says so. */
-async function own(stream: MemoryStream, name: string, during: () => Promise<void>): Promise<void> {
+async function own(
+  stream: MemoryStream,
+  name: string,
+  during: (running: Promise<unknown>) => Promise<void>,
+  source: Source = stream.source(10),
+): Promise<void> {
   const stopping = new AbortController();
   const store = await openStateIn(join(folder, name), job, 'latest');
   const running = runInMemory(job, {
     store,
-    source: stream.source(10),
+    source,
     sink: stream.sink(),
     signal: stopping.signal,
   });
-  await during();
-  stopping.abort();
-  await running;
-  await store.close();
+  try {
+    await during(running);
+    stopping.abort();
+    await running;
+  } finally {
+    await store.close();
+  }
 }
 
 const scored = (stream: MemoryStream) => stream.events.map((event) => event.transaction_id);
@@ -67,5 +76,37 @@ describe('a partition that begins at the end of its log', () => {
     append(stream, 'a');
     await own(stream, 'unowned', () => until(() => stream.events.length === 1));
     expect(scored(stream)).toEqual(['a']);
+  });
+
+  it('begins at its first record when the stream got it later', async () => {
+    const stream = createMemoryStream();
+    append(stream, 'a', 'b');
+    const added: Source = {
+      ...stream.source(10),
+      async *ownerships(signal) {
+        for await (const ownership of stream.source(10).ownerships(signal)) yield { ...ownership, isAdded: true };
+      },
+    };
+    await own(stream, 'added', () => until(() => stream.events.length === 2), added);
+    expect(scored(stream)).toEqual(['a', 'b']);
+  });
+
+  it('is refused when its position is lost, and what was read is known: something would be left out', async () => {
+    const stream = createMemoryStream();
+    await own(stream, 'lost', async () => {
+      await until(() => stream.positions[0] !== undefined);
+      append(stream, 'a', 'b');
+      await until(() => stream.events.length === 2);
+    });
+    append(stream, 'c');
+    stream.positions[0] = undefined;
+    await expect(own(stream, 'lost', async (running) => void (await running))).rejects.toMatchObject({
+      code: 'CONFIG',
+      message: expect.stringMatching(/tx:0 has been read to offset 2 .*weir offsets reset --to-offset 2 --partition 0/),
+    });
+    expect(stream.positions[0]).toBeUndefined();
+    stream.positions[0] = 2;
+    await own(stream, 'lost', () => until(() => stream.events.length === 3));
+    expect(scored(stream)).toEqual(['a', 'b', 'c']);
   });
 });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import type { Kafka } from 'kafkajs';
 import { jobConfig } from '../../consumers/config.ts';
 import { sinkConnection } from '../../consumers/kafka/config.ts';
 import { createFetcher } from '../../consumers/kafka/fetcher.ts';
@@ -74,6 +75,10 @@ function openSource(running: RunningTime, broker: SimulatedBroker, maxEvents: nu
 
 function openSink(running: RunningTime, broker: SimulatedBroker, delivery: 'exactly-once' | 'at-least-once'): Sink {
   const { process, client } = clientOf(running, broker);
+  return sinkOf(process, client, delivery);
+}
+
+function sinkOf(process: SimulatedProcess, client: Kafka, delivery: 'exactly-once' | 'at-least-once'): Sink {
   return sinkOver(client, config.sink.kafka!, {
     connection: sinkConnection(config.sink.kafka!, config.source.kafka)!,
     job: 'sim',
@@ -159,6 +164,76 @@ describe('simulated brokers', () => {
     coordinator.add(owner, 0, 3);
     coordinator.end(owner, true);
     expect(coordinator.decided(0)).toBe(3);
+    running.stop();
+  });
+});
+
+describe('the Kafka source, where fetching fails whatever it does', () => {
+  it('waits longer each time, although it can join the group', async () => {
+    const running = startTime();
+    const { process, client } = clientOf(running, brokerOf(running));
+    const kafka = config.source.kafka!;
+    const waits: number[] = [];
+    const warn = (details: object) => void waits.push((details as { retry_in_ms: number }).retry_in_ms);
+    const source = sourceOver(
+      {
+        client,
+        join: (events) => joinGroup(client, kafka, process.name, process.clock, events),
+        fetch: ({ failed }) => ({
+          add: () => failed(new Error('unheard of')),
+          remove() {},
+          wake() {},
+          close: async () => {},
+        }),
+      },
+      kafka,
+      { maxEvents: 1, format: { type: 'json' }, clock: process.clock, log: { warn, debug() {} } },
+    );
+    for await (const _ of source.ownerships(new AbortController().signal)) if (waits.length >= 4) break;
+    expect(waits.slice(0, 4)).toEqual([200, 400, 800, 1_600]);
+    await source.close();
+    running.stop();
+  });
+});
+
+describe('a position whose transaction stays unsettled', () => {
+  /** The client, but the answer to the commit of this number is lost. */
+  function withoutAnswer(client: Kafka, number: number): Kafka {
+    let commits = 0;
+    const producer: Kafka['producer'] = (options) => {
+      const made = client.producer(options);
+      const transaction = async () => {
+        const begun = await made.transaction();
+        const commit = async () => {
+          await begun.commit();
+          if (++commits === number) throw Object.assign(new Error('closed'), { name: 'KafkaJSConnectionClosedError' });
+        };
+        return { ...begun, commit };
+      };
+      return { ...made, transaction };
+    };
+    return { ...client, producer } as Kafka;
+  }
+
+  it('is the one that was acknowledged, unless a later commit had no answer', async () => {
+    const running = startTime();
+    const broker = brokerOf(running);
+    const { process, client } = clientOf(running, broker);
+    const sink = sinkOf(process, withoutAnswer(client, 2), 'exactly-once');
+    const nothing = { events: [], deadLetters: [] };
+    const output = await sink.open(ownedPartition('input'));
+    await output.publish(nothing, 100);
+    // The brokers have lost the markers of the transactions behind 50.
+    Object.assign(broker.coordinator, { isUnstable: () => true, committed: () => 50 });
+    expect(await output.position()).toBe(100);
+    await expect(output.publish(nothing, 150)).rejects.toMatchObject({ code: 'BROKER' });
+    await output.close();
+    const next = await sink.open(ownedPartition('input'));
+    await expect(next.position()).rejects.toMatchObject({
+      code: 'BROKER',
+      message: expect.stringMatching(/neither committed nor aborted/),
+    });
+    await sink.close();
     running.stop();
   });
 });
