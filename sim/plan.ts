@@ -71,8 +71,22 @@ export function planRun(seed: number): Plan {
     seed,
     settings,
     records: planRecords(chance, lengthMs),
-    faults: Array.from({ length: chance.between(0, 7) }, () => planFault(chance, settings, lengthMs)),
+    faults: [
+      ...Array.from({ length: chance.between(0, 7) }, () => planFault(chance, settings, lengthMs)),
+      ...planZombie(createChance(seed, 'zombie'), settings),
+    ],
   };
+}
+
+/**
+ * A process stands still right before it publishes, and goes on when its successor has just begun. Drawn on purpose: a pause of some length
+ * hardly ever ends there, and before and after the brokers protect by themselves.
+ */
+function planZombie(chance: Chance, { processes, delivery }: Settings): Fault[] {
+  if (processes < 2 || delivery !== 'exactly-once' || !chance.isTrue(0.3)) return [];
+  const port = chance.oneOf<Port>(['send', 'offsets']);
+  const fault = { kind: 'overtaken', afterMs: chance.duration(0, 20) } as const;
+  return [{ at: 'request', port, nth: chance.between(1, 40), fault }];
 }
 
 function planSettings(chance: Chance): Settings {
