@@ -13,6 +13,8 @@ export interface Transaction {
   readonly amount: number;
   /** When it was appended, virtual milliseconds. */
   readonly appendedAt: number;
+  /** Deleted before it was read: it has no risk event, and whatever should have counted it has to say so. */
+  readonly isLost: boolean;
 }
 
 /** What a partition's log holds, said in the plainest way. */
@@ -24,8 +26,15 @@ export interface JudgedLog {
   readonly corrupt: readonly number[];
 }
 
-/** @param isDeduplicating a transaction that came before, in the same partition, is left out. */
-export function judgeLogs(input: TopicLog<InputRecord>, isDeduplicating: boolean): JudgedLog[] {
+/**
+ * @param isDeduplicating a transaction that came before, in the same partition, is left out.
+ * @param isLost whether a record was deleted before it was read.
+ */
+export function judgeLogs(
+  input: TopicLog<InputRecord>,
+  isDeduplicating: boolean,
+  isLost: (partition: number, offset: number) => boolean,
+): JudgedLog[] {
   return input.partitions.map(({ entries }, partition) => {
     const transactions: Transaction[] = [];
     const repeats: number[] = [];
@@ -34,12 +43,14 @@ export function judgeLogs(input: TopicLog<InputRecord>, isDeduplicating: boolean
     for (const [offset, record] of entries.entries()) {
       if (record === undefined) continue;
       const fields = fieldsOf(record);
-      if (fields === undefined) corrupt.push(offset);
-      else if (isDeduplicating && seen.has(`${fields.card} ${fields.id}`)) repeats.push(offset);
+      const isGone = isLost(partition, offset);
+      if (fields === undefined) {
+        if (!isGone) corrupt.push(offset);
+      } else if (isDeduplicating && seen.has(`${fields.card} ${fields.id}`)) repeats.push(offset);
       else {
-        seen.add(`${fields.card} ${fields.id}`);
+        if (!isGone) seen.add(`${fields.card} ${fields.id}`);
         const { ts: time, ...rest } = fields;
-        transactions.push({ ...rest, partition, offset, time, appendedAt: record.timestamp - epoch });
+        transactions.push({ ...rest, partition, offset, time, appendedAt: record.timestamp - epoch, isLost: isGone });
       }
     }
     return { transactions, repeats, corrupt };

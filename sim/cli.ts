@@ -1,40 +1,37 @@
-import { parseArgs } from 'node:util';
+import { Command, CommanderError } from 'commander';
+import { exitCodeOf, exitCodes } from '../cli/exit-codes.ts';
+import { wholeNumber } from '../cli/whole-number.ts';
+import { describeError, WeirError } from '../runtime/errors.ts';
 import { type Caught, type Range, runMutants, runSeeds } from './many.ts';
 import { runPlan, runSeed } from './run.ts';
 import type { SeedReport } from './share.ts';
 import { shrink } from './shrink.ts';
-import { loadSimulation } from './simulations.ts';
+import { loadSimulation, type Simulation } from './simulations.ts';
 
-/**
- * `npm run sim`: runs of the whole pipeline in a simulated world, each from one seed. `--seeds N --from S --jobs J` runs many and shrinks
- * the first that fails, `--seed N` replays one with all that happens, `--mutants` looks for the seed that catches each deliberate fault.
- * `--leases` has Kinesis workers with their lease table in place of the pipeline; such runs are short, and are shown whole.
- * docs/simulation.md says how to read it.
- */
-const { values } = parseArgs({
-  options: {
-    seeds: { type: 'string', default: '1000' },
-    from: { type: 'string', default: '1' },
-    jobs: { type: 'string', default: '2' },
-    seed: { type: 'string' },
-    mutants: { type: 'boolean', default: false },
-    leases: { type: 'boolean', default: false },
-  },
-});
-
-function whole(flag: 'seeds' | 'from' | 'jobs' | 'seed'): number {
-  const value = Number(values[flag]);
-  if (!Number.isInteger(value) || value < 0) throw new Error(`--${flag} wants a whole number, not ${values[flag]}`);
-  return value;
+interface Flags {
+  readonly seeds: string;
+  readonly from: string;
+  readonly jobs: string;
+  readonly seed?: string;
+  readonly mutants?: boolean;
+  readonly leases?: boolean;
 }
+
+const largestSeed = 2 ** 31 - 1;
+
+const examples = `
+Examples:
+  $ npm run sim -- --seeds 10000           seeds 1 to 10,000; the first that fails is shrunk and shown
+  $ npm run sim -- --seed 7                all that happens in one run
+  $ npm run sim -- --mutants --seeds 60    which seed catches each deliberate fault
+
+Ends with 1 when something does not hold, or a deliberate fault goes unnoticed. docs/simulation.md says how to read it.`;
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
-const simulation = values.leases ? 'leases' : 'pipeline';
-
 /** All that happens in one run. @returns whether it holds. */
-async function replay(seed: number): Promise<boolean> {
-  if (values.leases) return replayLeases(seed);
+async function replay(simulation: Simulation, seed: number): Promise<boolean> {
+  if (simulation === 'leases') return replayLeases(seed);
   const { plan, failure } = await runSeed(seed, { trace: say });
   say(JSON.stringify(plan.settings));
   for (const fault of plan.faults) say(JSON.stringify(fault));
@@ -59,13 +56,13 @@ async function runAll(range: Range): Promise<boolean> {
     if (done % 1_000 === 0) say(`${done} seeds, ${perMinute()} a minute`);
   });
   say(`${done} seeds from ${range.from}, ${failed.length} failed, ${perMinute()} a minute`);
-  if (failed.length > 0) await explain(failed[0]);
+  if (failed.length > 0) await explain(range.simulation, failed[0]);
   return failed.length === 0;
 }
 
 /** The least that fails in the same way, with all that happens. */
-async function explain({ seed }: SeedReport): Promise<void> {
-  if (values.leases) {
+async function explain(simulation: Simulation, { seed }: SeedReport): Promise<void> {
+  if (simulation === 'leases') {
     say(`npm run sim -- --leases --seed ${seed} shows all of it`);
     return;
   }
@@ -88,6 +85,40 @@ async function catchAll(range: Range): Promise<boolean> {
 
 const firstLine = (text: string) => text.split('\n')[0];
 
-const range: Range = { simulation, from: whole('from'), count: whole('seeds'), jobs: whole('jobs') };
-const holds = values.seed !== undefined ? replay(whole('seed')) : values.mutants ? catchAll(range) : runAll(range);
-if (!(await holds)) process.exitCode = 1;
+async function simulate(flags: Flags): Promise<void> {
+  const { seed, mutants } = flags;
+  const simulation: Simulation = flags.leases ? 'leases' : 'pipeline';
+  const from = wholeNumber('--from', flags.from, 0, largestSeed);
+  const count = wholeNumber('--seeds', flags.seeds, 1, largestSeed - from + 1);
+  const range = { simulation, from, count, jobs: wholeNumber('--jobs', flags.jobs, 1, 64) };
+  if (seed !== undefined && mutants) throw new WeirError('CONFIG', '--seed does not go with --mutants: use --from');
+  const one = seed === undefined ? undefined : wholeNumber('--seed', seed, 0, largestSeed);
+  const holds = one !== undefined ? replay(simulation, one) : mutants ? catchAll(range) : runAll(range);
+  if (!(await holds)) process.exitCode = 1;
+}
+
+const program = new Command('npm run sim --')
+  .description(
+    'Runs the whole pipeline, or the leases of a Kinesis stream, in a simulated world, each run from one seed.',
+  )
+  .option('--seeds <n>', 'how many seeds', '1000')
+  .option('--from <seed>', 'the first', '1')
+  .option('--jobs <n>', 'threads', '2')
+  .option('--seed <seed>', 'run this one only, and show all that happens')
+  .option('--mutants', 'put deliberate faults into the code, one at a time, and look for the seed that catches each')
+  .option('--leases', 'Kinesis workers with their lease table in place of the pipeline')
+  .allowExcessArguments(false)
+  .addHelpText('after', examples)
+  .showHelpAfterError('(--help lists the options)')
+  .exitOverride()
+  .action(simulate);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : exitCodes.CONFIG;
+  else {
+    process.stderr.write(`sim: ${error instanceof WeirError ? error.message : describeError(error)}\n`);
+    process.exitCode = exitCodeOf(error);
+  }
+}

@@ -42,6 +42,7 @@ export function simulatedJob(settings: Settings): CompiledJob {
       state: {
         ...config.state,
         redis: { ...config.state.redis!, groups },
+        when_away: settings.isDegrading ? 'degrade' : 'pause',
         flush_interval_ms: flushMs,
         refresh_ms: refreshMs,
         cache_entities: cacheEntities,

@@ -19,6 +19,10 @@ export interface Evidence {
   readonly hasGrown: boolean;
   /** Whether some log was cut: only then may features be incomplete. */
   readonly hasTruncated: boolean;
+  /** By partition: what was deleted before it was published; some of it may have been read by then. */
+  readonly deletedUnread: ReadonlyMap<number, readonly Stretch[]>;
+  /** By partition: how many records were counted as lost. */
+  readonly countedLost: ReadonlyMap<number, number>;
   /** Ids of the events at the end, when one process has everything and nothing moves. */
   readonly probes: ReadonlySet<string>;
 }
@@ -28,6 +32,8 @@ export interface Attempt {
   readonly publishedAt: number;
   /** The process had seen the topic with fewer partitions. */
   readonly hasSeenGrowth: boolean;
+  /** The process scored a partition without the store. */
+  readonly isDegraded: boolean;
 }
 
 export interface Stretch {
@@ -43,14 +49,26 @@ interface Published {
 /** @throws Violation for the first thing that does not hold. */
 export function judge(evidence: Evidence): void {
   const { broker, settings } = evidence;
-  const logs = judgeLogs(broker.input, settings.isDeduplicating);
-  const scored = broker.outputs.get(scoredTopic)!.partitions.map(({ entries }) => visibleOf(entries));
-  const dead = broker.outputs.get(deadTopic)!.partitions.map(({ entries }) => visibleOf(entries));
+  const visible = (topic: string) => broker.outputs.get(topic)!.partitions.map(({ entries }) => visibleOf(entries));
+  const scored = visible(scoredTopic).map((records, partition) =>
+    records.map((record) => readEvent(record, partition, broker)),
+  );
+  const letters = visible(deadTopic).map((records, partition) =>
+    records.map((record) => readLetter(record, partition, broker)),
+  );
+  const done = scored.map(
+    (events, partition) => new Set([...events.map(({ offset }) => offset), ...letters[partition]]),
+  );
+  const isLost = (partition: number, offset: number) =>
+    isDeletedUnread(partition, offset, evidence) && !done[partition].has(offset);
+  const logs = judgeLogs(broker.input, settings.isDeduplicating, isLost);
   for (const [partition, log] of logs.entries()) {
-    // What repeats an earlier one cannot be told once that is deleted from the log and the state is made anew from what is left.
-    const isKnown = ({ offset }: Published) => !(evidence.hasTruncated && log.repeats.includes(offset));
-    const published = (scored[partition] ?? []).map((record) => readEvent(record, partition, broker)).filter(isKnown);
-    const offsets = log.transactions.map(({ offset }) => offset);
+    judgeLoss(partition, log, evidence);
+    const repeats = new Set(log.repeats);
+    const published = scored[partition].filter(
+      ({ offset, event }) => !(repeats.has(offset) && mayBeUnrecognised(event, evidence)),
+    );
+    const offsets = log.transactions.filter((one) => !one.isLost).map(({ offset }) => offset);
     judgeOrder(
       `events of ${partition}`,
       published.map(({ offset }) => offset),
@@ -58,10 +76,42 @@ export function judge(evidence: Evidence): void {
       partition,
       evidence,
     );
-    const letters = (dead[partition] ?? []).map((record) => readLetter(record, partition, broker));
-    judgeOrder(`dead letters of ${partition}`, letters, log.corrupt, partition, evidence);
+    judgeOrder(`dead letters of ${partition}`, letters[partition], log.corrupt, partition, evidence);
     judgeFeatures(published, log, logs, evidence);
   }
+}
+
+function isDeletedUnread(partition: number, offset: number, { deletedUnread }: Evidence): boolean {
+  return deletedUnread.get(partition)?.some(({ from, to }) => offset >= from && offset < to) ?? false;
+}
+
+/**
+ * What was never read, and no operator passed over, is counted: more than once where it is found out again before anything that came behind
+ * was published.
+ */
+function judgeLoss(
+  partition: number,
+  { transactions }: JudgedLog,
+  { countedLost, deletedUnread, stretches }: Evidence,
+): void {
+  const counted = countedLost.get(partition) ?? 0;
+  const isAsked = (offset: number) => stretches.get(partition)?.some(({ from, to }) => offset >= from && offset < to);
+  const least = transactions.filter(({ isLost, offset }) => isLost && isAsked(offset)).length;
+  if (counted < least)
+    throw new Violation('lost', `${least} records of ${partition} were never read, ${counted} counted`);
+  if (counted > 0 && !deletedUnread.has(partition)) {
+    throw new Violation('lost', `${counted} records of ${partition} are counted as lost, and all were read`);
+  }
+}
+
+/** What repeats an earlier one cannot be told where that is deleted and the state is made anew, or without the store, which is marked. */
+function mayBeUnrecognised(event: RiskEvent, evidence: Evidence): boolean {
+  const isMarked = features.every(({ name }) => event.feature_state[name] === 'incomplete');
+  return evidence.hasTruncated || (isMarked && wasDegraded(event, evidence));
+}
+
+function wasDegraded({ source_position: { partition, offset } }: RiskEvent, { attempts }: Evidence): boolean {
+  return attempts.get(`${inputTopic}:${partition}:${offset}`)?.some(({ isDegraded }) => isDegraded) ?? false;
 }
 
 function visibleOf(entries: readonly (SentRecord | undefined)[]): SentRecord[] {
@@ -101,8 +151,9 @@ function judgeOrder(
   published: readonly number[],
   all: readonly number[],
   partition: number,
-  { stretches, settings }: Evidence,
+  evidence: Evidence,
 ): void {
+  const { stretches, settings } = evidence;
   const expected = (stretches.get(partition) ?? []).flatMap(({ from, to }) =>
     all.filter((offset) => offset >= from && offset < to),
   );
@@ -110,12 +161,16 @@ function judgeOrder(
   const wanted = isOnce ? expected : firstOnes(expected);
   // What was sent and not committed yet when an operator set the position stays beside.
   const found = isOnce ? published : firstOnes(published).filter((offset) => wanted.includes(offset));
-  const at = wanted.findIndex((offset, index) => found[index] !== offset);
-  if (at < 0 && found.length === wanted.length) return;
-  const index = at < 0 ? wanted.length : at;
+  let at = 0;
+  const missing = wanted.find((offset) => {
+    if (found[at] !== offset) return !isDeletedUnread(partition, offset, evidence);
+    at++;
+    return false;
+  });
+  if (missing === undefined && at === found.length) return;
   throw new Violation(
     'I1',
-    `${what}: number ${index} is ${found[index] ?? 'missing'}, expected ${wanted[index] ?? 'none'} (${found.length} of ${wanted.length})`,
+    `${what}: number ${at} is ${found[at] ?? 'missing'}, expected ${missing ?? 'none'} (${found.length} of ${wanted.length})`,
   );
 }
 
@@ -161,7 +216,7 @@ function judgeFeature(
   const value = event.features[name];
   const state: string = event.feature_state[name] ?? 'fresh';
   const where = `${name} of ${current.partition}:${current.offset}`;
-  if (state === 'incomplete' && evidence.hasTruncated) return;
+  if (state === 'incomplete' && (evidence.hasTruncated || wasDegraded(event, evidence))) return;
   if (state !== 'fresh' && state !== 'absent' && state !== 'stale') {
     throw new Violation('I17', `${where} is ${state}`);
   }

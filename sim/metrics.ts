@@ -1,11 +1,13 @@
 import type { Metrics, PartitionMetrics } from '../runtime/metrics.ts';
 
-/** Counts nothing, but tells how many entities are in memory. */
+/** Counts what the run is judged by, and nothing else. */
 export interface SimulatedMetrics extends Metrics {
-  entities(): number;
+  /** Whether a partition is scored without the store. */
+  isDegraded(): boolean;
 }
 
-export function createSimulatedMetrics(): SimulatedMetrics {
+/** @param lost by partition: how many records were lost; it is added to. */
+export function createSimulatedMetrics(lost: Map<number, number>): SimulatedMetrics {
   const none = () => {};
   const partition: PartitionMetrics = {
     consumed: none,
@@ -18,9 +20,12 @@ export function createSimulatedMetrics(): SimulatedMetrics {
     shortHistory: none,
     lost: none,
   };
-  let count = () => 0;
+  let degraded = 0;
   return {
-    partition: () => partition,
+    partition: (_, number) => ({
+      ...partition,
+      lostRecords: (records) => void lost.set(number, (lost.get(number) ?? 0) + records),
+    }),
     behindLatest: none,
     kinesisThrottled: () => none,
     awsRequest: none,
@@ -36,17 +41,17 @@ export function createSimulatedMetrics(): SimulatedMetrics {
     recovered: none,
     eventToPublished: none,
     ownedPartitions: none,
-    degradedPartitions: none,
+    degradedPartitions(change) {
+      degraded += change;
+    },
     degraded: none,
     cacheLookups: none,
     damaged: none,
-    watchEntities(of) {
-      count = of;
-    },
+    watchEntities: none,
     redis: none,
     ready: none,
     text: async () => '',
     contentType: '',
-    entities: () => count(),
+    isDegraded: () => degraded > 0,
   };
 }

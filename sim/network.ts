@@ -28,6 +28,8 @@ export type RequestFault =
   | { readonly kind: 'crash'; readonly isSent: boolean }
   /** The process stands still for a while, before it has sent the request or right after. */
   | { readonly kind: 'pause'; readonly isSent: boolean; readonly forMs: number }
+  /** The process stands still before it has sent the request, and goes on so long after another one asked where to begin. */
+  | { readonly kind: 'overtaken'; readonly afterMs: number }
   /** The connection breaks: the request never arrives, or its answer, or it arrives long after it was given up. */
   | { readonly kind: 'request-lost' }
   | { readonly kind: 'answer-lost' }
@@ -68,17 +70,28 @@ const noticeMs = 400;
 const apartMs = 0.001;
 
 export function createNetwork({ time, chance, strike, crash, pause }: NetworkParts): Network {
+  /** What wakes those that wait to be overtaken. */
+  const overtaken = new Set<() => void>();
+
   function connect(process: SimulatedProcess): Connection {
     let requestAt = 0;
     let answerAt = 0;
+    const able = () => new Promise<void>((resolve) => process.deliver(resolve));
 
     function ask<T>(port: Port, effect: () => T | Promise<T>): Promise<T> {
       if (process.state === 'dead') return never();
       // It was paused in the middle of what it does: the rest comes when it goes on.
-      if (process.state === 'paused') {
-        return new Promise<void>((resolve) => process.deliver(resolve)).then(() => ask(port, effect));
-      }
+      if (process.state === 'paused') return able().then(() => ask(port, effect));
+      if (port === 'position') for (const wake of overtaken) wake();
       const fault = strike(process, port);
+      if (fault?.kind === 'overtaken') {
+        process.pause();
+        overtaken.add(function wake() {
+          overtaken.delete(wake);
+          time.after(fault.afterMs, () => process.resume());
+        });
+        return able().then(() => send(effect));
+      }
       if (fault?.kind === 'crash' || fault?.kind === 'pause') {
         if (!fault.isSent) {
           if (fault.kind === 'crash') {
@@ -86,7 +99,7 @@ export function createNetwork({ time, chance, strike, crash, pause }: NetworkPar
             return never();
           }
           pause(process, fault.forMs);
-          return new Promise<void>((resolve) => process.deliver(resolve)).then(() => send(effect));
+          return able().then(() => send(effect));
         }
         const answer = send(effect);
         if (fault.kind === 'crash') crash(process);

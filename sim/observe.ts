@@ -5,7 +5,13 @@ import type { Trace } from './trace.ts';
 import type { Alterations } from './weir.ts';
 
 /** The ports as they are, but what goes through them is written down. */
-export function observed(time: VirtualTime, attempts: Map<string, Attempt[]>, trace: Trace, name: string): Alterations {
+export function observed(
+  time: VirtualTime,
+  attempts: Map<string, Attempt[]>,
+  trace: Trace,
+  name: string,
+  isDegraded: () => boolean,
+): Alterations {
   /** By partition: when its last batch came. */
   const readAt = new Map<number, number>();
   let fewest = Number.POSITIVE_INFINITY;
@@ -51,6 +57,7 @@ export function observed(time: VirtualTime, attempts: Map<string, Attempt[]>, tr
                 readAt: readAt.get(at.partition)!,
                 publishedAt: time.now(),
                 hasSeenGrowth: at.partitions > fewest,
+                isDegraded: isDegraded(),
               });
               attempts.set(id, known);
             }

@@ -26,6 +26,8 @@ export interface Settings {
   readonly prefetchRecords: number;
   readonly fetchRecords: number;
   readonly isDeduplicating: boolean;
+  /** `state.when_away: degrade`. */
+  readonly isDegrading: boolean;
 }
 
 export type RecordKind = 'valid' | 'repeat' | 'not-json' | 'lacks-card' | 'negative' | 'empty' | 'marker';
@@ -61,6 +63,8 @@ export type WorldEvent =
   | { readonly kind: 'grow'; readonly by: number }
   /** Records that are read and published are deleted. @param share of them. */
   | { readonly kind: 'retention'; readonly partition: number; readonly share: number }
+  /** When a partition has records that are not published, they are deleted. @param share of them. */
+  | { readonly kind: 'retention-unread'; readonly partition: number; readonly share: number }
   | { readonly kind: 'redis-restart'; readonly server: number; readonly isDataKept: boolean }
   | { readonly kind: 'redis-fail-over'; readonly server: number; readonly lostChanges: number }
   | { readonly kind: 'redis-away'; readonly server: number; readonly forMs: number }
@@ -70,7 +74,8 @@ export type WorldEvent =
 export function planRun(seed: number): Plan {
   const chance = createChance(seed, 'plan');
   const ofFlushes = createChance(seed, 'flushes');
-  const settings = planSettings(chance, ofFlushes);
+  const degrade = createChance(seed, 'degrade');
+  const settings = { ...planSettings(chance, ofFlushes), isDegrading: degrade.isTrue(0.2) };
   const lengthMs = chance.duration(3_000, 15_000);
   return {
     seed,
@@ -79,11 +84,45 @@ export function planRun(seed: number): Plan {
     faults: [
       ...Array.from({ length: chance.between(0, 7) }, () => planFault(chance, settings, lengthMs)),
       ...planFailOvers(ofFlushes),
+      ...planZombie(createChance(seed, 'zombie'), settings),
+      ...planLoss(createChance(seed, 'loss'), settings, lengthMs),
+      ...(settings.isDegrading ? [planAway(degrade, settings, lengthMs)] : []),
     ],
   };
 }
 
-function planSettings(chance: Chance, ofFlushes: Chance): Settings {
+/**
+ * A process stands still right before it publishes, and goes on when its successor has just begun. Drawn on purpose: a pause of some length
+ * hardly ever ends there, and before and after the brokers protect by themselves.
+ */
+function planZombie(chance: Chance, { processes, delivery }: Settings): Fault[] {
+  if (processes < 2 || delivery !== 'exactly-once' || !chance.isTrue(0.3)) return [];
+  const port = chance.oneOf<Port>(['send', 'offsets']);
+  const fault = { kind: 'overtaken', afterMs: chance.duration(0, 20) } as const;
+  return [{ at: 'request', port, nth: chance.between(1, 40), fault }];
+}
+
+/** The log's retention is too short for how far the job is behind. Rare: from then on much is marked, and little is judged exactly. */
+function planLoss(chance: Chance, { partitions }: Settings, lengthMs: number): Fault[] {
+  if (!chance.isTrue(0.1)) return [];
+  return Array.from({ length: chance.between(1, 2) }, () => ({
+    at: 'time',
+    ms: chance.duration(0, lengthMs),
+    event: { kind: 'retention-unread', partition: chance.between(0, partitions - 1), share: chance.next() },
+  }));
+}
+
+/** Without this, few of the runs that go on without the store would have to. */
+function planAway(chance: Chance, { servers }: Settings, lengthMs: number): Fault {
+  const event = {
+    kind: 'redis-away',
+    server: chance.between(0, servers - 1),
+    forMs: chance.duration(50, 8_000),
+  } as const;
+  return { at: 'time', ms: chance.duration(0, lengthMs), event };
+}
+
+function planSettings(chance: Chance, ofFlushes: Chance): Omit<Settings, 'isDegrading'> {
   const servers = chance.between(1, 3);
   return {
     delivery: chance.isTrue(0.3) ? 'at-least-once' : 'exactly-once',

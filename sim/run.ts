@@ -169,7 +169,7 @@ async function probe(
 }
 
 function evidenceOf({ settings }: Plan, world: World, probes: ReadonlySet<string>): Evidence {
-  const { broker, fences, attempts, stretches, hasGrown, hasTruncated } = world;
+  const { broker, fences, attempts, stretches, hasGrown, hasTruncated, deletedUnread, countedLost } = world;
   const ends = new Map(
     broker.input.partitions.map(({ entries }, partition) => {
       const former = stretches.get(partition) ?? [];
@@ -177,5 +177,8 @@ function evidenceOf({ settings }: Plan, world: World, probes: ReadonlySet<string
       return [partition, [...former, { from, to: entries.length }]] as const;
     }),
   );
-  return { broker, settings, fences, attempts, stretches: ends, hasGrown, hasTruncated, probes };
+  return {
+    ...{ broker, settings, fences, attempts, stretches: ends, probes },
+    ...{ hasGrown, hasTruncated, deletedUnread, countedLost },
+  };
 }

@@ -30,6 +30,9 @@ export function happen(world: World, event: WorldEvent): void {
     case 'retention':
       deleteOld(world, event.partition, event.share);
       break;
+    case 'retention-unread':
+      deleteUnread(world, event.partition, event.share);
+      break;
     case 'redis-restart':
       servers[event.server].restart(event.isDataKept);
       break;
@@ -60,6 +63,26 @@ function deleteOld(world: World, partition: number, share: number): void {
   if (earliest <= log.earliest) return;
   log.earliest = earliest;
   world.hasTruncated = true;
+}
+
+const unreadLookMs = 20;
+
+/** Waits until there is something that is not published. */
+function deleteUnread(world: World, partition: number, share: number): void {
+  if (world.isHealed) return;
+  const { coordinator, input } = world.broker;
+  const log = input.partitions[partition];
+  const committed = coordinator.committed(partition);
+  const from = Math.max(committed ?? Number.NaN, log.earliest);
+  const to = from + Math.ceil((log.entries.length - from) * share);
+  if (!(to > from)) {
+    world.time.after(unreadLookMs, () => deleteUnread(world, partition, share));
+    return;
+  }
+  log.earliest = to;
+  world.hasTruncated = true;
+  world.deletedUnread.set(partition, [...(world.deletedUnread.get(partition) ?? []), { from, to }]);
+  world.trace(`${from} to ${to} of ${partition} are deleted`);
 }
 
 const lookMs = 200;

@@ -32,6 +32,10 @@ export interface World {
   /** By partition: what was to be published until an operator set its offset, and where it goes on since. */
   readonly stretches: Map<number, Stretch[]>;
   readonly resets: Map<number, number>;
+  /** By partition: what was deleted before it was published. */
+  readonly deletedUnread: Map<number, Stretch[]>;
+  /** By partition: how many records were counted as lost, over all processes. */
+  readonly countedLost: Map<number, number>;
   /** An operator has stopped all processes. */
   isStopped: boolean;
   readonly trace: Trace;
@@ -158,13 +162,14 @@ export function createWorld(plan: Plan, { trace, strike, lostByFlush, alter }: W
     world.instances.push(instance);
     traced(`${name} starts`);
     const log = tracedLog(traced, name);
+    const metrics = createSimulatedMetrics(world.countedLost);
     const surroundings = {
       clock: process.clock,
       log,
-      metrics: createSimulatedMetrics(),
+      metrics,
       readiness: createReadiness([], () => {}),
     };
-    const alterations = alter(observed(time, world.attempts, traced, name));
+    const alterations = alter(observed(time, world.attempts, traced, name, metrics.isDegraded));
     runWeir(job, outside, process, surroundings, alterations, instance.stop.signal).then(
       () => {
         traced(`${name} ended`);
@@ -194,6 +199,8 @@ export function createWorld(plan: Plan, { trace, strike, lostByFlush, alter }: W
     attempts: new Map(),
     stretches: new Map(),
     resets: new Map(),
+    deletedUnread: new Map(),
+    countedLost: new Map(),
     isStopped: false,
     trace: traced,
     instances: [],
@@ -211,9 +218,10 @@ export function createWorld(plan: Plan, { trace, strike, lostByFlush, alter }: W
     isAlone: () =>
       broker.group.size === 1 && shares.some(([, { length }]) => length === broker.input.partitions.length),
     isDrained: () =>
-      broker.input.partitions.every(({ entries }, partition) => {
+      broker.input.partitions.every(({ entries, earliest }, partition) => {
         const committed = broker.coordinator.decided(partition) ?? 0;
-        const left = entries.findIndex((entry, offset) => offset >= committed && entry !== undefined);
+        const from = Math.max(committed, earliest);
+        const left = entries.findIndex((entry, offset) => offset >= from && entry !== undefined);
         return left < 0 && fenceOf(partition) >= committed;
       }),
   };
