@@ -56,7 +56,9 @@ export function judge(evidence: Evidence): void {
   const letters = visible(deadTopic).map((records, partition) =>
     records.map((record) => readLetter(record, partition, broker)),
   );
-  const done = scored.map((events, partition) => new Set([...events.map(({ offset }) => offset), ...letters[partition]]));
+  const done = scored.map(
+    (events, partition) => new Set([...events.map(({ offset }) => offset), ...letters[partition]]),
+  );
   const isLost = (partition: number, offset: number) =>
     isDeletedUnread(partition, offset, evidence) && !done[partition].has(offset);
   const logs = judgeLogs(broker.input, settings.isDeduplicating, isLost);
@@ -95,7 +97,8 @@ function judgeLoss(
   const counted = countedLost.get(partition) ?? 0;
   const isAsked = (offset: number) => stretches.get(partition)?.some(({ from, to }) => offset >= from && offset < to);
   const least = transactions.filter(({ isLost, offset }) => isLost && isAsked(offset)).length;
-  if (counted < least) throw new Violation('lost', `${least} records of ${partition} were never read, ${counted} counted`);
+  if (counted < least)
+    throw new Violation('lost', `${least} records of ${partition} were never read, ${counted} counted`);
   if (counted > 0 && !deletedUnread.has(partition)) {
     throw new Violation('lost', `${counted} records of ${partition} are counted as lost, and all were read`);
   }

@@ -43,15 +43,17 @@ export interface Caught {
 
 /** Looks for the seed that catches each mutant, so many at most. */
 export async function runMutants({ from, count, jobs }: Range, onCaught: (caught: Caught) => void): Promise<Caught[]> {
-  const left = mutants.map(({ name }) => name);
+  const left = [...mutants];
   const all: Caught[] = [];
   async function takeOne(): Promise<void> {
     for (let mutant = left.shift(); mutant !== undefined; mutant = left.shift()) {
       let caughtBy: SeedReport | undefined;
-      await runShare({ from, to: from + count, step: 1, mutant }, (report) => {
+      const { name, firstSeed = from } = mutant;
+      const first = Math.max(from, firstSeed);
+      await runShare({ from: first, to: first + count, step: 1, mutant: name }, (report) => {
         if (report.failure !== undefined) caughtBy ??= report;
       });
-      const caught = { mutant, report: caughtBy };
+      const caught = { mutant: name, report: caughtBy };
       all.push(caught);
       onCaught(caught);
     }
