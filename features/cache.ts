@@ -14,8 +14,11 @@ export interface Entity {
   readonly subStates: SubState[];
   /** The store's version at the last load; `neverLoaded` when the next use has to load everything. */
   version: number;
-  /** It had to be used without being loaded: what is here of it may be less than there is. */
-  isUnread: boolean;
+  /**
+   * Partitions that had to go on with it without its being loaded: what they have of it here may be less than there is, or count a repetition.
+   * No load mends that, only the end of their tenure does. Mostly none.
+   */
+  unread: Set<string> | undefined;
   /** When the other partitions' copies were last brought up to date, monotonic milliseconds. */
   refreshedAt: number;
   /** What others had stored by then (see frontiers.ts). */
@@ -157,7 +160,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
       id,
       subStates: [],
       version: neverLoaded,
-      isUnread: false,
+      unread: undefined,
       refreshedAt: 0,
       sight: 0,
       epoch: tenures.epoch,
@@ -188,9 +191,11 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
    */
   function dropDoubtful(entity: Entity): void {
     const { subStates, epoch } = entity;
+    const isDoubtful = (partition: string) =>
+      tenures.hasEndedSince(epoch, partition) || tenures.hasBegunSince(epoch, partition);
+    for (const partition of entity.unread ?? []) if (isDoubtful(partition)) entity.unread!.delete(partition);
     for (let k = subStates.length - 1; k >= 0; k--) {
-      const { partition } = subStates[k];
-      if (!tenures.hasEndedSince(epoch, partition) && !tenures.hasBegunSince(epoch, partition)) continue;
+      if (!isDoubtful(subStates[k].partition)) continue;
       subStates.splice(k, 1);
       entity.version = neverLoaded;
     }
@@ -205,7 +210,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
   }
 
   function needsLoad(entity: Entity, reach: Reach, partition: string, now: number, need: number): boolean {
-    if (isShort(entity, reach, partition) || entity.isUnread) return true;
+    if (isShort(entity, reach, partition)) return true;
     if (reach !== 'fleet') return false;
     return now - entity.refreshedAt > refreshMs || need >= frontiers.missesFrom(entity.sight);
   }
@@ -229,7 +234,6 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
     for (let k = 0; k < wanted.length; k++) {
       adopt(wanted[k], plans[k], answers[k].subStates, damaged);
       wanted[k].version = answers[k].version;
-      wanted[k].isUnread = false;
       wanted[k].epoch = asked;
       wanted[k].refreshedAt = now;
       wanted[k].lost = answers[k].lost;
@@ -320,7 +324,8 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
       const entities = plans.map((plan, k) => pin(plan.type, ids[k], count));
       for (const [k, { type }] of plans.entries()) {
         const { reach } = shelfOf(type);
-        for (const entity of entities[k]) if (entity && isShort(entity, reach, partition)) entity.isUnread = true;
+        for (const entity of entities[k])
+          if (entity && isShort(entity, reach, partition)) markUnread(entity, partition);
       }
       return { entities, release: releaseOf(entities) };
     },
@@ -346,6 +351,11 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
       return entities;
     },
   };
+}
+
+export function markUnread(entity: Entity, partition: string): void {
+  entity.unread ??= new Set();
+  entity.unread.add(partition);
 }
 
 /** Marks an entity as wanted by the very load that is being put together. */

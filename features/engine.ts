@@ -2,7 +2,7 @@ import type { Clock } from '../runtime/clock.ts';
 import { WeirError } from '../runtime/errors.ts';
 import { createBatchColumns, numberOf } from './batch-columns.ts';
 import { trackBehind } from './behind.ts';
-import { createEntityCache, type Entity, type Loaded, neverLoaded } from './cache.ts';
+import { createEntityCache, type Entity, type Loaded, markUnread, neverLoaded } from './cache.ts';
 import { createSubStateWriter } from './codec.ts';
 import type { TransactionBatch } from './columns.ts';
 import { createEvaluator, type Moment } from './evaluate.ts';
@@ -333,7 +333,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
           repeated++;
           continue;
         }
-        const mayRepeat = repeats !== undefined && loaded.entities[featurePlans][row]!.isUnread;
+        const mayRepeat = loaded.entities[featurePlans]?.[row]?.unread?.has(partition) === true;
         const base = row * out.width;
         eventFeatures(set, batch, row, out, base);
         moment.time = batch.times[row];
@@ -354,9 +354,9 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
           isLate ||= moment.insertion === 'late';
           moment.own = moment.insertion === 'kept' ? state : undefined;
           // A repetition that nobody can tell from a new event counts once too often from here on.
-          entity.isUnread ||= mayRepeat;
+          if (mayRepeat) markUnread(entity, partition);
           moment.knownFrom = spans(plans[k]) ? knownOfAll : knownOfOwn;
-          if (entity.isUnread) moment.knownFrom = Number.POSITIVE_INFINITY;
+          if (isUnread(entity)) moment.knownFrom = Number.POSITIVE_INFINITY;
           moment.seenBefore = spans(plans[k]) ? seenBefore : Number.POSITIVE_INFINITY;
           moment.isStale =
             entity.version === neverLoaded ||
@@ -418,6 +418,8 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     entities: () => cache.size(),
   };
 }
+
+const isUnread = ({ unread }: Entity) => unread !== undefined && unread.size > 0;
 
 function askedBy({ spans, bounds, leadMs }: EntityPlan): Asked {
   const delays = spans.map(({ to }) => bounds[to]);

@@ -47,15 +47,17 @@ export async function runMutants(
   { simulation, from, count, jobs }: Range,
   onCaught: (caught: Caught) => void,
 ): Promise<Caught[]> {
-  const left = mutantsOf[simulation].map(({ name }) => name);
+  const left = [...mutantsOf[simulation]];
   const all: Caught[] = [];
   async function takeOne(): Promise<void> {
     for (let mutant = left.shift(); mutant !== undefined; mutant = left.shift()) {
       let caughtBy: SeedReport | undefined;
-      await runShare({ simulation, from, to: from + count, step: 1, mutant }, (report) => {
+      const { name, firstSeed = from } = mutant;
+      const first = Math.max(from, firstSeed);
+      await runShare({ simulation, from: first, to: first + count, step: 1, mutant: name }, (report) => {
         if (report.failure !== undefined) caughtBy ??= report;
       });
-      const caught = { mutant, report: caughtBy };
+      const caught = { mutant: name, report: caughtBy };
       all.push(caught);
       onCaught(caught);
     }

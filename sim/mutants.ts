@@ -5,6 +5,8 @@ import { fileURLToPath } from 'node:url';
 export interface Mutant {
   readonly name: string;
   readonly edits: readonly Edit[];
+  /** Where to begin to look for a seed that finds it, when those before do not. */
+  readonly firstSeed?: number;
 }
 
 /** Text that stands exactly once in the file, and what is to stand there instead. */
@@ -192,8 +194,31 @@ export const mutants: readonly Mutant[] = [
   one(
     'copies of a partition that is gained count as stored',
     'features/cache.ts',
-    'if (!tenures.hasEndedSince(epoch, partition) && !tenures.hasBegunSince(epoch, partition)) continue;',
-    'if (!tenures.hasEndedSince(epoch, partition)) continue;',
+    'tenures.hasEndedSince(epoch, partition) || tenures.hasBegunSince(epoch, partition);',
+    'tenures.hasEndedSince(epoch, partition);',
+  ),
+  one('records that were lost are not counted', 'consumers/recovery.ts', '  observer.lost(lost.from, lost.to);', ''),
+  {
+    ...one(
+      'records that were lost leave no mark',
+      'consumers/recovery.ts',
+      '  engine.truncated(partitionName(ownership), lost.to);',
+      '',
+    ),
+    // A new owner finds out by itself: they have to be lost to one that goes on.
+    firstSeed: 90,
+  },
+  one(
+    'what is applied without the store is stored',
+    'features/flusher.ts',
+    '      if (isDegraded) engine.dropChanges(partition);\n      if (isDegraded || flushing) return;\n      if (isUrgent || clock.monotonic() - startedAt >= intervalMs) void begin();',
+    '      if (flushing) return;\n      if (isDegraded || clock.monotonic() - startedAt >= intervalMs) void begin();',
+  ),
+  one(
+    'what memory lacks without the store goes unsaid',
+    'features/cache.ts',
+    'if (entity && isShort(entity, reach, partition)) markUnread(entity, partition);',
+    ';',
   ),
 ];
 

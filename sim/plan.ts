@@ -63,8 +63,13 @@ export type WorldEvent =
   | { readonly kind: 'grow'; readonly by: number }
   /** Records that are read and published are deleted. @param share of them. */
   | { readonly kind: 'retention'; readonly partition: number; readonly share: number }
-  /** When a partition has records that are not published, they are deleted. @param share of them. */
-  | { readonly kind: 'retention-unread'; readonly partition: number; readonly share: number }
+  /** As soon as a partition has so many records that are not published, some are deleted. @param share of them. */
+  | {
+      readonly kind: 'retention-unread';
+      readonly partition: number;
+      readonly behind: number;
+      readonly share: number;
+    }
   | { readonly kind: 'redis-restart'; readonly server: number; readonly isDataKept: boolean }
   | { readonly kind: 'redis-fail-over'; readonly server: number; readonly lostChanges: number }
   | { readonly kind: 'redis-away'; readonly server: number; readonly forMs: number }
@@ -104,11 +109,16 @@ function planZombie(chance: Chance, { processes, delivery }: Settings): Fault[] 
 
 /** The log's retention is too short for how far the job is behind. Rare: from then on much is marked, and little is judged exactly. */
 function planLoss(chance: Chance, { partitions }: Settings, lengthMs: number): Fault[] {
-  if (!chance.isTrue(0.1)) return [];
+  if (!chance.isTrue(0.15)) return [];
   return Array.from({ length: chance.between(1, 2) }, () => ({
     at: 'time',
     ms: chance.duration(0, lengthMs),
-    event: { kind: 'retention-unread', partition: chance.between(0, partitions - 1), share: chance.next() },
+    event: {
+      kind: 'retention-unread',
+      partition: chance.between(0, partitions - 1),
+      behind: chance.between(1, 8),
+      share: chance.next(),
+    },
   }));
 }
 

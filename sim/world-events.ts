@@ -31,7 +31,7 @@ export function happen(world: World, event: WorldEvent): void {
       deleteOld(world, event.partition, event.share);
       break;
     case 'retention-unread':
-      deleteUnread(world, event.partition, event.share);
+      deleteUnread(world, event);
       break;
     case 'redis-restart':
       servers[event.server].restart(event.isDataKept);
@@ -67,18 +67,20 @@ function deleteOld(world: World, partition: number, share: number): void {
 
 const unreadLookMs = 20;
 
-/** Waits until there is something that is not published. */
-function deleteUnread(world: World, partition: number, share: number): void {
+/** Waits until so much is not published. */
+function deleteUnread(world: World, event: Extract<WorldEvent, { kind: 'retention-unread' }>): void {
   if (world.isHealed) return;
+  const { partition, behind, share } = event;
   const { coordinator, input } = world.broker;
   const log = input.partitions[partition];
   const committed = coordinator.committed(partition);
   const from = Math.max(committed ?? Number.NaN, log.earliest);
-  const to = from + Math.ceil((log.entries.length - from) * share);
-  if (!(to > from)) {
-    world.time.after(unreadLookMs, () => deleteUnread(world, partition, share));
+  const unread = log.entries.length - from;
+  if (!(unread >= behind)) {
+    world.time.after(unreadLookMs, () => deleteUnread(world, event));
     return;
   }
+  const to = from + Math.ceil(unread * share);
   log.earliest = to;
   world.hasTruncated = true;
   world.deletedUnread.set(partition, [...(world.deletedUnread.get(partition) ?? []), { from, to }]);
