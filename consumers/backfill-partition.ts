@@ -69,9 +69,6 @@ export async function withPartition(
         recovered(events) {
           done.events += events;
         },
-        lost(from, to) {
-          log.warn({ from, to }, 'records were deleted at the broker before they were read; windows miss what is gone');
-        },
       },
       fence: () => store.fence(name),
     });

@@ -8,7 +8,7 @@ import { type Alignment, type AlignmentObserver, type Turn, unaligned } from './
 import type { DecodedBatch } from './decode/decoder.ts';
 import { type Output, type OutputEvent, type Ownership, partitionName, type RawBatch } from './ports.ts';
 import { publishedRows } from './published-rows.ts';
-import { noticeLoss, type RecoveryObserver, type RecoveryParts, recover } from './recovery.ts';
+import { type RecoveryObserver, type RecoveryParts, recover } from './recovery.ts';
 import { type ReadBatch, splitAt } from './split.ts';
 
 /** What one partition's loop is made of. */
@@ -28,6 +28,8 @@ export interface PartitionObserver extends RecoveryObserver, AlignmentObserver {
   /** The state reaches the position: scoring begins. */
   restored(): void;
   published(batch: PublishedBatch): void;
+  /** The log has been cut before it was read: what was there is never scored. */
+  lost(from: number, to: number): void;
   flushed(fence: number, seconds: number): void;
   /** The partition goes on without the store, or no longer. */
   degraded(isDegraded: boolean): void;
@@ -96,6 +98,16 @@ async function orDegrade<T>(
     engine.gain(name, ownership.partitions);
     return instead;
   }
+}
+
+/**
+ * What was deleted before it was read is missing in the state: from the next event on windows that reach further back are incomplete. To be
+ * called before anything of the batch is applied.
+ */
+function noticeLoss({ ownership, engine, observer }: PartitionParts, { lost }: RawBatch): void {
+  if (lost === undefined) return;
+  engine.truncated(partitionName(ownership), lost.to);
+  observer.lost(lost.from, lost.to);
 }
 
 /**

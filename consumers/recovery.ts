@@ -18,11 +18,9 @@ export interface RecoveryParts {
 }
 
 export interface RecoveryObserver {
-  /** @param isTruncated the log begins behind the fence. */
+  /** @param isTruncated the log begins behind the fence, or has been cut while it was read. */
   recovering(from: number, to: number, isTruncated: boolean): void;
   recovered(events: number): void;
-  /** The log has been cut before it was read. */
-  lost(from: number, to: number): void;
 }
 
 /** Offsets of a partition that its state begins from. */
@@ -78,7 +76,12 @@ export async function replayThrough(
   let at = from;
   while (at < position && !isLeft()) {
     const raw = upTo(await ownership.read(at), position);
-    noticeLoss(parts, raw);
+    const { lost } = raw;
+    if (lost !== undefined) {
+      parts.engine.truncated(partitionName(ownership), lost.to);
+      // It was scored before, so it is not counted as lost.
+      parts.observer.recovering(Math.min(lost.to, position), position, true);
+    }
     if (raw.values.length === 0 && raw.next >= raw.end && raw.next < position) {
       throw new WeirError(
         'INPUT',
@@ -89,19 +92,6 @@ export async function replayThrough(
     at = raw.next;
   }
   return at;
-}
-
-/**
- * What was deleted before it was read is missing in the state: from the next event on windows that reach further back are incomplete. To be
- * called before anything of the batch is applied.
- */
-export function noticeLoss(
-  { ownership, engine, observer }: Pick<RecoveryParts, 'ownership' | 'engine' | 'observer'>,
-  { lost }: RawBatch,
-): void {
-  if (lost === undefined) return;
-  engine.truncated(partitionName(ownership), lost.to);
-  observer.lost(lost.from, lost.to);
 }
 
 /** Applies one batch, all of which is published: the store may have it, which keeps a long recovery's memory and its repetition short. */

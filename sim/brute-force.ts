@@ -20,8 +20,8 @@ export interface Transaction {
 /** What a partition's log holds, said in the plainest way. */
 export interface JudgedLog {
   readonly transactions: readonly Transaction[];
-  /** Offsets of those that repeat an earlier one, and are left out. */
-  readonly repeats: readonly number[];
+  /** Those that repeat an earlier one, and are left out. */
+  readonly repeats: readonly Transaction[];
   /** Offsets of records that are none. */
   readonly corrupt: readonly number[];
 }
@@ -37,7 +37,7 @@ export function judgeLogs(
 ): JudgedLog[] {
   return input.partitions.map(({ entries }, partition) => {
     const transactions: Transaction[] = [];
-    const repeats: number[] = [];
+    const repeats: Transaction[] = [];
     const corrupt: number[] = [];
     const seen = new Set<string>();
     for (const [offset, record] of entries.entries()) {
@@ -46,11 +46,15 @@ export function judgeLogs(
       const isGone = isLost(partition, offset);
       if (fields === undefined) {
         if (!isGone) corrupt.push(offset);
-      } else if (isDeduplicating && seen.has(`${fields.card} ${fields.id}`)) repeats.push(offset);
+        continue;
+      }
+      const { ts: time, ...rest } = fields;
+      const appendedAt = record.timestamp - epoch;
+      const transaction: Transaction = { ...rest, partition, offset, time, appendedAt, isLost: isGone };
+      if (isDeduplicating && seen.has(`${fields.card} ${fields.id}`)) repeats.push(transaction);
       else {
         if (!isGone) seen.add(`${fields.card} ${fields.id}`);
-        const { ts: time, ...rest } = fields;
-        transactions.push({ ...rest, partition, offset, time, appendedAt: record.timestamp - epoch, isLost: isGone });
+        transactions.push(transaction);
       }
     }
     return { transactions, repeats, corrupt };

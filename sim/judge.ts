@@ -64,7 +64,7 @@ export function judge(evidence: Evidence): void {
   const logs = judgeLogs(broker.input, settings.isDeduplicating, isLost);
   for (const [partition, log] of logs.entries()) {
     judgeLoss(partition, log, evidence);
-    const repeats = new Set(log.repeats);
+    const repeats = new Set(log.repeats.map(({ offset }) => offset));
     const published = scored[partition].filter(
       ({ offset, event }) => !(repeats.has(offset) && mayBeUnrecognised(event, evidence)),
     );
@@ -159,11 +159,15 @@ function judgeOrder(
   );
   const isOnce = settings.delivery === 'exactly-once';
   const wanted = isOnce ? expected : firstOnes(expected);
-  // What was sent and not committed yet when an operator set the position stays beside.
-  const found = isOnce ? published : firstOnes(published).filter((offset) => wanted.includes(offset));
+  const isDeleted = (offset: number) => isDeletedUnread(partition, offset, evidence);
+  // What was sent and not committed yet when an operator set the position stays beside. So does what a former owner still had in memory
+  // when it was deleted.
+  const found = isOnce
+    ? published
+    : firstOnes(published).filter((offset) => wanted.includes(offset) && !isDeleted(offset));
   let at = 0;
   const missing = wanted.find((offset) => {
-    if (found[at] !== offset) return !isDeletedUnread(partition, offset, evidence);
+    if (found[at] !== offset) return !isDeleted(offset);
     at++;
     return false;
   });
@@ -196,20 +200,34 @@ function judgeFeatures(
   for (const { offset, event } of published) {
     const current = byOffset.get(offset)!;
     const before = log.transactions.filter((one) => one.offset < offset);
-    const others = logs.filter((other) => other !== log).flatMap(({ transactions }) => transactions);
+    const elsewhere = logs.filter((other) => other !== log);
+    const others = elsewhere.flatMap(({ transactions }) => transactions);
+    // What they repeat may be deleted: then nobody can tell.
+    const doubtful = evidence.hasTruncated ? elsewhere.flatMap(({ repeats }) => repeats) : [];
     // Who has lost the partition and does not know yet repeats events, if it may, with what it knew of other partitions then.
     const isRepeated = counts.get(offset)! > 1;
-    for (const feature of features) judgeFeature(feature, event, current, before, others, isRepeated, evidence);
+    for (const feature of features)
+      judgeFeature(feature, event, current, { before, others, doubtful, isRepeated }, evidence);
   }
+}
+
+/** What an event's features may have counted. */
+interface Circumstances {
+  /** Those of its own partition before it. */
+  readonly before: readonly Transaction[];
+  /** Those of other partitions. */
+  readonly others: readonly Transaction[];
+  /** Repetitions that may have been taken for new ones there. */
+  readonly doubtful: readonly Transaction[];
+  /** It was published more than once. */
+  readonly isRepeated: boolean;
 }
 
 function judgeFeature(
   feature: Feature,
   event: RiskEvent,
   current: Transaction,
-  before: readonly Transaction[],
-  others: readonly Transaction[],
-  isRepeated: boolean,
+  { before, others, doubtful, isRepeated }: Circumstances,
   evidence: Evidence,
 ): void {
   const { name, entity } = feature;
@@ -236,7 +254,7 @@ function judgeFeature(
   // What is deleted from its log may be lost from the store as well; others hear of that a little later.
   const surely = isProbe ? seen : seen.filter(isStillInLog(evidence.broker));
   const least = bruteValue(feature, current, [...before, ...surely]);
-  const most = bruteValue(feature, current, [...before, ...possibly]);
+  const most = bruteValue(feature, current, [...before, ...possibly, ...doubtful]);
   if (value < least - 1e-9 || value > most + 1e-9) {
     throw new Violation('I2', `${where} is ${value} (${state}), not between ${least} and ${most}`);
   }

@@ -197,11 +197,11 @@ export const mutants: readonly Mutant[] = [
     'tenures.hasEndedSince(epoch, partition) || tenures.hasBegunSince(epoch, partition);',
     'tenures.hasEndedSince(epoch, partition);',
   ),
-  one('records that were lost are not counted', 'consumers/recovery.ts', '  observer.lost(lost.from, lost.to);', ''),
+  one('records that were lost are not counted', 'consumers/partition.ts', '  observer.lost(lost.from, lost.to);', ''),
   {
     ...one(
       'records that were lost leave no mark',
-      'consumers/recovery.ts',
+      'consumers/partition.ts',
       '  engine.truncated(partitionName(ownership), lost.to);',
       '',
     ),

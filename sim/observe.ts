@@ -12,8 +12,8 @@ export function observed(
   name: string,
   isDegraded: () => boolean,
 ): Alterations {
-  /** By partition: when its last batch came. */
-  const readAt = new Map<number, number>();
+  /** By partition: when its last batch came, and whether one was scored without the store then. */
+  const lastRead = new Map<number, { readonly readAt: number; readonly isDegraded: boolean }>();
   let fewest = Number.POSITIVE_INFINITY;
 
   function ownership(of: Ownership): Ownership {
@@ -26,7 +26,7 @@ export function observed(
       async read(position) {
         fewest = Math.min(fewest, of.partitions);
         const raw = await of.read(position);
-        readAt.set(of.partition, time.now());
+        lastRead.set(of.partition, { readAt: time.now(), isDegraded: isDegraded() });
         if (raw.values.length > 0) trace(`${name} read ${of.partition}:${raw.offsets[0]} to ${raw.next}`);
         return raw;
       },
@@ -53,11 +53,12 @@ export function observed(
             );
             for (const { id } of batch.events) {
               const known = attempts.get(id) ?? [];
+              const read = lastRead.get(at.partition)!;
               known.push({
-                readAt: readAt.get(at.partition)!,
+                readAt: read.readAt,
                 publishedAt: time.now(),
                 hasSeenGrowth: at.partitions > fewest,
-                isDegraded: isDegraded(),
+                isDegraded: read.isDegraded || isDegraded(),
               });
               attempts.set(id, known);
             }
