@@ -30,12 +30,16 @@ export const mutants: readonly Mutant[] = [
     "  await observer.stage('publish', ",
     "  await flusher.published(raw.next);\n  await observer.stage('publish', ",
   ),
-  one(
-    'a former owner is not fenced',
-    'consumers/kafka/transactional-output.ts',
-    'Promise.allSettled(producers.map(takeOver))',
-    'Promise.allSettled([] as Promise<void>[])',
-  ),
+  {
+    ...one(
+      'a former owner is not fenced',
+      'consumers/kafka/transactional-output.ts',
+      'Promise.allSettled(producers.map(takeOver))',
+      'Promise.allSettled([] as Promise<void>[])',
+    ),
+    // The brokers mostly end a former owner's transaction by themselves before it could do harm.
+    firstSeed: 70,
+  },
   one(
     'the position is one too far',
     'consumers/kafka/transactional-output.ts',
@@ -81,12 +85,16 @@ export const mutants: readonly Mutant[] = [
     'of planFlush(changes, keys, groups, callKeys)) {',
     'of [...planFlush([], keys, groups, callKeys), ...planFlush(changes, keys, groups, callKeys)]) {',
   ),
-  one(
-    'the fence is asked for after the position',
-    'consumers/recovery.ts',
-    '  if (fence > position) throw',
-    '  if (((await parts.fence()) ?? 0) > position) throw',
-  ),
+  {
+    ...one(
+      'the fence is asked for after the position',
+      'consumers/recovery.ts',
+      '  if (fence > position) throw',
+      '  if (((await parts.fence()) ?? 0) > position) throw',
+    ),
+    // A flush of the former owner has to end between the two questions.
+    firstSeed: 80,
+  },
   one(
     'recovery begins at the committed position',
     'consumers/recovery.ts',
@@ -105,12 +113,16 @@ export const mutants: readonly Mutant[] = [
     '    engine.lose(name);\n    forget();',
     '    forget();',
   ),
-  one(
-    'older state overwrites newer',
-    'sim/redis/scripts.ts',
-    'if (stored !== undefined && offsetOf(stored) >= offsetOf(value)) continue;',
-    '',
-  ),
+  {
+    ...one(
+      'older state overwrites newer',
+      'sim/redis/scripts.ts',
+      'if (stored !== undefined && offsetOf(stored) >= offsetOf(value)) continue;',
+      '',
+    ),
+    // A flush that was sent before has to arrive behind a later one.
+    firstSeed: 210,
+  },
   {
     name: 'lost state goes unnoticed',
     edits: [
@@ -191,12 +203,16 @@ export const mutants: readonly Mutant[] = [
     'if (changed.has(partition)) changed.set(partition, []);',
     'if (taken.length > 0) changed.set(partition, []);',
   ),
-  one(
-    'copies of a partition that is gained count as stored',
-    'features/cache.ts',
-    'tenures.hasEndedSince(epoch, partition) || tenures.hasBegunSince(epoch, partition);',
-    'tenures.hasEndedSince(epoch, partition);',
-  ),
+  {
+    ...one(
+      'copies of a partition that is gained count as stored',
+      'features/cache.ts',
+      'tenures.hasEndedSince(epoch, partition) || tenures.hasBegunSince(epoch, partition);',
+      'tenures.hasEndedSince(epoch, partition);',
+    ),
+    // The store has to lose what the copies hold, just when the partition is gained.
+    firstSeed: 200,
+  },
   one('records that were lost are not counted', 'consumers/partition.ts', '  observer.lost(lost.from, lost.to);', ''),
   {
     ...one(

@@ -17,8 +17,19 @@ describe('weir --help', () => {
     const { code, stdout } = await runWeir(['--help']);
     expect(code).toBe(0);
     const commands = [...stdout.matchAll(/^ {2}([a-z]+) (?!\[command\])/gm)].map(([, name]) => name);
-    expect(commands).toEqual(['demo', 'run', 'backfill', 'check', 'simulate', 'features', 'inspect', 'offsets', 'dlq']);
-    commands.push('features list', 'features export', 'offsets show', 'offsets reset');
+    expect(commands).toEqual([
+      'demo',
+      'run',
+      'backfill',
+      'check',
+      'simulate',
+      'features',
+      'inspect',
+      'fleet',
+      'offsets',
+      'dlq',
+    ]);
+    commands.push('features list', 'features export', 'fleet status', 'offsets show', 'offsets reset');
     commands.push('dlq list', 'dlq show', 'dlq replay');
     for (const command of commands) {
       const help = await runWeir([...command.split(' '), '--help']);

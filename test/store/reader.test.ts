@@ -47,7 +47,9 @@ describeStoreReaderContract('the Redis reader', async () => {
 describe('the Redis reader', () => {
   it('needs no more than the documented permissions', async () => {
     const documented = /`(\+info [^`]+)`/.exec(
-      readFileSync('docs/state.md', 'utf8').split('`weir inspect` and `weir offsets show` only read')[1],
+      readFileSync('docs/state.md', 'utf8').split(
+        '`weir inspect`, `weir offsets show` and `weir fleet status` only read',
+      )[1],
     )![1];
     await client.call('ACL', 'SETUSER', 'inspector', 'on', '>secret', '~acl:*', ...documented.split(' '));
     const settings = { url: redis.url, key_prefix: 'acl' };
