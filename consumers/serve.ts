@@ -199,6 +199,7 @@ function degradation({ config, ownership, engine, observer, log, readiness }: Se
   if (config.state.when_away !== 'degrade') return undefined;
   const name = partitionName(ownership);
   return (error: WeirError) => {
+    engine.cutOff(name);
     engine.recovering(name, true);
     observer.degraded(true);
     readiness.setDegraded(`partition ${name}`, describeError(error));

@@ -19,6 +19,8 @@ export interface Entity {
    * No load mends that, only the end of their tenure does. Mostly none.
    */
   unread: Set<string> | undefined;
+  /** Counts what came into memory. */
+  readonly serial: number;
   /** When the other partitions' copies were last brought up to date, monotonic milliseconds. */
   refreshedAt: number;
   /** What others had stored by then (see frontiers.ts). */
@@ -71,6 +73,8 @@ export interface EntityCache {
   held(plans: readonly EntityPlan[], ids: readonly (readonly string[])[], count: number, partition: string): Loaded;
   /** From now on the partition is written here. */
   own(partition: string): void;
+  /** From now on the partition goes on without the store, which lacks what is not stored of it yet: so does what comes into memory later. */
+  cutOff(partition: string): void;
   /** From now on the partition is written elsewhere, or its memory is not to be trusted: what is held of it is not used again. */
   disown(partition: string): void;
   /** Partitions whose state is to be in the store when an entity is loaded. */
@@ -117,6 +121,9 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
   const { store, clock, capacity, refreshMs, frontiers } = options;
   const tenures = createTenures();
   let watched: readonly string[] = [];
+  let newest = 0;
+  /** By owned partition: the newest entity that cannot lack anything of it that is not stored. */
+  const wholeThrough = new Map<string, number>();
   const shelves = new Map<string, Shelf>();
 
   const shelfOf = (type: string): Shelf => {
@@ -161,6 +168,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
       subStates: [],
       version: neverLoaded,
       unread: undefined,
+      serial: ++newest,
       refreshedAt: 0,
       sight: 0,
       epoch: tenures.epoch,
@@ -321,16 +329,28 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
       return { entities, release };
     },
     held(plans, ids, count, partition) {
+      const whole = wholeThrough.get(partition) ?? 0;
       const entities = plans.map((plan, k) => pin(plan.type, ids[k], count));
       for (const [k, { type }] of plans.entries()) {
         const { reach } = shelfOf(type);
-        for (const entity of entities[k])
-          if (entity && isShort(entity, reach, partition)) markUnread(entity, partition);
+        for (const entity of entities[k]) {
+          if (!entity) continue;
+          if (isShort(entity, reach, partition) || entity.serial > whole) markUnread(entity, partition);
+        }
       }
       return { entities, release: releaseOf(entities) };
     },
-    own: tenures.begin,
-    disown: tenures.end,
+    own(partition) {
+      tenures.begin(partition);
+      wholeThrough.set(partition, newest);
+    },
+    cutOff(partition) {
+      wholeThrough.set(partition, newest);
+    },
+    disown(partition) {
+      tenures.end(partition);
+      wholeThrough.delete(partition);
+    },
     watch(partitions) {
       watched = partitions;
     },

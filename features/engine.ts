@@ -41,6 +41,8 @@ export interface FeatureEngine {
    * partitions share with it are marked stale.
    */
   recovering(partition: string, isRecovering: boolean): void;
+  /** An owned partition goes on without the store: what is loaded from now on may lack something of it. */
+  cutOff(partition: string): void;
   /** How far the partitions have come in event time. */
   readonly frontiers: Frontiers;
   /** What features of entities that partitions share ask of the other partitions. */
@@ -315,6 +317,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       noticeMovedKeys(loaded, partition);
       return loaded;
     },
+    cutOff: cache.cutOff,
     held: (batch, partition) => cache.held(plans, idsOf(batch), batch.count, partition),
     apply(batch, loaded, partition, out, seenBefore = Number.POSITIVE_INFINITY) {
       columns.fill(batch);
