@@ -69,7 +69,8 @@ describe('the simulation', () => {
 
   it('holds for seeds that have found a fault of weir', async () => {
     // Without the store, another partition took away the mark of what one had not read; what was cut in a recovery counted as never scored.
-    for (const seed of [1137, 1240, 2104]) expect(await runSeed(seed)).toMatchObject({ failure: undefined });
+    // A flush that failed while a batch waited for its turn let go of what the store did not have.
+    for (const seed of [1137, 1240, 2104, 7905]) expect(await runSeed(seed)).toMatchObject({ failure: undefined });
   });
 
   it('finds all deliberate faults within 60 seeds', async () => {

@@ -29,7 +29,7 @@ const allowed: Record<string, readonly string[]> = {
   consumers: ['consumers', 'scoring', 'features', 'runtime'],
   simulator: ['simulator', 'runtime'],
   cli: ['cli', 'simulator', 'consumers', 'scoring', 'features', 'runtime'],
-  sim: ['sim', 'consumers', 'scoring', 'features', 'runtime'],
+  sim: ['sim', 'cli', 'consumers', 'scoring', 'features', 'runtime'],
   infra: ['infra', 'runtime'],
 };
 
