@@ -164,6 +164,8 @@ async function processBatch(parts: PartitionParts, { raw, decoded }: ReadBatch, 
   const { ownership, output, engine, scorer, flusher, observer } = parts;
   const name = partitionName(ownership);
   const rows = newRows(scorer.width);
+  // A flush may have failed while the batch waited for its turn: what it gave up may have left the memory, and the store does not have it.
+  flusher.demand();
   const loaded = await observer.stage('load', () => loadOrHeld(parts, decoded.batch));
   flusher.applying();
   const applied = observer.stage('apply', () => engine.apply(decoded.batch, loaded, name, rows, seenBefore));
