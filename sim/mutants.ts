@@ -233,7 +233,7 @@ export const mutants: readonly Mutant[] = [
   one(
     'what memory lacks without the store goes unsaid',
     'features/cache.ts',
-    'if (entity && isShort(entity, reach, partition)) markUnread(entity, partition);',
+    'if (isShort(entity, reach, partition) || entity.serial > whole) markUnread(entity, partition);',
     ';',
   ),
 ];

@@ -22,8 +22,11 @@ describe('a topic with a partition that nobody leads', () => {
   const held: Ownership[] = [];
   const sources: Source[] = [];
 
+  /** Longer than it takes the coordinator, which may be on the broker that is killed, to come up elsewhere. */
+  const session_timeout_ms = 60_000;
+
   function open(group: string): Source {
-    const config = sourceConfig([...cluster.brokers], 'in', { group, topic_refresh_ms: 100 });
+    const config = sourceConfig([...cluster.brokers], 'in', { group, topic_refresh_ms: 100, session_timeout_ms });
     const opened = createKafkaSource(config, { maxEvents: 100, format: { type: 'json' }, clock: systemClock });
     sources.push(opened);
     return opened;
