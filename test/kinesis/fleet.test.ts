@@ -149,7 +149,7 @@ describe('weir fleet status on Kinesis', () => {
     const job = jobOf('fleet');
     await job.create(2);
     const doomed = job.start('one');
-    job.start('two');
+    const two = job.start('two');
     await job.put(rows.slice(0, rowCount / 2));
     const shared = await job.until((status) => ownersOf(status).size === 2 && isSettled(status));
     expect(shared.workers.map(({ worker, leases, expired }) => [worker.split(':')[0], leases, expired])).toEqual([
@@ -179,6 +179,8 @@ describe('weir fleet status on Kinesis', () => {
     expect(metric('weir_kinesis_shards{stream="fleet",state="open"}')).toBe(2);
     const changes = (change: string) => metric(`weir_kinesis_lease_changes_total{stream="fleet",change="${change}"}`);
     expect(changes('taken') + changes('stolen') - changes('lost')).toBe(1);
+    // Who has published depends on who had which lease when the records came.
+    const all = [metric, await metricsOf(two)];
     for (const [service, operation] of [
       ['kinesis', 'GetRecords'],
       ['kinesis', 'PutRecords'],
@@ -186,10 +188,8 @@ describe('weir fleet status on Kinesis', () => {
       ['dynamodb', 'Scan'],
     ]) {
       const labels = `service="${service}",operation="${operation}",outcome="ok"`;
-      expect({ labels, isCounted: metric(`weir_aws_requests_total{${labels}}`) > 0 }).toEqual({
-        labels,
-        isCounted: true,
-      });
+      const isCounted = all.some((of) => of(`weir_aws_requests_total{${labels}}`) > 0);
+      expect({ labels, isCounted }).toEqual({ labels, isCounted: true });
     }
 
     // In the middle of the first shard's hash keys, which end before 2^127.
