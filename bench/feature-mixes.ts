@@ -99,7 +99,7 @@ async function benchStored(runs: number): Promise<void> {
   const rows = newRows(set.names.length);
   for (const batch of batches) engine.apply(batch, await engine.load(batch, partition), partition, rows);
   const changes = engine
-    .takeChanges(partition)
+    .takeChanges(partition, 0)
     .changes.filter(({ type }) => set.entities.some((plan) => plan.type === type));
   const planOf = (type: string) => set.entities.find((plan) => plan.type === type)!;
   const decode = () => changes.map(({ type, bytes, offset }) => decodeSubState(bytes, planOf(type), partition, offset));

@@ -54,7 +54,7 @@ export async function applyAll(
   rows: FeatureRows,
 ): Promise<void> {
   for (const batch of batches) engine.apply(batch, await engine.load(batch, partition), partition, rows);
-  engine.takeChanges(partition).settle();
+  engine.takeChanges(partition, 0).settle();
 }
 
 export function createEngine(set: FeatureSet): FeatureEngine {

@@ -21,7 +21,7 @@ const eventsPerEntity = 20;
 const partition = 'transactions:0';
 const owned = new Set([partition]);
 /** As a process of a topic with 4 partitions asks for. */
-const watched = Array.from({ length: 4 }, (_, index) => `transactions:${index}`);
+const watched = new Map(Array.from({ length: 4 }, (_, index) => [`transactions:${index}`, -1]));
 
 /** The codec, and load and flush of both stores in batches of 1,000 entities that retain 20 events each. */
 export async function benchState(runs: number, only: (name: string) => boolean): Promise<void> {

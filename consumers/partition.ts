@@ -132,7 +132,7 @@ async function beginning(
 /** The records in as many batches as it takes to keep in step with the other partitions: one, unless they reach far ahead of them. */
 async function processInTurn(parts: PartitionParts, raw: RawBatch): Promise<void> {
   const { ownership, decoder, engine, alignment, flusher, observer } = parts;
-  engine.counted(ownership.partitions);
+  engine.counted(ownership.partitions, ownership.readable?.());
   let rest: ReadBatch | undefined = {
     raw,
     decoded: observer.stage('decode', () => decoder.decode(raw, ownership)),

@@ -42,7 +42,7 @@ export interface Entity {
 export interface EntityCacheOptions {
   readonly store: StateStore;
   readonly clock: Clock;
-  readonly frontiers: Pick<Frontiers, 'sight' | 'missesFrom'>;
+  readonly frontiers: Pick<Frontiers, 'sight' | 'missesFrom' | 'storedThrough'>;
   /** Entities kept per entity type. */
   readonly capacity: number;
   /** Copies of other partitions' sub-states older than this are loaded again before use. Milliseconds. */
@@ -237,7 +237,8 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
       if (entity.version !== neverLoaded) since = Math.min(since, entity.epoch);
       return { type: plans[k].type, id: entity.id, version: Math.max(0, entity.version) };
     });
-    const answers = await store.load(requests, tenures.heldSince(since), watched);
+    const through = new Map(watched.map((partition) => [partition, frontiers.storedThrough(partition)]));
+    const answers = await store.load(requests, tenures.heldSince(since), through);
     const damaged: Damaged[] = [];
     for (let k = 0; k < wanted.length; k++) {
       adopt(wanted[k], plans[k], answers[k].subStates, damaged);

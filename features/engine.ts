@@ -51,8 +51,11 @@ export interface FeatureEngine {
   learnOthers(): Promise<void>;
   /** The log of an owned partition begins behind what is stored of it, at the offset: windows that reach further back will be incomplete. */
   truncated(partition: string, offset: number): void;
-  /** The stream has so many partitions by now. More than before: keys have moved to the new ones. */
-  counted(partitions: number): void;
+  /**
+   * The stream has so many partitions by now. More than before: keys have moved to the new ones.
+   * @param readable numbers of those that still have something to be read; absent: all. What others have stored of the rest is not kept up.
+   */
+  counted(partitions: number, readable?: readonly number[]): void;
   /**
    * Brings the entities of the partition's batch into memory. The answer goes to apply() or replay(), once.
    * @throws WeirError STORE, with a LostStateError as its cause when the store has lost state of the partition where one of them is kept.
@@ -68,8 +71,8 @@ export interface FeatureEngine {
   apply(batch: TransactionBatch, loaded: Loaded, partition: string, out: FeatureRows, seenBefore?: number): Applied;
   /** Applies without evaluating, for recovery; sub-states that reach beyond an event leave it out. */
   replay(batch: TransactionBatch, loaded: Loaded, partition: string): void;
-  /** The partition's sub-states changed since the last call, encoded; call it only when all that is applied is published. */
-  takeChanges(partition: string): TakenChanges;
+  /** The partition's sub-states changed since the last call, encoded; call it only when all that is applied is published, which is through the offset. */
+  takeChanges(partition: string, through: number): TakenChanges;
   /** So much has changed since takeChanges(), which stays in memory until it is stored, that the store should come after first. */
   hasManyChanges(partition: string): boolean;
   /** The partition's changes since takeChanges() are never to be stored: they need not be kept in memory any more. */
@@ -147,6 +150,8 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
 
   const behind = trackBehind();
   let partitionCount = 0;
+  /** Numbers of the partitions that have something left to be read; undefined: all. */
+  let readable: readonly number[] | undefined;
   /** What the names of the stream's partitions begin with. */
   let ofStream = '';
   /** The topic has grown, or state of the key entity was met that belongs to a partition of somebody else: keys have moved. */
@@ -168,10 +173,14 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     for (const plan of plans) cache.setReach(plan.type, spans(plan) ? reach : 'partition');
   }
 
-  /** The own ones, and while there are others of the stream, those too; unless their number does not say what they are called. */
+  /**
+   * The own ones, and while there are others of the stream, those of them that have an owner too: fences of the rest are not renewed. Unless their
+   * number does not say what they are called.
+   */
   function watchedPartitions(): string[] {
     const count = changed.size < partitionCount && Number.isFinite(partitionCount) ? partitionCount : 0;
-    return [...new Set([...changed.keys(), ...Array.from({ length: count }, (_, index) => `${ofStream}${index}`)])];
+    const others = count === 0 ? [] : (readable ?? Array.from({ length: count }, (_, index) => index));
+    return [...new Set([...changed.keys(), ...others.map((index) => `${ofStream}${index}`)])];
   }
 
   function idsOf(batch: TransactionBatch): string[][] {
@@ -281,7 +290,10 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       frontiers.own(partition);
       changed.set(partition, []);
       const stream = partition.slice(0, partition.lastIndexOf(':') + 1);
-      if (stream !== ofStream) partitionCount = 0;
+      if (stream !== ofStream) {
+        partitionCount = 0;
+        readable = undefined;
+      }
       ofStream = stream;
       count(partitions);
     },
@@ -307,8 +319,10 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       await Promise.all([history.learn(), frontiers.learn()]);
     },
     truncated: (partition, offset) => history.truncated(partition, offset),
-    counted(partitions) {
-      if (partitions !== partitionCount) count(partitions);
+    counted(partitions, nowReadable) {
+      if (partitions === partitionCount && String(nowReadable) === String(readable)) return;
+      readable = nowReadable;
+      count(partitions);
     },
     async load(batch, partition) {
       if (changed.size < partitionCount && history.isDue()) await history.learn();
@@ -393,7 +407,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       }
       loaded.release();
     },
-    takeChanges(partition) {
+    takeChanges(partition, through) {
       const taken = changed.get(partition) ?? [];
       // Also where nothing was taken: what is settled later on must not be what changes meanwhile.
       if (changed.has(partition)) changed.set(partition, []);
@@ -404,7 +418,11 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       });
       return {
         // The frontier last: who sees it is to see all that it stands for.
-        changes: [...changes, ...history.take(partition), ...(partitionCount > 1 ? frontiers.take(partition) : [])],
+        changes: [
+          ...changes,
+          ...history.take(partition),
+          ...(partitionCount > 1 ? frontiers.take(partition, through) : []),
+        ],
         settle() {
           for (const { entity } of taken) entity.dirty--;
         },

@@ -80,7 +80,7 @@ export function createFlusher(options: FlusherOptions): Flusher {
     hasNews = false;
     isUrgent = false;
     const target = position;
-    const { changes, settle } = engine.takeChanges(partition);
+    const { changes, settle } = engine.takeChanges(partition, target);
     try {
       for (let retryMs = firstRetryMs; !isAbandoned; retryMs = Math.min(retryMs * 2, longestRetryMs)) {
         try {

@@ -17,8 +17,14 @@ export interface Frontier {
 /** `waiting` for others that are behind; `at-end` of its log: there is nothing that it has not applied. */
 export type FrontierState = (typeof states)[number];
 
+/** As a store has it. */
+export interface StoredFrontier extends Frontier {
+  /** The log offset (exclusive) through which all of the partition's state was stored, in every slot group, before this was; -1: not known. */
+  readonly through: number;
+}
+
 const states = ['reading', 'waiting', 'at-end'] as const;
-const bytesOfFrontier = 21;
+const bytesOfFrontier = 29;
 
 /**
  * Where a partition stands that is about to apply these events: at the earliest that is not late against where it stood before. One event
@@ -39,21 +45,27 @@ export function frontierOf(times: Float64Array, count: number, before: number): 
   return inTime * 2 >= count ? earliestInTime : earliest;
 }
 
-/** The frontier as a store keeps it: f64 time, f64 said at, u8 state, u32 crc32 of these; big-endian. @param offset rises with each. */
-export function frontierChange({ time, state, saidAt }: Frontier, offset: number): SubStateChange {
+/** The frontier as a store keeps it: f64 time, f64 said at, f64 through, u8 state, u32 crc32 of these; big-endian. @param offset rises with each. */
+export function frontierChange({ time, state, saidAt, through }: StoredFrontier, offset: number): SubStateChange {
   const bytes = Buffer.alloc(bytesOfFrontier);
   bytes.writeDoubleBE(time, 0);
   bytes.writeDoubleBE(saidAt, 8);
-  bytes.writeUInt8(states.indexOf(state), 16);
-  bytes.writeUInt32BE(crc32(bytes.subarray(0, 17)), 17);
+  bytes.writeDoubleBE(through, 16);
+  bytes.writeUInt8(states.indexOf(state), 24);
+  bytes.writeUInt32BE(crc32(bytes.subarray(0, 25)), 25);
   return { type: frontierType, id: frontierId, offset, bytes };
 }
 
 /** Damaged bytes say that nothing is known. */
-export function decodeFrontier(stored: Uint8Array): Frontier {
+export function decodeFrontier(stored: Uint8Array): StoredFrontier {
   const bytes = Buffer.from(stored);
-  if (bytes.length !== bytesOfFrontier || bytes.readUInt32BE(17) !== crc32(bytes.subarray(0, 17))) {
-    return { time: Number.NEGATIVE_INFINITY, state: 'reading', saidAt: 0 };
+  if (bytes.length !== bytesOfFrontier || bytes.readUInt32BE(25) !== crc32(bytes.subarray(0, 25))) {
+    return { time: Number.NEGATIVE_INFINITY, state: 'reading', saidAt: 0, through: -1 };
   }
-  return { time: bytes.readDoubleBE(0), saidAt: bytes.readDoubleBE(8), state: states[bytes.readUInt8(16)] };
+  return {
+    time: bytes.readDoubleBE(0),
+    saidAt: bytes.readDoubleBE(8),
+    through: bytes.readDoubleBE(16),
+    state: states[bytes.readUInt8(24)],
+  };
 }

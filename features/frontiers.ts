@@ -18,8 +18,8 @@ export interface Frontiers {
   disown(partition: string): void;
   /** Where an owned partition stands now. */
   say(partition: string, time: number, state: FrontierState): void;
-  /** What is to be stored of an owned partition with all that is applied; nothing while it has said nothing. */
-  take(partition: string): SubStateChange[];
+  /** What is to be stored of an owned partition with all that is applied, which is what its log has before the offset; nothing while it has said nothing. */
+  take(partition: string, through: number): SubStateChange[];
   /** What was last taken of an owned partition. */
   taken(partition: string): Frontier | undefined;
   of(partition: string): Frontier | undefined;
@@ -34,14 +34,20 @@ export interface Frontiers {
   listen(onChange: () => void): () => void;
   /** Stands for what others had stored when it was last read: whatever is loaded after that holds it. */
   sight(): number;
+  /**
+   * The log offset (exclusive) through which another partition's state was all stored before what is known of it was: a store that has less has lost
+   * some. -1: not known, or owned.
+   */
+  storedThrough(partition: string): number;
   /** What was loaded at that sight may miss others' events from this time on, which are stored by now; Infinity: none. */
   missesFrom(sight: number): number;
 }
 
 interface Known {
   readonly frontier: Frontier;
-  /** Of the stored frontier; 0 where it is this process's own. */
+  /** Of the stored frontier; 0 and -1 where it is this process's own. */
   readonly offset: number;
+  readonly through: number;
   readonly movedAt: number;
 }
 
@@ -61,7 +67,7 @@ export function createFrontiers(store: StateStore, clock: Clock): Frontiers {
   /** Goes up whenever a partition is gained or lost: an answer from before says too little of it. */
   let epoch = 0;
 
-  function note(partition: string, frontier: Frontier, offset: number): void {
+  function note(partition: string, frontier: Frontier, offset: number, through: number): void {
     const before = facts.get(partition);
     const last = before?.frontier;
     const hasMoved =
@@ -69,7 +75,7 @@ export function createFrontiers(store: StateStore, clock: Clock): Frontiers {
       last.time !== frontier.time ||
       last.state !== frontier.state ||
       (frontier.state === 'waiting' && last.saidAt !== frontier.saidAt);
-    facts.set(partition, { frontier, offset, movedAt: hasMoved ? clock.monotonic() : before!.movedAt });
+    facts.set(partition, { frontier, offset, through, movedAt: hasMoved ? clock.monotonic() : before!.movedAt });
   }
 
   function changed(): void {
@@ -98,14 +104,14 @@ export function createFrontiers(store: StateStore, clock: Clock): Frontiers {
       const own = owned.get(partition);
       if (own !== undefined) {
         own.offset = Math.max(own.offset, offset);
-        if (!own.hasSaid) note(partition, frontier, 0);
+        if (!own.hasSaid) note(partition, frontier, 0, -1);
         continue;
       }
       const before = facts.get(partition);
       if (before?.offset === offset) continue;
       // Also at the same time: who was reading a batch and has read it to the end has stored more since.
       missesFrom = Math.min(missesFrom, before?.frontier.time ?? Number.NEGATIVE_INFINITY, frontier.time);
-      note(partition, frontier, offset);
+      note(partition, frontier, offset, frontier.through);
     }
     misses.since(missesFrom);
   }
@@ -132,15 +138,15 @@ export function createFrontiers(store: StateStore, clock: Clock): Frontiers {
       const isNews = !own.hasSaid || last?.time !== time || last.state !== state;
       own.hasSaid = true;
       if (!isNews) return;
-      note(partition, { time, state, saidAt: clock.now() }, 0);
+      note(partition, { time, state, saidAt: clock.now() }, 0, -1);
       changed();
     },
-    take(partition) {
+    take(partition, through) {
       const own = owned.get(partition);
       if (!own?.hasSaid) return [];
       own.taken = { ...facts.get(partition)!.frontier, saidAt: clock.now() };
       own.offset++;
-      return [frontierChange(own.taken, own.offset)];
+      return [frontierChange({ ...own.taken, through }, own.offset)];
     },
     taken: (partition) => owned.get(partition)?.taken,
     of: (partition) => facts.get(partition)?.frontier,
@@ -165,6 +171,7 @@ export function createFrontiers(store: StateStore, clock: Clock): Frontiers {
       listeners.add(onChange);
       return () => listeners.delete(onChange);
     },
+    storedThrough: (partition) => (owned.has(partition) ? -1 : (facts.get(partition)?.through ?? -1)),
     sight: misses.sight,
     missesFrom: misses.from,
   };

@@ -13,12 +13,13 @@ export interface StateStore {
    * The sub-states of the given entities, one answer per request, in the order of the requests. An entity that the store does
    * not know has no sub-states and version 0.
    * @param owned partitions whose sub-states the caller holds already and wants left out where a request's version is not 0.
-   * @param watched partitions whose state should all be there: answers name those of which it is not. An own one counts from what fence() or flush() said.
+   * @param watched by partition: the offset (exclusive) through which its state is known to have been all there, -1 where that is not known. Answers name those of which it is
+   *   not, or of which there was more before. An own one counts from what fence() or flush() said.
    */
   load(
     requests: readonly LoadRequest[],
     owned: ReadonlySet<string>,
-    watched?: readonly string[],
+    watched?: ReadonlyMap<string, number>,
   ): Promise<LoadedEntity[]>;
 
   /**

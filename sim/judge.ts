@@ -19,8 +19,6 @@ export interface Evidence {
   readonly hasGrown: boolean;
   /** Whether some log was cut: only then may features be incomplete. */
   readonly hasTruncated: boolean;
-  /** Whether a server of the store has lost what it had confirmed. */
-  readonly hasLostState: boolean;
   /** By partition: what was deleted before it was published; some of it may have been read by then. */
   readonly deletedUnread: ReadonlyMap<number, readonly Stretch[]>;
   /** By partition: how many records were counted as lost. */
@@ -251,9 +249,7 @@ function judgeFeature(
   if (isProbe && state === 'stale') throw new Violation('I2', `${where} is stale although nothing moves`);
   const possibly = others.filter((one) => one.appendedAt <= scoredAt);
   // Windows that end so long ago are waited for.
-  // Who was without the store may come back to one that has lost state since, and has not seen how far that had been (docs/state.md).
-  const mayMissLoss = evidence.settings.isDegrading && evidence.hasLostState;
-  const isAwaited = feature.delayMs > 0 && state !== 'stale' && !mayMissLoss;
+  const isAwaited = feature.delayMs > 0 && state !== 'stale';
   const seen = isRepeated ? [] : isAwaited ? possibly : surelySeen(entity, current, event, state, others, evidence);
   // What is deleted from its log may be lost from the store as well; others hear of that a little later.
   const surely = isProbe ? seen : seen.filter(isStillInLog(evidence.broker));

@@ -236,6 +236,16 @@ export const mutants: readonly Mutant[] = [
     'if (isShort(entity, reach, partition) || entity.serial > whole) markUnread(entity, partition);',
     ';',
   ),
+  {
+    ...one(
+      'what a frontier vouches for is not asked of the store',
+      'features/redis/store.ts',
+      'Math.max(known[group], through)',
+      'known[group]',
+    ),
+    // A fail-over, a process that has never seen the fence, and a look before the repair.
+    firstSeed: 205,
+  },
 ];
 
 /**

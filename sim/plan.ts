@@ -88,7 +88,7 @@ export function planRun(seed: number): Plan {
     records: planRecords(chance, lengthMs),
     faults: [
       ...Array.from({ length: chance.between(0, 7) }, () => planFault(chance, settings, lengthMs)),
-      ...planFailOvers(ofFlushes, settings),
+      ...planFailOvers(ofFlushes),
       ...planZombie(createChance(seed, 'zombie'), settings),
       ...planLoss(createChance(seed, 'loss'), settings, lengthMs),
       ...(settings.isDegrading ? [planAway(degrade, settings, lengthMs)] : []),
@@ -209,8 +209,7 @@ function planFault(chance: Chance, settings: Settings, lengthMs: number): Fault 
 }
 
 /** Between the calls of a flush, where there are several: no time and no request hits that. */
-function planFailOvers(chance: Chance, { processes }: Settings): Fault[] {
-  if (processes > 1) return [];
+function planFailOvers(chance: Chance): Fault[] {
   return Array.from({ length: chance.oneOf([0, 0, 3, 9]) }, () => ({
     at: 'flushed',
     nth: chance.between(1, 150),

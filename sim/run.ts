@@ -169,8 +169,7 @@ async function probe(
 }
 
 function evidenceOf({ settings }: Plan, world: World, probes: ReadonlySet<string>): Evidence {
-  const { broker, fences, attempts, stretches, hasGrown, hasTruncated, hasLostState, deletedUnread, countedLost } =
-    world;
+  const { broker, fences, attempts, stretches, hasGrown, hasTruncated, deletedUnread, countedLost } = world;
   const ends = new Map(
     broker.input.partitions.map(({ entries }, partition) => {
       const former = stretches.get(partition) ?? [];
@@ -180,6 +179,6 @@ function evidenceOf({ settings }: Plan, world: World, probes: ReadonlySet<string
   );
   return {
     ...{ broker, settings, fences, attempts, stretches: ends, probes },
-    ...{ hasGrown, hasTruncated, hasLostState, deletedUnread, countedLost },
+    ...{ hasGrown, hasTruncated, deletedUnread, countedLost },
   };
 }

@@ -34,11 +34,9 @@ export function happen(world: World, event: WorldEvent): void {
       deleteUnread(world, event);
       break;
     case 'redis-restart':
-      world.hasLostState ||= !event.isDataKept;
       servers[event.server].restart(event.isDataKept);
       break;
     case 'redis-fail-over':
-      world.hasLostState = true;
       servers[event.server].failOver(event.lostChanges);
       break;
     case 'redis-away':

@@ -42,8 +42,6 @@ export interface World {
   readonly instances: Instance[];
   hasGrown: boolean;
   hasTruncated: boolean;
-  /** A server has lost what it had confirmed. */
-  hasLostState: boolean;
   /** From now on nothing goes wrong any more. */
   isHealed: boolean;
   /** The first thing that did not hold while it ran. */
@@ -208,7 +206,6 @@ export function createWorld(plan: Plan, { trace, strike, lostByFlush, alter }: W
     instances: [],
     hasGrown: false,
     hasTruncated: false,
-    hasLostState: false,
     isHealed: false,
     violation: undefined,
     start,

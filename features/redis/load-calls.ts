@@ -39,7 +39,7 @@ export function planLoad(requests: readonly LoadRequest[], keys: RedisKeys): Loa
 export interface LoadFacts {
   readonly owned: ReadonlySet<string>;
   /** Partitions whose fences are answered as well. */
-  readonly watched: readonly string[];
+  readonly watched: ReadonlyMap<string, number>;
   readonly nowMs: number;
 }
 
@@ -52,7 +52,7 @@ export function writeLoad(
   keys: RedisKeys,
 ): void {
   const group = keys.groupOf(requests[chunk[0]].id);
-  const fences = watched.map((partition) => keys.fence(group, partition));
+  const fences = Array.from(watched.keys(), (partition) => keys.fence(group, partition));
   let bound = 3 * argumentOverhead + 40 + 8 * chunk.length;
   for (const index of chunk) bound += argumentOverhead + keys.bound(requests[index], group);
   for (const key of fences) bound += argumentOverhead + 3 * key.length;

@@ -83,19 +83,14 @@ export function storeOver(
    * The watched partitions whose fence in the group is lower than it was known to be when the load was sent, or is not there; undefined for
    * none. Owners alone write fences, so what is lower has not been repaired yet.
    */
-  function lostIn(
-    group: number,
-    fences: readonly number[],
-    watched: readonly string[],
-    known: readonly Float64Array[],
-  ): string[] | undefined {
+  function lostIn(group: number, fences: readonly number[], watched: readonly Watched[]): string[] | undefined {
     let lost: string[] | undefined;
-    for (let k = 0; k < fences.length; k++) {
-      const now = confirmedOf(watched[k], 0);
-      if (fences[k] >= known[k][group]) now[group] = Math.max(now[group], fences[k]);
+    for (const [k, { partition, through, known }] of watched.entries()) {
+      const now = confirmedOf(partition, 0);
+      if (fences[k] >= Math.max(known[group], through)) now[group] = Math.max(now[group], fences[k]);
       else {
         lost ??= [];
-        lost.push(watched[k]);
+        lost.push(partition);
       }
     }
     return lost;
@@ -138,17 +133,19 @@ export function storeOver(
   }
 
   return {
-    async load(requests, owned, watched = []) {
+    async load(requests, owned, watched = new Map()) {
       const answers: LoadedEntity[] = new Array(requests.length);
       const facts = { owned, watched, nowMs: clock.now() };
       for (const chunks of planLoad(requests, keys)) {
         const slotGroups = chunks.map((chunk) => keys.groupOf(requests[chunk[0]].id));
-        const known = watched.map((partition) => confirmedOf(partition, 0).slice());
+        const before = Array.from(watched, ([partition, through]) => {
+          return { partition, through, known: confirmedOf(partition, 0).slice() };
+        });
         const replies = await call('load', slotGroups, (writer) => {
           for (const chunk of chunks) writeLoad(writer, chunk, requests, facts, keys);
         });
         for (let k = 0; k < chunks.length; k++) {
-          const lost = lostIn(slotGroups[k], readLoadedFences(replies[k]), watched, known);
+          const lost = lostIn(slotGroups[k], readLoadedFences(replies[k]), before);
           readLoaded(replies[k], chunks[k], lost, answers);
         }
       }
@@ -197,6 +194,15 @@ export function storeOver(
       connection.close();
     },
   };
+}
+
+/** A watched partition when a load is sent. */
+interface Watched {
+  readonly partition: string;
+  /** The least that its fences are to be, as the caller knows. */
+  readonly through: number;
+  /** By group: what this store knows its fence to be. */
+  readonly known: Float64Array;
 }
 
 async function loadScripts(connection: RedisLink, doing: string): Promise<void> {

@@ -132,7 +132,11 @@ describe('the scripts of a simulated server', () => {
     } else if (each.kind === 'load') {
       const version = each.seen === 0 ? 0 : Math.floor(nowMs) + each.seen - 1;
       const requests = each.ids.map((one) => request(one, version));
-      const facts = { owned: new Set(each.owned), watched: each.watched, nowMs: nowMs + each.laterDays * day };
+      const facts = {
+        owned: new Set(each.owned),
+        watched: new Map(each.watched.map((partition) => [partition, -1])),
+        nowMs: nowMs + each.laterDays * day,
+      };
       for (const chunk of planLoad(requests, keys).flat()) writeLoad(writer, chunk, requests, facts, keys);
     } else if (each.kind === 'discard') {
       return [

@@ -66,7 +66,7 @@ async function usesAll(settings: object): Promise<void> {
     await store.flush('t:0', [change(id, 1)], 1);
     const [{ version }] = await store.load([request(id)], nobody);
     await store.load([request(id, version)], nobody);
-    await later.load([request(id)], nobody, ['t:0']);
+    await later.load([request(id)], nobody, new Map([['t:0', -1]]));
     await store.fence('t:0');
   } finally {
     await store.close();

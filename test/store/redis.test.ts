@@ -144,12 +144,12 @@ describe('the Redis store', () => {
 
   it('says with a load which watched partitions have lost state where the entity is kept', async () => {
     const [store, other] = [await open(), await open()];
-    const watched = ['t:0', 't:1', 't:2'];
-    const lostOf = async (of: StateStore) => {
+    const unknown = ['t:0', 't:1', 't:2'].map((partition): [string, number] => [partition, -1]);
+    const lostOf = async (of: StateStore, through: readonly [string, number][] = []) => {
       const answers = await of.load(
         many(50).map(({ id }) => request(id)),
         own,
-        watched,
+        new Map([...unknown, ...through]),
       );
       return answers.map(({ lost }) => (lost ?? []).join());
     };
@@ -174,6 +174,12 @@ describe('the Redis store', () => {
     expect(new Set(await lostOf(other))).toEqual(new Set(['', 't:0']));
     await store.flush('t:0', [], 60);
     expect(new Set(await lostOf(other))).toEqual(new Set(['']));
+    // Who has seen no fence before the loss, and has heard how far they were.
+    await client.set(back, 58);
+    const late = await open();
+    const heard = await lostOf(late, [['t:0', 59]]);
+    expect(many(50).map(({ id }) => (keysOf(4).groupOf(id) === 2 ? 't:0' : ''))).toEqual(heard);
+    expect(new Set(await lostOf(late, [['t:0', 58]]))).toEqual(new Set(['']));
   });
 
   it('stores nothing in a group that has lost its fence', async () => {

@@ -121,7 +121,7 @@ export function createProcess(store: StateStore, cacheEntities = 100, keyEntity?
     });
   }
   async function flush(partition: string): Promise<number> {
-    const { changes, settle } = engine.takeChanges(partition);
+    const { changes, settle } = engine.takeChanges(partition, 0);
     await store.flush(partition, changes, 0);
     settle();
     return changes.length;

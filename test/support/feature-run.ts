@@ -149,7 +149,7 @@ export function createRun(set: FeatureSet, partitions = 3, store = memoryStore()
 
   async function reload(): Promise<void> {
     for (const [partition, name] of names.entries()) {
-      const { changes, settle } = engine.takeChanges(name);
+      const { changes, settle } = engine.takeChanges(name, offsets[partition]);
       await store.flush(name, changes, offsets[partition]);
       settle();
       engine.lose(name);

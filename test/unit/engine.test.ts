@@ -247,7 +247,7 @@ describe('the feature engine', () => {
     const { store } = heldStore();
     const { engine, apply } = createProcess(store, 2);
     engine.gain('t:0', 1);
-    const nothing = engine.takeChanges('t:0');
+    const nothing = engine.takeChanges('t:0', 0);
     await apply('t:0', batchOf([0], 'first'), 'card.count.1h');
     nothing.settle();
     for (let n = 1; n < 10; n++) await apply('t:0', batchOf([n], `other-${n}`), 'card.count.1h');
@@ -263,7 +263,7 @@ describe('the feature engine', () => {
       changed.push(engine.hasManyChanges('t:0'));
     }
     expect(changed).toEqual([false, false, false, true]);
-    engine.takeChanges('t:0').settle();
+    engine.takeChanges('t:0', 0).settle();
     expect(engine.hasManyChanges('t:0')).toBe(false);
     engine.gain('t:1', 2);
     for (let n = 4; n < 6; n++) await apply('t:0', batchOf([n], `card-${n}`), 'card.count.1h');
@@ -284,7 +284,7 @@ describe('the feature engine', () => {
     hold(false);
     expect(await apply('t:0', batchOf([1]), 'card.count.1h')).toEqual([1]);
     for (let n = 2; n < 12; n++) await apply('t:0', batchOf([n], `other-${n}`), 'card.count.1h');
-    engine.takeChanges('t:0').settle();
+    engine.takeChanges('t:0', 0).settle();
     for (let n = 12; n < 20; n++) await apply('t:0', batchOf([n], `other-${n}`), 'card.count.1h');
     expect(engine.entities()).toBeLessThan(12);
   });

@@ -10,18 +10,18 @@ function createFleet(processes: number) {
   const { store } = heldStore();
   const clock = clockAt(() => now);
   const fleet = Array.from({ length: processes }, () => createFrontiers(store, clock));
-  const flush = (of: Frontiers, partition: string) => store.flush(partition, of.take(partition), 0);
+  const flush = (of: Frontiers, partition: string) => store.flush(partition, of.take(partition, 7), 7);
   return { store, fleet, flush, tick: (ms: number) => (now += ms) };
 }
 
 describe('frontiers', () => {
   it('survive the store; damaged, they say nothing', () => {
-    const frontier = { time: 1_522_540_831_000.5, state: 'at-end', saidAt: 1e12 } as const;
+    const frontier = { time: 1_522_540_831_000.5, state: 'at-end', saidAt: 1e12, through: 2 ** 50 } as const;
     const { bytes } = frontierChange(frontier, 7);
     expect(decodeFrontier(bytes)).toEqual(frontier);
     bytes[3] ^= 1;
     expect(decodeFrontier(bytes).time).toBe(Number.NEGATIVE_INFINITY);
-    expect(decodeFrontier(bytes.subarray(1)).time).toBe(Number.NEGATIVE_INFINITY);
+    expect(decodeFrontier(bytes.subarray(1))).toMatchObject({ time: Number.NEGATIVE_INFINITY, through: -1 });
   });
 
   it('are seen at once where they are owned, and elsewhere when they are stored and read', async () => {
@@ -38,12 +38,26 @@ describe('frontiers', () => {
     expect(two.of('t:0')).toBeUndefined();
     await flush(one, 't:0');
     await two.learn();
-    expect(two.of('t:0')).toEqual({ time: 100, state: 'reading', saidAt: 0 });
+    expect(two.of('t:0')).toEqual({ time: 100, state: 'reading', saidAt: 0, through: 7 });
     // Also back, and at the same time another state.
     one.say('t:0', 50, 'waiting');
     await flush(one, 't:0');
     await two.learn();
     expect(two.of('t:0')).toMatchObject({ time: 50, state: 'waiting' });
+  });
+
+  it('say through where the state of another partition is stored, not of an own one', async () => {
+    const { fleet, flush } = createFleet(2);
+    const [one, two] = fleet;
+    one.own('t:0');
+    one.say('t:0', 100, 'reading');
+    await flush(one, 't:0');
+    expect(two.storedThrough('t:0')).toBe(-1);
+    await two.learn();
+    expect([one.storedThrough('t:0'), two.storedThrough('t:0')]).toEqual([-1, 7]);
+    // Whoever is to own it asks for its fence, which says what has to be made anew.
+    two.own('t:0');
+    expect(two.storedThrough('t:0')).toBe(-1);
   });
 
   it('of a new owner win over the former one, which wakes up', async () => {
@@ -85,7 +99,7 @@ describe('frontiers', () => {
     during = () => heir.own('t:0');
     await heir.learn();
     heir.say('t:0', 30, 'reading');
-    await store.flush('t:0', heir.take('t:0'), 0);
+    await store.flush('t:0', heir.take('t:0', 0), 0);
     await fleet[0].learn();
     const reader = createFrontiers(
       store,

@@ -82,7 +82,7 @@ async function stored(partition: string, batch: TransactionBatch, of = set!): Pr
   });
   engine.gain(partition, 1);
   engine.apply(batch, await engine.load(batch, partition), partition, newRows(of.names.length));
-  const [{ offset, bytes }] = engine.takeChanges(partition).changes;
+  const [{ offset, bytes }] = engine.takeChanges(partition, 0).changes;
   return { partition, offset, bytes: Uint8Array.from(bytes), fence: 1000 };
 }
 

@@ -63,7 +63,7 @@ describe('repeated transactions', () => {
           const first = createRun(set, 1, store);
           for (const event of log.slice(0, crash)) await first.apply({ ...event, reload: false });
           // What was stored reaches beyond the fence: some of a flush, ids without their cards and cards without their ids.
-          const { changes } = first.engine.takeChanges('log:0');
+          const { changes } = first.engine.takeChanges('log:0', 0);
           const stored = changes.filter((_, index) => ((some >> index) & 1) === 1);
           await store.flush('log:0', stored, crash);
           const again = createRun(set, 1, store);

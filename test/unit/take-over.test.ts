@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import type { StateStore } from '../../features/store.ts';
 import { batchOf, createProcess, heldStore } from '../support/feature-process.ts';
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
@@ -58,7 +59,7 @@ describe('a partition that is gained or lost', () => {
     one.engine.gain('t:1', 2);
     const again = batchOf([0]);
     one.engine.replay(again, await one.engine.load(again, 't:1'), 't:1');
-    expect(one.engine.takeChanges('t:1').changes).toMatchObject([{ type: 'card', id: 'c', offset: 1 }]);
+    expect(one.engine.takeChanges('t:1', 1).changes).toMatchObject([{ type: 'card', id: 'c', offset: 1 }]);
   });
 
   it('leaves nothing of a tenure that ended while a load was due and failed', async () => {
@@ -115,6 +116,31 @@ describe('a partition that is gained or lost', () => {
     tick(101);
     await apply('t:0', batchOf([1]), 'card.count.1h');
     expect(lookups.misses).toBe(misses);
+  });
+
+  it('tells the store what its state has been seen to reach, of those alone that still have an owner', async () => {
+    const { store } = heldStore();
+    let watched: ReadonlyMap<string, number> | undefined;
+    const spied: StateStore = {
+      ...store,
+      load: (requests, owned, of) => {
+        if (of !== undefined) watched = of;
+        return store.load(requests, owned, of);
+      },
+    };
+    const [one, two] = [createProcess(spied), createProcess(store)];
+    two.engine.gain('t:2', 4);
+    two.engine.frontiers.say('t:2', 0, 'reading');
+    const { changes } = two.engine.takeChanges('t:2', 17);
+    await store.flush('t:2', changes, 17);
+    one.engine.gain('t:0', 4);
+    await one.engine.learnOthers();
+    await one.apply('t:0', batchOf([0]), 'card.count.1h');
+    expect(Object.fromEntries(watched!)).toEqual({ 't:0': -1, 't:1': -1, 't:2': 17, 't:3': -1 });
+    // What has been read to its end is nobody's: its fence goes by itself, and that is no loss.
+    one.engine.counted(4, [0, 2]);
+    await one.apply('t:0', batchOf([1], 'd'), 'card.count.1h');
+    expect(Object.fromEntries(watched!)).toEqual({ 't:0': -1, 't:2': 17 });
   });
 
   it('of a topic that has grown makes a process ask for its key entity, which others may have from now on', async () => {
