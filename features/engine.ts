@@ -256,15 +256,16 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     time = batch.times[row],
   ): Insertion {
     const offset = batch.offsets[row];
-    if (offset < state.offset) return 'kept';
-    const insertion = insertEvent(state, plans[k], time, facts[k]);
-    if (batch.refersTo[row] !== '') label(plans[k], state, batch);
-    state.offset = offset + 1;
+    // What was loaded with the event in it is stored once more: the fence, which is to pass the event, does not show whether it was lost since.
     if (!state.dirty) {
       state.dirty = true;
       entity.dirty++;
       changes.push({ plan: plans[k], entity, state });
     }
+    if (offset < state.offset) return 'kept';
+    const insertion = insertEvent(state, plans[k], time, facts[k]);
+    if (batch.refersTo[row] !== '') label(plans[k], state, batch);
+    state.offset = offset + 1;
     return insertion;
   }
 

@@ -246,6 +246,16 @@ export const mutants: readonly Mutant[] = [
     // A fail-over, a process that has never seen the fence, and a look before the repair.
     firstSeed: 205,
   },
+  {
+    ...one(
+      'what a recovery finds stored beyond the fence is not stored again',
+      'features/engine.ts',
+      '    if (!state.dirty) {\n      state.dirty = true;\n      entity.dirty++;',
+      '    if (!state.dirty && offset >= state.offset) {\n      state.dirty = true;\n      entity.dirty++;',
+    ),
+    // A fail-over during a recovery loses state behind which the fence had not come yet.
+    firstSeed: 4_004,
+  },
 ];
 
 /**

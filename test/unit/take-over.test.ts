@@ -118,6 +118,22 @@ describe('a partition that is gained or lost', () => {
     expect(lookups.misses).toBe(misses);
   });
 
+  it('stores what it found stored beyond the fence once more: the store may lose it before the fence has come there', async () => {
+    const { store } = heldStore();
+    const [former, owner] = [createProcess(store), createProcess(store)];
+    former.engine.gain('t:0', 2);
+    await former.apply('t:0', batchOf([0, 1], 'c', 'x'), 'card.count.1h');
+    await former.flush('t:0');
+    owner.engine.gain('t:0', 2);
+    const again = batchOf([0], 'c', 'x');
+    owner.engine.replay(again, await owner.engine.load(again, 't:0'), 't:0');
+    const { changes } = owner.engine.takeChanges('t:0', 1);
+    expect(changes.map(({ type, id, offset }) => [type, id, offset])).toEqual([
+      ['card', 'c', 2],
+      ['terminal', 'x', 2],
+    ]);
+  });
+
   it('tells the store what its state has been seen to reach, of those alone that still have an owner', async () => {
     const { store } = heldStore();
     let watched: ReadonlyMap<string, number> | undefined;
