@@ -1,5 +1,5 @@
-import type { Asked } from '../features/engine.ts';
 import type { FrontierState } from '../features/frontier.ts';
+import type { Asked } from '../features/needs.ts';
 
 /** How far a partition may be ahead of the slowest other one. Milliseconds of event time. */
 export interface Limits {

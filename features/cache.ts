@@ -1,6 +1,7 @@
 import type { Clock } from '../runtime/clock.ts';
 import { decodeSubState } from './codec.ts';
 import type { Frontiers } from './frontiers.ts';
+import type { Need } from './needs.ts';
 import type { EntityPlan } from './plan.ts';
 import { DamagedStateError, type LoadRequest, type StateStore, type StoredSubState } from './store.ts';
 import { emptySubState, type SubState } from './sub-state.ts';
@@ -45,8 +46,6 @@ export interface EntityCacheOptions {
   readonly frontiers: Pick<Frontiers, 'sight' | 'missesFrom' | 'storedThrough'>;
   /** Entities kept per entity type. */
   readonly capacity: number;
-  /** Copies of other partitions' sub-states older than this are loaded again before use. Milliseconds. */
-  readonly refreshMs: number;
   readonly onLookups: (hits: number, misses: number) => void;
   /** A stored sub-state could not be read, and was discarded. */
   readonly onDamaged: (error: Error) => void;
@@ -59,15 +58,14 @@ export interface EntityCache {
    * @param plans entity plans; ids[k] belong to plans[k], '' for none.
    * @param count rows of each ids[k]
    * @param partition that the ids are from.
-   * @param needs by plan: copies of other partitions' sub-states that miss what was stored of this event time, or an earlier one, are
-   *   loaded again as well. Milliseconds since the epoch.
+   * @param needs by plan
    */
   load(
     plans: readonly EntityPlan[],
     ids: readonly (readonly string[])[],
     count: number,
     partition: string,
-    needs: readonly number[],
+    needs: readonly Need[],
   ): Promise<Loaded>;
   /** As load(), without the store: what is not in memory, or would have to be brought up to date after a gain or a loss, is marked unread. */
   held(plans: readonly EntityPlan[], ids: readonly (readonly string[])[], count: number, partition: string): Loaded;
@@ -118,7 +116,7 @@ interface Shelf {
 }
 
 export function createEntityCache(options: EntityCacheOptions): EntityCache {
-  const { store, clock, capacity, refreshMs, frontiers } = options;
+  const { store, clock, capacity, frontiers } = options;
   const tenures = createTenures();
   let watched: readonly string[] = [];
   let newest = 0;
@@ -217,10 +215,12 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
     return tenures.hasBegunSince(entity.epoch, reach === 'partition' ? partition : undefined);
   }
 
-  function needsLoad(entity: Entity, reach: Reach, partition: string, now: number, need: number): boolean {
+  function needsLoad(entity: Entity, reach: Reach, partition: string, now: number, need: Need): boolean {
     if (isShort(entity, reach, partition)) return true;
     if (reach !== 'fleet') return false;
-    return now - entity.refreshedAt > refreshMs || need >= frontiers.missesFrom(entity.sight);
+    const isDoubtful = entity.lost !== undefined || entity.missing !== undefined;
+    const ageMs = isDoubtful ? need.doubtfulAgeMs : need.ageMs;
+    return now - entity.refreshedAt > ageMs || need.through >= frontiers.missesFrom(entity.sight);
   }
 
   function releaseOf(entities: Loaded['entities']): () => void {
@@ -283,7 +283,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
     plans: readonly EntityPlan[],
     partition: string,
     now: number,
-    needs: readonly number[],
+    needs: readonly Need[],
   ): Begun {
     const pending = new Set<Promise<void>>();
     const wanted: Entity[] = [];

@@ -9,6 +9,7 @@ import { createEvaluator, type Moment } from './evaluate.ts';
 import { createFrontiers, type Frontiers } from './frontiers.ts';
 import { textHash } from './hash.ts';
 import { createHistory } from './history.ts';
+import { type Asked, askedBy, createNeed, type Need } from './needs.ts';
 import { type EntityPlan, type FeatureSet, idField, latenessOf } from './plan.ts';
 import { forgetOldest, markOf } from './repeats.ts';
 import { type FeatureRows, featureStates, resizeRows } from './rows.ts';
@@ -94,15 +95,6 @@ export interface Applied {
   readonly isRepeat: Uint8Array;
 }
 
-export interface Asked {
-  /** Some features read up to the event's own time. */
-  readonly undelayed: boolean;
-  /** The shortest delay of those that do not; Infinity: there are none. Milliseconds. */
-  readonly delayMs: number;
-  /** How far partitions may be apart for those. Milliseconds; Infinity: there are none. */
-  readonly leadMs: number;
-}
-
 export interface TakenChanges {
   readonly changes: readonly SubStateChange[];
   /** To be called once the changes are stored, or will never be: until then their entities stay in memory. */
@@ -116,7 +108,7 @@ interface Change {
 }
 
 export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngine {
-  const { set, store, clock, toleranceMs } = options;
+  const { set, store, clock, toleranceMs, refreshMs } = options;
   const { repeats } = set;
   const plans = repeats === undefined ? set.entities : [...set.entities, repeats];
   const featurePlans = set.entities.length;
@@ -127,11 +119,11 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     clock,
     frontiers,
     capacity: options.cacheEntities,
-    refreshMs: options.refreshMs,
     onLookups: options.onLookups,
     onDamaged: options.onDamaged,
   });
-  const history = createHistory(store, clock, latenessOf(set));
+  const latenessMs = latenessOf(set);
+  const history = createHistory(store, clock, latenessMs);
   const changed = new Map<string, Change[]>();
   const columns = createBatchColumns(set);
   const facts = plans.map((plan) => new Float64Array(1 + plan.numbers.length + plan.hashes.length));
@@ -199,12 +191,12 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   }
 
   const asked = plans.map(askedBy);
-
-  /** By plan: through when its features of this batch read what others have. */
-  function needsOf({ times, count }: TransactionBatch): number[] {
+  const needs = plans.map((plan, k) => createNeed(plan, asked[k], { refreshMs, toleranceMs, latenessMs }));
+  /** By plan. */
+  function needsOf({ times, count }: TransactionBatch): Need[] {
     let newest = Number.NEGATIVE_INFINITY;
     if (changed.size < partitionCount) for (let k = 0; k < count; k++) newest = Math.max(newest, times[k]);
-    return asked.map(({ undelayed, delayMs }) => newest - Math.min(undelayed ? toleranceMs : delayMs, delayMs));
+    return needs.map((needed) => needed(newest));
   }
 
   function count(partitions: number): void {
@@ -442,12 +434,6 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
 }
 
 const isUnread = ({ unread }: Entity) => unread !== undefined && unread.size > 0;
-
-function askedBy({ spans, bounds, leadMs }: EntityPlan): Asked {
-  const delays = spans.map(({ to }) => bounds[to]);
-  const delayMs = Math.min(...delays.filter((delay) => delay > 0));
-  return { undelayed: delays.includes(0), delayMs, leadMs: leadMs === 0 ? Number.POSITIVE_INFINITY : leadMs };
-}
 
 function overtaken(partition: string, reached: number, offset: number): WeirError {
   return new WeirError(

@@ -52,7 +52,7 @@ interface Known {
 }
 
 /** Sights that are told apart; what is older counts as having seen nothing. */
-const sightsKept = 64;
+const sightsKept = 256;
 
 export function createFrontiers(store: StateStore, clock: Clock): Frontiers {
   /** By owned partition: the offset of what is stored last, and what was last taken. */

@@ -12,7 +12,8 @@ export const stateConfig = z
         "Least time between two writes of a partition's changed state; what changes meanwhile is written once",
     }),
     refresh_ms: z.int().min(0).max(600_000).default(100).meta({
-      description: 'Copies of the state that other processes write are read again before use when older than this',
+      description:
+        'Copies of the state that other processes write are read again before use when older than this; of entities whose features are all delayed, when these may miss something, and after ten seconds',
     }),
     when_away: z.enum(['pause', 'degrade']).default('pause').meta({
       description:

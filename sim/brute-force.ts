@@ -1,5 +1,6 @@
 import { epoch, windows } from './job.ts';
 import type { InputRecord, TopicLog } from './kafka/log.ts';
+import type { Settings } from './plan.ts';
 
 /** A record that is a transaction, as it stands in the log. */
 export interface Transaction {
@@ -105,14 +106,18 @@ const of = (
   isCurrentExcluded,
 });
 
-/** Those of job.ts. */
-export const features: readonly Feature[] = [
+const all: readonly Feature[] = [
   ...(['card', 'shop'] as const).flatMap((entity) =>
     [windows.short, windows.long].flatMap((seconds) => [of(entity, false, seconds), of(entity, true, seconds)]),
   ),
   of('card', false, windows.short, 0, true),
   of('shop', false, windows.delayed, windows.delay),
 ];
+
+/** Those of job.ts. */
+export function featuresOf({ areShopsDelayed }: Pick<Settings, 'areShopsDelayed'>): readonly Feature[] {
+  return areShopsDelayed ? all.filter(({ entity, delayMs }) => entity === 'card' || delayMs > 0) : all;
+}
 
 /** What the feature is for the transaction when exactly those came before it. */
 export function bruteValue(feature: Feature, current: Transaction, before: Iterable<Transaction>): number {

@@ -14,12 +14,13 @@ export const latenessMs = 5_000;
 /** Windows in seconds; the long ones reach over all that happens. */
 export const windows = { short: 300, long: 86_400, delayed: 3_600, delay: 600 };
 
-const compiled = new Map<boolean, CompiledJob>();
+const compiled = new Map<string, CompiledJob>();
 
 /** The job of a run. What features and rules compile to is the same for all. */
 export function simulatedJob(settings: Settings): CompiledJob {
-  const of = compiled.get(settings.isDeduplicating) ?? compile(settings);
-  compiled.set(settings.isDeduplicating, of);
+  const name = `${settings.isDeduplicating} ${settings.areShopsDelayed}`;
+  const of = compiled.get(name) ?? compile(settings);
+  compiled.set(name, of);
   const { config, set, policy } = of;
   const { delivery, groups, flushMs, refreshMs, cacheEntities, maxEvents, prefetchRecords, sessionMs } = settings;
   return {
@@ -51,7 +52,7 @@ export function simulatedJob(settings: Settings): CompiledJob {
   };
 }
 
-function compile({ isDeduplicating }: Settings): CompiledJob {
+function compile({ isDeduplicating, areShopsDelayed }: Settings): CompiledJob {
   const { short, long, delayed, delay } = windows;
   const { job, faults } = compileJob(
     jobConfig.parse({
@@ -69,7 +70,9 @@ function compile({ isDeduplicating }: Settings): CompiledJob {
       features: [
         { entity: 'card', windows: [`${short}s`, `${long}s`], aggregates: ['count', 'sum(amount)'] },
         { entity: 'card', windows: [`${short}s`], aggregates: ['count'], current: 'exclude' },
-        { entity: 'shop', windows: [`${short}s`, `${long}s`], aggregates: ['count', 'sum(amount)'] },
+        ...(areShopsDelayed
+          ? []
+          : [{ entity: 'shop', windows: [`${short}s`, `${long}s`], aggregates: ['count', 'sum(amount)'] }]),
         { entity: 'shop', windows: [`${delayed}s`], aggregates: ['count'], delay: `${delay}s` },
       ],
       state: { redis: {} },

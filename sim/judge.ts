@@ -1,7 +1,7 @@
 import type { RiskEvent } from '../scoring/risk-event.ts';
-import { bruteValue, type Feature, features, type JudgedLog, judgeLogs, type Transaction } from './brute-force.ts';
+import { bruteValue, type Feature, featuresOf, type JudgedLog, judgeLogs, type Transaction } from './brute-force.ts';
 import type { FenceHistory } from './fence-history.ts';
-import { deadTopic, epoch, inputTopic, scoredTopic } from './job.ts';
+import { deadTopic, epoch, inputTopic, latenessMs, scoredTopic } from './job.ts';
 import { isVisible, type SentRecord, type SimulatedBroker } from './kafka/broker.ts';
 import type { Settings } from './plan.ts';
 import { Violation } from './violation.ts';
@@ -106,7 +106,7 @@ function judgeLoss(
 
 /** What repeats an earlier one cannot be told where that is deleted and the state is made anew, or without the store, which is marked. */
 function mayBeUnrecognised(event: RiskEvent, evidence: Evidence): boolean {
-  const isMarked = features.every(({ name }) => event.feature_state[name] === 'incomplete');
+  const isMarked = featuresOf(evidence.settings).every(({ name }) => event.feature_state[name] === 'incomplete');
   return evidence.hasTruncated || (isMarked && wasDegraded(event, evidence));
 }
 
@@ -206,7 +206,7 @@ function judgeFeatures(
     const doubtful = evidence.hasTruncated ? elsewhere.flatMap(({ repeats }) => repeats) : [];
     // Who has lost the partition and does not know yet repeats events, if it may, with what it knew of other partitions then.
     const isRepeated = counts.get(offset)! > 1;
-    for (const feature of features)
+    for (const feature of featuresOf(evidence.settings))
       judgeFeature(feature, event, current, { before, others, doubtful, isRepeated }, evidence);
   }
 }
@@ -235,6 +235,8 @@ function judgeFeature(
   const state: string = event.feature_state[name] ?? 'fresh';
   const where = `${name} of ${current.partition}:${current.offset}`;
   if (state === 'incomplete' && (evidence.hasTruncated || wasDegraded(event, evidence))) return;
+  if (state === 'incomplete' && evidence.settings.areShopsDelayed && isFarBehind(feature, event, current, others))
+    return;
   if (state !== 'fresh' && state !== 'absent' && state !== 'stale') {
     throw new Violation('I17', `${where} is ${state}`);
   }
@@ -258,6 +260,18 @@ function judgeFeature(
   if (value < least - 1e-9 || value > most + 1e-9) {
     throw new Violation('I2', `${where} is ${value} (${state}), not between ${least} and ${most}`);
   }
+}
+
+/** The live edge waits for nobody, and forgets what only those far behind it would read. */
+function isFarBehind(
+  { entity, delayMs }: Feature,
+  event: RiskEvent,
+  current: Transaction,
+  others: readonly Transaction[],
+): boolean {
+  const scoredAt = Date.parse(event.scored_at) - epoch;
+  const keptThrough = current.time + delayMs + latenessMs;
+  return others.some((one) => one.appendedAt <= scoredAt && one[entity] === current[entity] && one.time > keptThrough);
 }
 
 function assertValue(where: string, value: number, expected: number, state: string): void {

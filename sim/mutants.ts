@@ -159,9 +159,19 @@ export const mutants: readonly Mutant[] = [
   one(
     "copies of others' state are never read anew",
     'features/cache.ts',
-    'return now - entity.refreshedAt > refreshMs || need >= frontiers.missesFrom(entity.sight);',
+    'return now - entity.refreshedAt > ageMs || need.through >= frontiers.missesFrom(entity.sight);',
     'return false;',
   ),
+  {
+    ...one(
+      'copies of what has only delayed features are used though they miss something',
+      'features/needs.ts',
+      'through: newest - backMs + latenessMs',
+      'through: Number.NEGATIVE_INFINITY',
+    ),
+    // Runs where shops have only such, on several processes.
+    firstSeed: 90,
+  },
   one(
     'partitions ahead in time wait for nobody',
     'consumers/alignment.ts',

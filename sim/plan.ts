@@ -28,6 +28,8 @@ export interface Settings {
   readonly isDeduplicating: boolean;
   /** `state.when_away: degrade`. */
   readonly isDegrading: boolean;
+  /** Shops have only delayed features, of which copies are used for longer. */
+  readonly areShopsDelayed: boolean;
 }
 
 export type RecordKind = 'valid' | 'repeat' | 'not-json' | 'lacks-card' | 'negative' | 'empty' | 'marker';
@@ -80,7 +82,11 @@ export function planRun(seed: number): Plan {
   const chance = createChance(seed, 'plan');
   const ofFlushes = createChance(seed, 'flushes');
   const degrade = createChance(seed, 'degrade');
-  const settings = { ...planSettings(chance, ofFlushes), isDegrading: degrade.isTrue(0.2) };
+  const settings = {
+    ...planSettings(chance, ofFlushes),
+    isDegrading: degrade.isTrue(0.2),
+    areShopsDelayed: createChance(seed, 'delayed').isTrue(0.3),
+  };
   const lengthMs = chance.duration(3_000, 15_000);
   return {
     seed,
@@ -132,7 +138,7 @@ function planAway(chance: Chance, { servers }: Settings, lengthMs: number): Faul
   return { at: 'time', ms: chance.duration(0, lengthMs), event };
 }
 
-function planSettings(chance: Chance, ofFlushes: Chance): Omit<Settings, 'isDegrading'> {
+function planSettings(chance: Chance, ofFlushes: Chance): Omit<Settings, 'isDegrading' | 'areShopsDelayed'> {
   const servers = chance.between(1, 3);
   return {
     delivery: chance.isTrue(0.3) ? 'at-least-once' : 'exactly-once',

@@ -11,15 +11,20 @@ const layout: EventLayout = {
   fields: [{ name: 'amount', type: 'money', scale: 2, optional: false }],
   entities: [{ name: 'card' }, { name: 'terminal' }],
 };
-const { set } = compileFeatures(
-  [
-    { entity: 'card', windows: ['1h'], aggregates: ['count', 'sum(amount)'], current: 'include' },
-    { entity: 'terminal', windows: ['1h'], aggregates: ['count'], current: 'include' },
-  ],
-  {},
-  layout,
-  0,
-);
+/** @param delay of the terminal's features. */
+const compile = (delay?: string) =>
+  compileFeatures(
+    [
+      { entity: 'card', windows: ['1h'], aggregates: ['count', 'sum(amount)'], current: 'include' },
+      { entity: 'terminal', windows: ['1h'], aggregates: ['count'], current: 'include', delay },
+    ],
+    {},
+    layout,
+    0,
+  ).set!;
+const undelayed = compile();
+/** The terminal's features end two hours before each event. */
+export const delayedTerminals = compile('2h');
 export const minute = 60_000;
 
 /** Events of one card and terminal each: offset n at minute n, of n major units. */
@@ -86,7 +91,7 @@ export function heldStore() {
   return { store, held, damage, hold: (on: boolean) => (isHolding = on) };
 }
 
-export function createProcess(store: StateStore, cacheEntities = 100, keyEntity?: string) {
+export function createProcess(store: StateStore, cacheEntities = 100, keyEntity?: string, set = undelayed) {
   let now = 0;
   const lookups = { hits: 0, misses: 0 };
   /** Too late, per batch. */
@@ -95,7 +100,7 @@ export function createProcess(store: StateStore, cacheEntities = 100, keyEntity?
   /** Of each row of the last batch: since when history is known, in minutes; NaN where that is long enough. */
   let knownFrom: number[] = [];
   const engine = createFeatureEngine({
-    set: set!,
+    set,
     store,
     clock: clockAt(() => now),
     cacheEntities,
@@ -110,10 +115,10 @@ export function createProcess(store: StateStore, cacheEntities = 100, keyEntity?
   });
   /** Applies and answers the named feature of every event, with its state unless that is fresh. */
   async function apply(partition: string, batch: TransactionBatch, feature: string, seenBefore?: number) {
-    const rows = newRows(set!.names.length);
+    const rows = newRows(set.names.length);
     lates.push(engine.apply(batch, await engine.load(batch, partition), partition, rows, seenBefore).late);
     knownFrom = [...rows.knownFrom.subarray(0, batch.count)].map((time) => time / minute);
-    const column = set!.names.indexOf(feature);
+    const column = set.names.indexOf(feature);
     return Array.from({ length: batch.count }, (_, row) => {
       const at = row * rows.width + column;
       const state = featureStates[rows.states[at]];

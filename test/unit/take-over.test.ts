@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { StateStore } from '../../features/store.ts';
-import { batchOf, createProcess, heldStore } from '../support/feature-process.ts';
+import { batchOf, createProcess, delayedTerminals, heldStore, minute } from '../support/feature-process.ts';
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -116,6 +116,38 @@ describe('a partition that is gained or lost', () => {
     tick(101);
     await apply('t:0', batchOf([1]), 'card.count.1h');
     expect(lookups.misses).toBe(misses);
+  });
+
+  it('uses a copy of what has only delayed features until the frontiers say that it misses something', async () => {
+    const { store } = heldStore();
+    const [one, two] = [0, 1].map(() => createProcess(store, 100, 'card', delayedTerminals));
+    const name = 'terminal.count.1h.delay-2h';
+    one.engine.gain('t:0', 2);
+    two.engine.gain('t:1', 2);
+    const storedOfTwo = async (at: number) => {
+      two.engine.frontiers.say('t:1', at * minute, 'reading');
+      await two.apply('t:1', batchOf([at], 'd', 'x'), name);
+      await two.flush('t:1');
+      await one.engine.frontiers.learn();
+    };
+    const countAt = async (at: number) => {
+      const { misses } = one.lookups;
+      const [value] = await one.apply('t:0', batchOf([at], '', 'x'), name);
+      return { value, isLoaded: one.lookups.misses > misses };
+    };
+    await storedOfTwo(0);
+    await storedOfTwo(60);
+    expect(await countAt(120)).toEqual({ value: 1, isLoaded: true });
+    await storedOfTwo(70);
+    one.tick(101);
+    // Copied when the other stood at 60, which is read from minute 180 on.
+    expect(await countAt(179)).toEqual({ value: 1, isLoaded: false });
+    expect(await countAt(180)).toEqual({ value: 1, isLoaded: true });
+    await storedOfTwo(80);
+    expect(await countAt(189)).toEqual({ value: 1, isLoaded: false });
+    expect(await countAt(190)).toEqual({ value: 2, isLoaded: true });
+    one.tick(10_001);
+    expect(await countAt(191)).toEqual({ value: 2, isLoaded: true });
   });
 
   it('stores what it found stored beyond the fence once more: the store may lose it before the fence has come there', async () => {
