@@ -30,8 +30,6 @@ interface Variant {
 
 /** So little that with two processes one core is left for broker and Redis, which take less. Twice the events: starting counts less. */
 const limitedTo = 0.4;
-/** Copies of what other processes write are read anew each second, and not ten times as often. */
-const refreshSlowly = ['--set', 'state.refresh_ms=1000'];
 const variants: readonly Variant[] = [1, 2].flatMap((processes) => {
   const name = `backlog.kafka.exactly-once.${processes}p`;
   return [
@@ -39,7 +37,6 @@ const variants: readonly Variant[] = [1, 2].flatMap((processes) => {
     { name: `${name}.all-count`, processes, events, more: ['--set', 'event.deduplicate=false'] },
     { name: `${name}.unaligned`, processes, events, more: ['--set', 'alignment=false'] },
     { name: `${name}.limited`, processes, events: 2 * events, share: limitedTo },
-    { name: `${name}.limited.refresh-1s`, processes, events: 2 * events, share: limitedTo, more: refreshSlowly },
   ];
 });
 
