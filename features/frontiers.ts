@@ -35,8 +35,8 @@ export interface Frontiers {
   /** Stands for what others had stored when it was last read: whatever is loaded after that holds it. */
   sight(): number;
   /**
-   * The log offset (exclusive) through which another partition's state was all stored before what is known of it was: a store that has less has lost
-   * some. -1: not known, or owned.
+   * The log offset (exclusive) through which another partition's state was all stored, as its frontiers have said at the furthest: a store that has
+   * less has lost some. -1: not known, or owned.
    */
   storedThrough(partition: string): number;
   /** What was loaded at that sight may miss others' events from this time on, which are stored by now; Infinity: none. */
@@ -45,8 +45,9 @@ export interface Frontiers {
 
 interface Known {
   readonly frontier: Frontier;
-  /** Of the stored frontier; 0 and -1 where it is this process's own. */
+  /** Of the stored frontier; 0 where it is this process's own. */
   readonly offset: number;
+  /** The furthest that the stored frontiers have said; -1: none. */
   readonly through: number;
   readonly movedAt: number;
 }
@@ -75,7 +76,13 @@ export function createFrontiers(store: StateStore, clock: Clock): Frontiers {
       last.time !== frontier.time ||
       last.state !== frontier.state ||
       (frontier.state === 'waiting' && last.saidAt !== frontier.saidAt);
-    facts.set(partition, { frontier, offset, through, movedAt: hasMoved ? clock.monotonic() : before!.movedAt });
+    facts.set(partition, {
+      frontier,
+      offset,
+      // A partition that makes its state anew says less than it did, and what was read by its former frontier is to be there still.
+      through: Math.max(before?.through ?? -1, through),
+      movedAt: hasMoved ? clock.monotonic() : before!.movedAt,
+    });
   }
 
   function changed(): void {

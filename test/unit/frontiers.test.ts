@@ -10,7 +10,8 @@ function createFleet(processes: number) {
   const { store } = heldStore();
   const clock = clockAt(() => now);
   const fleet = Array.from({ length: processes }, () => createFrontiers(store, clock));
-  const flush = (of: Frontiers, partition: string) => store.flush(partition, of.take(partition, 7), 7);
+  const flush = (of: Frontiers, partition: string, through = 7) =>
+    store.flush(partition, of.take(partition, through), through);
   return { store, fleet, flush, tick: (ms: number) => (now += ms) };
 }
 
@@ -55,6 +56,11 @@ describe('frontiers', () => {
     expect(two.storedThrough('t:0')).toBe(-1);
     await two.learn();
     expect([one.storedThrough('t:0'), two.storedThrough('t:0')]).toEqual([-1, 7]);
+    // What it makes anew was further, and is less until it has got there again.
+    one.say('t:0', 50, 'reading');
+    await flush(one, 't:0', 5);
+    await two.learn();
+    expect([two.of('t:0')?.time, two.storedThrough('t:0')]).toEqual([50, 7]);
     // Whoever is to own it asks for its fence, which says what has to be made anew.
     two.own('t:0');
     expect(two.storedThrough('t:0')).toBe(-1);
