@@ -1,6 +1,6 @@
 import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
-import { type Ownership, partitionName, type RecordFormat } from '../ports.ts';
+import { type Ownership, partitionName, type RawBatch, type RecordFormat } from '../ports.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { hashFilter } from './hash-range.ts';
 import { createNumbering } from './numbering.ts';
@@ -215,6 +215,20 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
     ends.push({ position: batch.next, place: last });
   }
 
+  async function readOn(from: number): Promise<RawBatch> {
+    assertOwned();
+    await settle();
+    const reading = reader === undefined || reader.position !== from ? await seek(from) : reader;
+    await reading.arrival(readWaitMs);
+    assertOwned();
+    const taken = reading.take(parts.maxEvents);
+    await keepNumbers(taken);
+    remember(taken);
+    if (taken.batch.values.length === 0) await endIfDone();
+    else assertOwned();
+    return taken.batch;
+  }
+
   /** Once the state is stored to the shard's end, its log is not needed any more. */
   async function endIfDone(): Promise<void> {
     const children = reader?.children;
@@ -245,17 +259,14 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
       return { earliest, end: Number.POSITIVE_INFINITY };
     },
     async read(from) {
-      assertOwned();
-      await settle();
-      const reading = reader === undefined || reader.position !== from ? await seek(from) : reader;
-      await reading.arrival(readWaitMs);
-      assertOwned();
-      const taken = reading.take(parts.maxEvents);
-      await keepNumbers(taken);
-      remember(taken);
-      if (taken.batch.values.length === 0) await endIfDone();
-      else assertOwned();
-      return taken.batch;
+      try {
+        return await readOn(from);
+      } catch (error) {
+        // Whoever reads on has it read anew: a reader that has failed says so for ever, and what was taken from it is not given out.
+        reader?.close();
+        reader = undefined;
+        throw error;
+      }
     },
     async checkpointed() {
       assertOwned();

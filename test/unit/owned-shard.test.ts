@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { WeirError } from '../../runtime/errors.ts';
 import { seededRandom } from '../../runtime/random.ts';
 import {
   emptyGroup,
@@ -265,3 +266,23 @@ function wantedOf({ records }: ShardWorld, from = 0): Map<number, readonly strin
   }
   return wanted;
 }
+
+describe('reading that failed', () => {
+  it('goes on from where it was, once it is asked to again', async () => {
+    const world = createShardWorld('TRIM_HORIZON');
+    const owner = world.own({});
+    world.append(1);
+    await owner.range();
+    const first = await owner.read((await owner.checkpointed())!);
+    await owner.checkpoint(first.next);
+    world.fault = new WeirError('BROKER', 'Kinesis does not answer');
+    world.append(1);
+    const failing = async () => {
+      for (;;) await owner.read(first.next);
+    };
+    await expect(failing()).rejects.toMatchObject({ code: 'BROKER' });
+    const { values } = await owner.read((await owner.checkpointed())!);
+    expect(values.map(String)).toEqual(['1.0']);
+    await owner.release();
+  });
+});
