@@ -194,11 +194,13 @@ export async function openSource(
     onLease: ({ kind }) => {
       if (kind !== 'trouble') metrics.leaseChanged(stream, kind);
     },
-    onLost: (partition) =>
+    onGone(partition) {
+      metrics.partition(stream, partition).lostRecords(1, clock.now());
       log.warn(
         { stream, partition },
-        'records were deleted before they were read: retention is too short, or the job was away too long',
-      ),
+        'the shard has left the stream before it was read to its end, and what was left in it is lost: retention is too short, or the job was away too long; the shards that followed it are next',
+      );
+    },
   });
 }
 

@@ -85,6 +85,7 @@ async function start(stream: string, worker: string): Promise<Worker> {
     initial: 'TRIM_HORIZON',
     clock: systemClock,
     random: seededRandom(workers.length),
+    leaving: stop.signal,
     onReady: (one) => {
       held.set(one.lease.key, one);
       one.revoked.addEventListener('abort', () => held.get(one.lease.key) === one && held.delete(one.lease.key));

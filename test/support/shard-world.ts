@@ -133,7 +133,6 @@ export function createShardWorld(initial: string): ShardWorld {
         clock,
         onBehind: () => {},
         onRead: () => {},
-        onLost: () => {},
       }),
   };
   return world;

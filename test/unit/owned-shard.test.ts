@@ -267,6 +267,33 @@ function wantedOf({ records }: ShardWorld, from = 0): Map<number, readonly strin
   return wanted;
 }
 
+describe('records that were deleted before they were read', () => {
+  it('are told with the first that is left, and no others are', async () => {
+    const world = createShardWorld('TRIM_HORIZON');
+    for (let record = 0; record < 3; record++) world.append(1);
+    const former = world.own({ maxEvents: 2 });
+    const { earliest } = await former.range();
+    const read = await former.read(earliest);
+    expect(read.lost).toBeUndefined();
+    await former.checkpoint(read.next);
+    await former.release();
+
+    const unharmed = world.own({ maxEvents: 2 });
+    const position = (await unharmed.checkpointed())!;
+    expect((await unharmed.read(position)).lost).toBeUndefined();
+    await unharmed.release();
+
+    for (let record = 0; record < 3; record++) world.append(1);
+    world.trim(4);
+    const owner = world.own({});
+    const batch = await owner.read(position);
+    expect(batch.values.map(String)).toEqual(['4.0', '5.0']);
+    expect(batch.lost).toEqual({ from: batch.offsets[0] - 1, to: batch.offsets[0] });
+    expect((await owner.read(batch.next)).lost).toBeUndefined();
+    await owner.release();
+  });
+});
+
 describe('reading that failed', () => {
   it('goes on from where it was, once it is asked to again', async () => {
     const world = createShardWorld('TRIM_HORIZON');
