@@ -74,6 +74,8 @@ export interface LeaseCoordinator {
    * answer.
    */
   end(held: HeldLease, children: readonly Shard[]): Promise<void>;
+  /** There is word of leases that were given up: looks at the table now. */
+  lookNow(): void;
   /** Gives a lease up, so that others need not wait. */
   release(held: HeldLease): Promise<void>;
   /** Ids of all shards that the stream or the table is known to have. */
@@ -116,6 +118,8 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   /** Those who wait for a look that begins after they asked. */
   let waiting: (() => void)[] = [];
   let isRunning = true;
+  /** Another worker was faster with a lease that this one went for: there may be others. */
+  let isBeaten = false;
   /** Aborts, with the error, when the leases cannot be kept any more. */
   const failed = new AbortController();
 
@@ -126,10 +130,14 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     onEvent({ kind, lease: one.lease });
   }
 
-  /** One look at the table, and what follows from it. */
-  async function lookAround(): Promise<void> {
+  /**
+   * One look at the table, and what follows from it.
+   * @param isCurrent for one who knows that something has just changed.
+   */
+  async function lookAround(isCurrent: boolean): Promise<void> {
     let askedAt = clock.monotonic();
-    let leases = await table.list();
+    isBeaten = false;
+    let leases = await table.list(isCurrent);
     let syncFault: unknown;
     const isDue = askedAt - syncedAt >= parts.shardSyncMs;
     if (isDue) {
@@ -141,7 +149,7 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
       });
       if (hasNew) {
         askedAt = clock.monotonic();
-        leases = await table.list();
+        leases = await table.list(isCurrent);
       }
     }
     view = look(view, leases, clock.monotonic());
@@ -193,7 +201,10 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   async function take(lease: Lease): Promise<void> {
     const sentAt = clock.monotonic();
     const taken = await writes.make({ kind: 'take', lease, owner: worker });
-    if (taken === undefined) return;
+    if (taken === undefined) {
+      isBeaten = true;
+      return;
+    }
     const throughputWindowMs = throughputShare * failoverMs;
     held.set(
       lease.key,
@@ -230,7 +241,7 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
 
   async function tableAndStream(): Promise<TableAndStream> {
     const [leases, stream] = await Promise.all([
-      table.list(),
+      table.list(true),
       // While the stream does not answer, what it last said has to do.
       shards.list('all').catch((error: unknown) => {
         if (!isPassing(error)) throw error;
@@ -349,7 +360,8 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     const now = clock.monotonic();
     const workers = leasesByWorker(view, worker, now, failoverMs).size;
     const share = Math.min(longestLookShare, lookShare * Math.max(1, workers / workersPerLook));
-    return Math.max(0, Math.min(share * failoverMs, nextChange(view, worker, lookedAt, failoverMs) - now));
+    const dueMs = Math.min(share * failoverMs, nextChange(view, worker, lookedAt, failoverMs) - now);
+    return Math.max(0, isBeaten ? Math.min(dueMs, retryMs(1)) : dueMs);
   }
 
   async function keepLooking(signal: AbortSignal): Promise<void> {
@@ -358,7 +370,7 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
       const asked = waiting;
       waiting = [];
       try {
-        await lookAround();
+        await lookAround(asked.length > 0);
         failures = 0;
       } catch (error) {
         if (!isPassing(error)) throw error;
@@ -373,13 +385,15 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     }
   }
 
+  /** Has the table looked at now. @param looked called once that is done. */
+  function lookNow(looked: () => void): void {
+    waiting.push(looked);
+    hurry();
+  }
+
   async function nextLook(): Promise<void> {
     if (!isRunning) return;
-    const looked = new Promise<void>((resolve) => {
-      waiting.push(resolve);
-    });
-    hurry();
-    await looked;
+    await new Promise<void>(lookNow);
     // Whoever was told of a lease has then heard it.
     await clock.sleep(0);
   }
@@ -420,6 +434,7 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
         await renewing;
       }
     },
+    lookNow: () => lookNow(() => {}),
     async release(one) {
       await one.make({ kind: 'evict' }).then(() => letGo(one, 'evicted'), fencedIsLost(one));
     },

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { DescribeStreamSummaryCommand, type KinesisClient } from '@aws-sdk/client-kinesis';
+import type { Signal } from '../../features/redis/signal.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { WeirError } from '../../runtime/errors.ts';
 import { processName } from '../../runtime/process-name.ts';
@@ -29,6 +30,8 @@ export interface KinesisSourceOptions {
   readonly maxEvents: number;
   readonly format: RecordFormat;
   readonly clock: Clock;
+  /** Word among the processes that leases were given up; closed with the source. Without, they are found at the next look at the table. */
+  readonly released?: Signal;
   /** Told what happens to leases. */
   readonly onLease?: (event: LeaseEvent) => void;
   /** Told with each look at the lease table how the shards stand and who has them. */
@@ -92,6 +95,7 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
       onReady: (held) => gain(held, coordinator, table),
       onEvent(event) {
         options.onLease?.(event);
+        if (event.kind === 'evicted') void options.released?.give();
         if (event.kind === 'gone') options.onGone?.(shardNumber(event.lease.key));
         if (event.kind === 'trouble') options.onTrouble?.(awsFault(event.error, 'DynamoDB', 'sharing the leases'));
       },
@@ -100,6 +104,7 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
         options.onTrouble?.(undefined);
       },
     });
+    options.released?.listen(coordinator.lookNow);
     await coordinator.run(closing.signal);
   }
 
@@ -171,6 +176,7 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
       closing.abort();
       gained.end();
       await running;
+      await options.released?.close();
       kinesis.destroy();
       subscriptions.destroy();
       dynamo.destroy();

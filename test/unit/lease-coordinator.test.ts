@@ -35,10 +35,20 @@ function startWorker(away = { table: false, stream: false }) {
     if (away[what]) throw new WeirError('BROKER', `the ${what} refuses`);
     return answer();
   };
+  /** Of each look whether it was to be current. */
+  const looks: boolean[] = [];
+  /** What happens before the next take arrives. */
+  const refuse = { next: async (): Promise<unknown> => undefined };
   const table: LeaseTable = {
-    list: () => ask('table', truth.list),
+    list(isCurrent = false) {
+      looks.push(isCurrent);
+      return ask('table', truth.list);
+    },
     read: (key) => ask('table', () => truth.read(key)),
-    write: (change) => ask('table', () => truth.write(change)),
+    async write(change) {
+      if (change.kind === 'take') await refuse.next();
+      return ask('table', () => truth.write(change));
+    },
   };
   const coordinator = createLeaseCoordinator({
     table,
@@ -70,6 +80,8 @@ function startWorker(away = { table: false, stream: false }) {
     stream,
     leaving,
     coordinator,
+    looks,
+    refuse,
     asked,
     away,
     held,
@@ -180,6 +192,42 @@ describe('a lease that is made anew after its shard was read to its end', () => 
     await during(4 * failoverMs);
     expect([...held.keys()]).toEqual([child.id]);
     expect(await truth.read(first.id)).toBeUndefined();
+    await end();
+  });
+});
+
+describe('word of leases that were given up', () => {
+  it('has the table looked at at once, as it is now', async () => {
+    const { truth, stream, coordinator, during, held, looks, end } = startWorker();
+    stream.shards = [];
+    await during(1_000);
+    for (const { id, parents, hashRange } of shards) {
+      const lease = newLease(id, { sequence: 'TRIM_HORIZON', sub: 0 }, parents, hashRange);
+      await truth.write({ kind: 'create', lease });
+    }
+    const before = looks.length;
+    coordinator.lookNow();
+    await during(100);
+    // The other one asks whether the shards were read before.
+    expect(looks.slice(before)).toEqual([true, true]);
+    expect(held.size).toBe(shards.length);
+    await end();
+  });
+
+  it('is followed by another look where somebody else was faster', async () => {
+    const { truth, stream, coordinator, during, held, looks, refuse, end } = startWorker();
+    stream.shards = [];
+    await during(1_000);
+    const [{ id, parents, hashRange }] = shards;
+    const lease = newLease(id, { sequence: 'TRIM_HORIZON', sub: 0 }, parents, hashRange);
+    await truth.write({ kind: 'create', lease });
+    const before = looks.length;
+    refuse.next = async () => truth.write({ kind: 'take', lease, owner: 'two' });
+    coordinator.lookNow();
+    await during(0.1 * failoverMs);
+    expect(held.size).toBe(0);
+    // And no more than that: nobody was faster in it.
+    expect(looks.slice(before)).toEqual([true, false]);
     await end();
   });
 });
