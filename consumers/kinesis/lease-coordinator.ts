@@ -159,9 +159,9 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     // One of its own that it has let go of, while the table did not answer, has nobody else who works on it.
     const dropped = leases.filter(({ owner }) => owner === worker);
     const wanted = new Map([...dropped, ...leasesWanted(askedAt)].map((lease) => [lease.key, lease]));
-    if (!parts.leaving.aborted) await all([...wanted.values()].filter(({ key }) => !held.has(key)).map(take));
+    if (!parts.leaving.aborted) await Promise.all([...wanted.values()].filter(({ key }) => !held.has(key)).map(take));
     const now = once(tableAndStream);
-    await all([...held.values()].map((one) => startOrFinish(one, now)));
+    await Promise.all([...held.values()].map((one) => startOrFinish(one, now)));
     parts.onLook?.(lookOf(leases, askedAt));
     if (syncFault !== undefined) trouble(syncFault);
   }
@@ -269,7 +269,7 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
       ({ lease }) =>
         !isShardEnd(lease.checkpoint) && !isListed(lease.key) && leases.some(({ key }) => key === lease.key),
     );
-    if (listed.length > 0) await all(missing.map(dropIfGone));
+    if (listed.length > 0) await Promise.all(missing.map(dropIfGone));
   }
 
   async function dropIfGone(one: HeldLease): Promise<void> {
@@ -455,13 +455,6 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
 interface TableAndStream {
   readonly leases: readonly Lease[];
   readonly stream: readonly Shard[];
-}
-
-/** Waits for all of it, also when some fails: none is to go on beside the next look. @throws first what does not pass by itself. */
-async function all(work: readonly Promise<unknown>[]): Promise<void> {
-  const ends = await Promise.allSettled(work);
-  const errors = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason as unknown] : []));
-  if (errors.length > 0) throw errors.find((error) => !isPassing(error)) ?? errors[0];
 }
 
 function once<T>(ask: () => Promise<T>): () => Promise<T> {

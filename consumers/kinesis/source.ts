@@ -165,7 +165,9 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
 
   return {
     async *ownerships(signal) {
-      signal.addEventListener('abort', () => leaving.abort(), { once: true });
+      const leave = () => leaving.abort();
+      if (signal.aborted) leave();
+      else signal.addEventListener('abort', leave, { once: true });
       running ??= run().then(
         () => gained.end(),
         (error: unknown) => gained.fail(error),
