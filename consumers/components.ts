@@ -7,6 +7,7 @@ import { historyType } from '../features/history.ts';
 import type { EntityPlan, FeatureSet } from '../features/plan.ts';
 import { createRedisReader } from '../features/redis/reader.ts';
 import { createRedisRewinder } from '../features/redis/rewinder.ts';
+import { createRedisSignal } from '../features/redis/signal.ts';
 import { createRedisStore } from '../features/redis/store.ts';
 import type { Rewinder } from '../features/rewinder.ts';
 import type { StateStore } from '../features/store.ts';
@@ -27,7 +28,7 @@ import { createFileSource } from './file/source.ts';
 import { sinkConnection } from './kafka/config.ts';
 import { createKafkaSink } from './kafka/sink.ts';
 import { createKafkaSource } from './kafka/source.ts';
-import { sinkRegion } from './kinesis/config.ts';
+import { leaseTableName, sinkRegion } from './kinesis/config.ts';
 import type { RecordFormat, Sink, Source } from './ports.ts';
 
 /** What every component may use. */
@@ -166,7 +167,7 @@ export async function openSource(
   { config }: Pick<CompiledJob, 'config'>,
   { clock, log, metrics, readiness }: Surroundings,
 ): Promise<Source> {
-  const { source, event, batch } = config;
+  const { job, source, event, batch, state } = config;
   const maxEvents = batch.max_events;
   if (source.file) {
     const file = createFileSource(source.file, { maxEvents, maxRecordBytes: event.max_bytes });
@@ -182,10 +183,13 @@ export async function openSource(
   }
   const stream = source.kinesis!.stream;
   const { createKinesisSource } = await import('./kinesis/source.ts');
+  const subject = `leases:${leaseTableName(source.kinesis!)}`;
+  const released = state.redis && (await createRedisSignal(state.redis, { job, subject, clock }));
   return createKinesisSource(source.kinesis!, {
     maxEvents,
     format,
     clock,
+    released,
     onTrouble,
     onBehind: (partition, ms) => metrics.behindLatest(stream, partition, ms / 1000),
     onThrottled: () => metrics.kinesisThrottled('get')(1),
@@ -194,11 +198,13 @@ export async function openSource(
     onLease: ({ kind }) => {
       if (kind !== 'trouble') metrics.leaseChanged(stream, kind);
     },
-    onLost: (partition) =>
+    onGone(partition) {
+      metrics.partition(stream, partition).lostRecords(1, clock.now());
       log.warn(
         { stream, partition },
-        'records were deleted before they were read: retention is too short, or the job was away too long',
-      ),
+        'the shard has left the stream before it was read to its end, and what was left in it is lost: retention is too short, or the job was away too long; the shards that followed it are next',
+      );
+    },
   });
 }
 

@@ -62,10 +62,11 @@ function leaseTable(client: DynamoDBClient, TableName: string): LeaseTable {
     }
   };
   return {
-    list: () =>
+    list: (isCurrent = false) =>
       asking('reading', async () => {
         const items: LeaseItem[] = [];
-        for await (const page of paginateScan({ client }, { TableName })) items.push(...(page.Items ?? []));
+        for await (const page of paginateScan({ client }, { TableName, ConsistentRead: isCurrent }))
+          items.push(...(page.Items ?? []));
         for (const item of items) {
           const refusal = refusalOfItem(item);
           if (refusal !== undefined) throw unshareable(TableName, refusal);

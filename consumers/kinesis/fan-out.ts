@@ -12,6 +12,7 @@ import { WeirError } from '../../runtime/errors.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { FanOutConsumer } from './fan-out-consumer.ts';
 import { isThrottled } from './faults.ts';
+import { checkOrigin } from './origin.ts';
 import { faultOf } from './polling.ts';
 import type { LogStart, ShardLog, ShardPage, ShardPages } from './shard-log.ts';
 import { pageOf } from './stream-records.ts';
@@ -74,6 +75,7 @@ export function fanOutShard(subscribe: Subscribe, options: FanOutOptions): Shard
         ? { Type: 'TRIM_HORIZON' }
         : { Type: 'AT_SEQUENCE_NUMBER', SequenceNumber: from.sequence };
     let events: AsyncIterator<SubscribeToShardEventStream> | undefined;
+    const origin = checkOrigin(name);
     let isOver = false;
     let hasGiven = false;
     let failures = 0;
@@ -96,6 +98,7 @@ export function fanOutShard(subscribe: Subscribe, options: FanOutOptions): Shard
       const next = given?.ContinuationSequenceNumber;
       if (next !== undefined) start = { Type: 'AFTER_SEQUENCE_NUMBER', SequenceNumber: next };
       const page = pageOf(given?.Records ?? [], given?.MillisBehindLatest, next, given?.ChildShards);
+      origin.read(page);
       isOver = page.children !== undefined;
       hasGiven = true;
       failures = 0;
@@ -106,6 +109,7 @@ export function fanOutShard(subscribe: Subscribe, options: FanOutOptions): Shard
     async function recover(error: unknown): Promise<void> {
       events = undefined;
       if (error instanceof InvalidArgumentException && start.Type === 'AT_SEQUENCE_NUMBER') {
+        origin.refused(start.SequenceNumber!);
         start = { Type: 'TRIM_HORIZON' };
         return;
       }
@@ -139,6 +143,8 @@ export function fanOutShard(subscribe: Subscribe, options: FanOutOptions): Shard
 /** The connection broke, the subscription did, or Kinesis failed. */
 function isServerFault(error: unknown): boolean {
   if (error instanceof EndedAtOnce) return true;
+  // It has a code as well, and says by itself whether it passes.
+  if (error instanceof WeirError) return false;
   const { $fault, $metadata, code, name } = error as Error & {
     readonly $fault?: string;
     readonly $metadata?: { readonly httpStatusCode?: number };

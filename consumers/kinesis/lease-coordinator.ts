@@ -2,19 +2,29 @@ import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import type { Random } from '../../runtime/random.ts';
 import { leasesToTake, leaseToEvenOut } from './balance.ts';
-import { isShardEnd, shardEnd } from './checkpoint.ts';
+import { isInitial, isShardEnd, shardEnd } from './checkpoint.ts';
 import { type HeldLease, holdLease } from './held-lease.ts';
 import { type Lease, newLease } from './lease.ts';
 import type { LeaseTable } from './lease-table.ts';
 import { isFree, type LeaseView, leasesByWorker, look, nextChange } from './lease-view.ts';
 import { leaseWrites } from './lease-writes.ts';
 import { isWanted, type ShardState, shardStandings, shardStates } from './shard-standing.ts';
-import { firstLeases, type InitialPosition, isFinished, isReady, missingLeases, type Shard } from './shards.ts';
+import {
+  firstLeases,
+  type InitialPosition,
+  isFinished,
+  isReady,
+  missingLeases,
+  type Shard,
+  wasRead,
+} from './shards.ts';
 
 /** What the stream says of its shards. */
 export interface ShardList {
   /** Those of the stream: all that still have records, or only those that stand at the initial position. */
   list(which: 'all' | 'initial'): Promise<Shard[]>;
+  /** True when the stream has no such shard any more. Asked before a shard that is not listed is given up: a list may be incomplete. */
+  isGone(id: string): Promise<boolean>;
 }
 
 export interface LeaseCoordinatorParts {
@@ -30,6 +40,8 @@ export interface LeaseCoordinatorParts {
   readonly initial: InitialPosition;
   readonly clock: Clock;
   readonly random: Random;
+  /** Aborts when this worker is about to leave: it takes no more leases, since those that it gives up are for others. */
+  readonly leaving: AbortSignal;
   /** A shard may be read from its lease's checkpoint on, until the lease is revoked. */
   readonly onReady: (held: HeldLease) => void;
   readonly onEvent?: (event: LeaseEvent) => void;
@@ -47,7 +59,8 @@ export interface LeaseLook {
 export type LeaseEvent =
   /** `taken` was nobody's, `expired` a silent worker's, `stolen` a living one's. `lost`: to another worker, or by own silence. */
   | {
-      readonly kind: 'taken' | 'expired' | 'stolen' | 'lost' | 'evicted' | 'ended' | 'deleted';
+      /** `gone`: the shard left the stream before it was read to its end; what was left in it is lost. */
+      readonly kind: 'taken' | 'expired' | 'stolen' | 'lost' | 'evicted' | 'ended' | 'deleted' | 'gone';
       readonly lease: Lease;
     }
   /** The table or the stream did not answer; tried again. */
@@ -61,6 +74,10 @@ export interface LeaseCoordinator {
    * answer.
    */
   end(held: HeldLease, children: readonly Shard[]): Promise<void>;
+  /** There is word of leases that were given up: looks at the table now. */
+  lookNow(): void;
+  /** Gives a lease up, so that others need not wait. */
+  release(held: HeldLease): Promise<void>;
   /** Ids of all shards that the stream or the table is known to have. */
   known(): string[];
   /** Ids of the shards that have something left to be read, and whose parents have not. */
@@ -101,22 +118,29 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   /** Those who wait for a look that begins after they asked. */
   let waiting: (() => void)[] = [];
   let isRunning = true;
+  /** Another worker was faster with a lease that this one went for: there may be others. */
+  let isBeaten = false;
   /** Aborts, with the error, when the leases cannot be kept any more. */
   const failed = new AbortController();
 
-  function letGo(one: HeldLease, kind: 'lost' | 'evicted' | 'deleted'): void {
+  function letGo(one: HeldLease, kind: 'lost' | 'evicted' | 'deleted' | 'gone'): void {
     one.lose();
     if (held.get(one.lease.key) !== one) return;
     held.delete(one.lease.key);
     onEvent({ kind, lease: one.lease });
   }
 
-  /** One look at the table, and what follows from it. */
-  async function lookAround(): Promise<void> {
+  /**
+   * One look at the table, and what follows from it.
+   * @param isCurrent for one who knows that something has just changed.
+   */
+  async function lookAround(isCurrent: boolean): Promise<void> {
     let askedAt = clock.monotonic();
-    let leases = await table.list();
+    isBeaten = false;
+    let leases = await table.list(isCurrent);
     let syncFault: unknown;
-    if (askedAt - syncedAt >= parts.shardSyncMs) {
+    const isDue = askedAt - syncedAt >= parts.shardSyncMs;
+    if (isDue) {
       // The leases that there are have to be shared also while the stream cannot be asked for its shards.
       const hasNew = await sync(leases).catch((error: unknown) => {
         if (!isPassing(error)) throw error;
@@ -125,17 +149,19 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
       });
       if (hasNew) {
         askedAt = clock.monotonic();
-        leases = await table.list();
+        leases = await table.list(isCurrent);
       }
     }
     view = look(view, leases, clock.monotonic());
     lookedAt = askedAt;
     noticeLosses();
+    if (isDue && syncFault === undefined) await dropGone(leases);
     // One of its own that it has let go of, while the table did not answer, has nobody else who works on it.
     const dropped = leases.filter(({ owner }) => owner === worker);
     const wanted = new Map([...dropped, ...leasesWanted(askedAt)].map((lease) => [lease.key, lease]));
-    await Promise.all([...wanted.values()].filter(({ key }) => !held.has(key)).map(take));
-    await Promise.all([...held.values()].map((one) => startOrFinish(one)));
+    if (!parts.leaving.aborted) await Promise.all([...wanted.values()].filter(({ key }) => !held.has(key)).map(take));
+    const now = once(tableAndStream);
+    await Promise.all([...held.values()].map((one) => startOrFinish(one, now)));
     parts.onLook?.(lookOf(leases, askedAt));
     if (syncFault !== undefined) trouble(syncFault);
   }
@@ -175,7 +201,10 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   async function take(lease: Lease): Promise<void> {
     const sentAt = clock.monotonic();
     const taken = await writes.make({ kind: 'take', lease, owner: worker });
-    if (taken === undefined) return;
+    if (taken === undefined) {
+      isBeaten = true;
+      return;
+    }
     const throughputWindowMs = throughputShare * failoverMs;
     held.set(
       lease.key,
@@ -186,13 +215,40 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     onEvent({ kind: !hadOwner ? 'taken' : sentAt - since < failoverMs ? 'stolen' : 'expired', lease: taken });
   }
 
-  async function startOrFinish(one: HeldLease): Promise<void> {
+  async function startOrFinish(one: HeldLease, now: () => Promise<TableAndStream>): Promise<void> {
     const find = (key: string) => view.get(key)?.lease;
     if (isShardEnd(one.lease.checkpoint)) return finish(one, find);
     if (started.has(one) || !isReady(one.lease, find) || !(await parentsAreGone(one.lease))) return;
+    if (await isMadeAnew(one.lease, now)) return drop(one, 'deleted');
     if (one.revoked.aborted || started.has(one)) return;
     started.add(one);
     parts.onReady(one);
+  }
+
+  /**
+   * A request to make a lease may have been under way, or its sender may have stood still, until the shard was read to its end and its lease
+   * deleted: reading it once more would publish all of it again. A lease that has been read from is not in question.
+   * @param now both younger than the lease: from before they need not show what followed.
+   */
+  async function isMadeAnew(
+    { key, checkpoint, positions }: Lease,
+    now: () => Promise<TableAndStream>,
+  ): Promise<boolean> {
+    if (!isInitial(checkpoint) || positions !== undefined) return false;
+    const { leases, stream } = await now();
+    return wasRead(key, stream, leases);
+  }
+
+  async function tableAndStream(): Promise<TableAndStream> {
+    const [leases, stream] = await Promise.all([
+      table.list(true),
+      // While the stream does not answer, what it last said has to do.
+      shards.list('all').catch((error: unknown) => {
+        if (!isPassing(error)) throw error;
+        return listed;
+      }),
+    ]);
+    return { leases, stream };
   }
 
   /** A look may be older than the parents' leases: that one is missing in it must be asked for again before it counts. */
@@ -200,6 +256,37 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     const missing = parents.filter((key) => !view.has(key));
     const found = await Promise.all(missing.map((key) => table.read(key)));
     return found.every((lease) => lease === undefined || isShardEnd(lease.checkpoint));
+  }
+
+  /**
+   * Retention has deleted shards that were not read to their end: those that followed go on without. Their parent's lease is deleted, as the
+   * library does: a shard without it begins where its own log does, as one whose past is not known.
+   * @param leases from before the stream was asked for its shards: one that is made later may be of a shard that is newer than the list.
+   */
+  async function dropGone(leases: readonly Lease[]): Promise<void> {
+    const isListed = (key: string) => listed.some(({ id }) => id === key);
+    const missing = [...held.values()].filter(
+      ({ lease }) =>
+        !isShardEnd(lease.checkpoint) && !isListed(lease.key) && leases.some(({ key }) => key === lease.key),
+    );
+    if (listed.length > 0) await Promise.all(missing.map(dropIfGone));
+  }
+
+  async function dropIfGone(one: HeldLease): Promise<void> {
+    if (!(await shards.isGone(one.lease.key))) return;
+    await createChildren(listed.filter(({ parents }) => parents.includes(one.lease.key)));
+    await drop(one, 'gone');
+  }
+
+  async function drop(one: HeldLease, kind: 'deleted' | 'gone'): Promise<void> {
+    await one.make({ kind: 'delete' }).then(() => letGo(one, kind), fencedIsLost(one));
+  }
+
+  async function createChildren(children: readonly Shard[]): Promise<void> {
+    for (const { id, parents, hashRange } of children) {
+      const lease = newLease(id, { sequence: 'TRIM_HORIZON', sub: 0 }, parents, hashRange);
+      await writes.make({ kind: 'create', lease });
+    }
   }
 
   /** Deletes the lease once nobody needs it any more. One that nobody noted the children of is completed first. */
@@ -211,7 +298,7 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     }
     const hasLeftTheStream = listed.length > 0 && !listed.some(({ id }) => id === lease.key);
     if (!isFinished(lease, find) && !(lease.children.length === 0 && hasLeftTheStream)) return;
-    await one.make({ kind: 'delete' }).then(() => letGo(one, 'deleted'), fencedIsLost(one));
+    await drop(one, 'deleted');
   }
 
   /**
@@ -273,7 +360,8 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     const now = clock.monotonic();
     const workers = leasesByWorker(view, worker, now, failoverMs).size;
     const share = Math.min(longestLookShare, lookShare * Math.max(1, workers / workersPerLook));
-    return Math.max(0, Math.min(share * failoverMs, nextChange(view, worker, lookedAt, failoverMs) - now));
+    const dueMs = Math.min(share * failoverMs, nextChange(view, worker, lookedAt, failoverMs) - now);
+    return Math.max(0, isBeaten ? Math.min(dueMs, retryMs(1)) : dueMs);
   }
 
   async function keepLooking(signal: AbortSignal): Promise<void> {
@@ -282,7 +370,7 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
       const asked = waiting;
       waiting = [];
       try {
-        await lookAround();
+        await lookAround(asked.length > 0);
         failures = 0;
       } catch (error) {
         if (!isPassing(error)) throw error;
@@ -297,13 +385,15 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     }
   }
 
+  /** Has the table looked at now. @param looked called once that is done. */
+  function lookNow(looked: () => void): void {
+    waiting.push(looked);
+    hurry();
+  }
+
   async function nextLook(): Promise<void> {
     if (!isRunning) return;
-    const looked = new Promise<void>((resolve) => {
-      waiting.push(resolve);
-    });
-    hurry();
-    await looked;
+    await new Promise<void>(lookNow);
     // Whoever was told of a lease has then heard it.
     await clock.sleep(0);
   }
@@ -344,20 +434,34 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
         await renewing;
       }
     },
+    lookNow: () => lookNow(() => {}),
+    async release(one) {
+      await one.make({ kind: 'evict' }).then(() => letGo(one, 'evicted'), fencedIsLost(one));
+    },
     async end(one, children) {
       const known = await table.list();
       const hasLease = (key: string) => known.some((lease) => lease.key === key) || key === one.lease.key;
       // A merged shard's other parent that has no lease yet would be left out if the child had one first.
       if (children.some(({ parents }) => !parents.every(hasLease))) await sync(known);
-      for (const { id, parents, hashRange } of children) {
-        const lease = newLease(id, { sequence: 'TRIM_HORIZON', sub: 0 }, parents, hashRange);
-        await writes.make({ kind: 'create', lease });
-      }
+      await createChildren(children);
       if (children.length > 0) await one.make({ kind: 'children', children: children.map(({ id }) => id) });
       await one.make({ kind: 'checkpoint', checkpoint: shardEnd });
       onEvent({ kind: 'ended', lease: one.lease });
       await nextLook();
     },
+  };
+}
+
+interface TableAndStream {
+  readonly leases: readonly Lease[];
+  readonly stream: readonly Shard[];
+}
+
+function once<T>(ask: () => Promise<T>): () => Promise<T> {
+  let asked: Promise<T> | undefined;
+  return () => {
+    asked ??= ask();
+    return asked;
   };
 }
 

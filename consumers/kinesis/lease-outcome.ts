@@ -24,9 +24,9 @@ export function outcomeOf(change: LeaseChange, found: Lease | undefined, worker:
   if (found === undefined) return { kind: 'refused' };
   if (kind === 'take') {
     if (found.counter === lease.counter) return { kind: 'again', lease: found };
-    return found.owner === worker && found.counter === lease.counter + 1
-      ? { kind: 'done', lease: found }
-      : { kind: 'refused' };
+    if (found.owner !== worker || found.counter !== lease.counter + 1) return { kind: 'refused' };
+    // One that was its own before may have been raised by an earlier renewal: others count its silence from then.
+    return { kind: lease.owner === worker ? 'again' : 'done', lease: found };
   }
   if (found.owner !== worker || found.checkpointOwner !== undefined) return { kind: 'refused' };
   if (kind === 'children') {

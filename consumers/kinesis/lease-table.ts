@@ -8,9 +8,10 @@ import type { LeaseChange } from './lease-change.ts';
 export interface LeaseTable {
   /**
    * All leases, as they were some moments ago.
+   * @param isCurrent as they are now, which costs twice as much.
    * @throws WeirError INPUT when the table is not, or no longer, one that can be shared; BROKER when it cannot be read now.
    */
-  list(): Promise<Lease[]>;
+  list(isCurrent?: boolean): Promise<Lease[]>;
   /** One lease as it is now; undefined when there is none. */
   read(key: string): Promise<Lease | undefined>;
   /**

@@ -1,6 +1,6 @@
 import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
-import { type Ownership, partitionName, type RecordFormat } from '../ports.ts';
+import { type Ownership, partitionName, type RawBatch, type RecordFormat } from '../ports.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { hashFilter } from './hash-range.ts';
 import { createNumbering } from './numbering.ts';
@@ -64,8 +64,6 @@ export interface OwnedShardParts {
   readonly onBehind: (ms: number) => void;
   /** Told how many bytes of records were read on. */
   readonly onRead: (bytes: number) => void;
-  /** Records were gone before they were read. */
-  readonly onLost: () => void;
 }
 
 /** How long a read waits for records before it answers with an empty batch. */
@@ -183,16 +181,22 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
     throw new WeirError('INPUT', `${message}: the partition begins again, with what is left`);
   }
 
-  /** What is given out must have the same number for whoever comes after. */
-  async function keepNumbers({ beginnings, last, batch }: TakenBatch): Promise<void> {
+  /**
+   * What is given out must have the same number for whoever comes after.
+   * @returns what was gone before it was read. How many records that were, Kinesis does not tell: it stands for one.
+   */
+  async function keepNumbers({ beginnings, last, batch }: TakenBatch): Promise<RawBatch['lost']> {
     const before = kept;
+    let lost: RawBatch['lost'];
     if (beginnings.length > 0) {
       const known = anchorsOf(kept).at(-1);
-      if (known !== undefined && beginnings.some(({ number }) => number > known.number)) parts.onLost();
+      const behind = known && beginnings.find(({ number }) => number > known.number)?.number;
+      if (behind !== undefined) lost = { from: behind - 1, to: behind };
       kept = { ...kept, anchors: beginnings.reduce(withBeginning, anchorsOf(kept)) };
     }
     if (last !== undefined && position !== undefined && batch.next < position) keepAhead(last);
     if (kept !== before) await write();
+    return lost;
   }
 
   /**
@@ -213,6 +217,20 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
     // Recovery reads again what was read before.
     while (ends.length > 0 && ends[ends.length - 1].position >= batch.next) ends.pop();
     ends.push({ position: batch.next, place: last });
+  }
+
+  async function readOn(from: number): Promise<RawBatch> {
+    assertOwned();
+    await settle();
+    const reading = reader === undefined || reader.position !== from ? await seek(from) : reader;
+    await reading.arrival(readWaitMs);
+    assertOwned();
+    const taken = reading.take(parts.maxEvents);
+    const lost = await keepNumbers(taken);
+    remember(taken);
+    if (taken.batch.values.length === 0) await endIfDone();
+    else assertOwned();
+    return lost === undefined ? taken.batch : { ...taken.batch, lost };
   }
 
   /** Once the state is stored to the shard's end, its log is not needed any more. */
@@ -245,17 +263,14 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
       return { earliest, end: Number.POSITIVE_INFINITY };
     },
     async read(from) {
-      assertOwned();
-      await settle();
-      const reading = reader === undefined || reader.position !== from ? await seek(from) : reader;
-      await reading.arrival(readWaitMs);
-      assertOwned();
-      const taken = reading.take(parts.maxEvents);
-      await keepNumbers(taken);
-      remember(taken);
-      if (taken.batch.values.length === 0) await endIfDone();
-      else assertOwned();
-      return taken.batch;
+      try {
+        return await readOn(from);
+      } catch (error) {
+        // Whoever reads on has it read anew: a reader that has failed says so for ever, and what was taken from it is not given out.
+        reader?.close();
+        reader = undefined;
+        throw error;
+      }
     },
     async checkpointed() {
       assertOwned();

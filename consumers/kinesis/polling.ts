@@ -12,6 +12,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import type { Random } from '../../runtime/random.ts';
 import { awsFault, isThrottled } from './faults.ts';
+import { checkOrigin } from './origin.ts';
 import type { LogStart, ShardLog, ShardPage, ShardPages } from './shard-log.ts';
 import { pageOf } from './stream-records.ts';
 
@@ -70,6 +71,7 @@ export function pollShard(client: KinesisClient, options: PollingOptions): Shard
         ? { ShardIteratorType: 'TRIM_HORIZON' }
         : { ShardIteratorType: 'AT_SEQUENCE_NUMBER', StartingSequenceNumber: from.sequence };
     let iterator: string | undefined;
+    const origin = checkOrigin(name);
     let isOver = false;
 
     async function ask(): Promise<ShardPage> {
@@ -82,6 +84,7 @@ export function pollShard(client: KinesisClient, options: PollingOptions): Shard
         answer.NextShardIterator,
         answer.ChildShards,
       );
+      origin.read(page);
       iterator = answer.NextShardIterator;
       isOver = page.children !== undefined;
       const last = page.records.at(-1);
@@ -102,6 +105,7 @@ export function pollShard(client: KinesisClient, options: PollingOptions): Shard
         if (isThrottled(error)) throttled();
         else if (error instanceof ExpiredIteratorException) iterator = undefined;
         else if (error instanceof InvalidArgumentException && start.ShardIteratorType === 'AT_SEQUENCE_NUMBER') {
+          origin.refused(start.StartingSequenceNumber!);
           start = { ShardIteratorType: 'TRIM_HORIZON' };
         } else throw faultOf(error, name);
         return undefined;

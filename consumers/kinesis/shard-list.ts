@@ -1,4 +1,5 @@
 import {
+  GetShardIteratorCommand,
   type KinesisClient,
   type Shard as ListedShard,
   ListShardsCommand,
@@ -28,6 +29,16 @@ export function listShards(client: KinesisClient, config: KinesisSourceConfig): 
       } catch (error) {
         if (error instanceof ResourceNotFoundException) throw missingStream(config, await client.config.region());
         throw awsFault(error, 'Kinesis', `listing the shards of stream ${stream}`);
+      }
+    },
+    async isGone(ShardId) {
+      const ShardIteratorType = 'TRIM_HORIZON';
+      try {
+        await client.send(new GetShardIteratorCommand({ StreamName: stream, ShardId, ShardIteratorType }));
+        return false;
+      } catch (error) {
+        if (error instanceof ResourceNotFoundException) return true;
+        throw awsFault(error, 'Kinesis', `looking for shard ${ShardId} of stream ${stream}`);
       }
     },
   };

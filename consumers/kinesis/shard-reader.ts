@@ -70,7 +70,8 @@ export function createShardReader(parts: ShardReaderParts): ShardReader {
       if (isClosed) return;
       isBehind = millisBehind > 0 && following === undefined;
       const page = numberPage(read, !isBehind, numbering, parts.filter, position);
-      held.push({ page, taken: 0 });
+      // Nobody may take for hours, and empty pages come all the time.
+      if (page.places.length > 0 || following !== undefined || held.length === 0) held.push({ page, taken: 0 });
       records += page.offsets.length;
       bytes += page.bytes;
       parts.onRead(page.bytes);

@@ -80,3 +80,9 @@ export function isFinished(lease: Lease, find: (key: string) => Lease | undefine
     return child !== undefined && !isInitial(child.checkpoint);
   });
 }
+
+/** True when some descendant of the shard has been read from, which happens only once the shard itself was read to its end. */
+export function wasRead(id: string, shards: readonly Shard[], leases: readonly Lease[]): boolean {
+  const isRead = (key: string) => leases.some((lease) => lease.key === key && !isInitial(lease.checkpoint));
+  return shards.some((shard) => shard.parents.includes(id) && (isRead(shard.id) || wasRead(shard.id, shards, leases)));
+}

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { DescribeStreamSummaryCommand, type KinesisClient } from '@aws-sdk/client-kinesis';
+import type { Signal } from '../../features/redis/signal.ts';
 import type { Clock } from '../../runtime/clock.ts';
-import { WeirError } from '../../runtime/errors.ts';
+import type { WeirError } from '../../runtime/errors.ts';
 import { processName } from '../../runtime/process-name.ts';
 import { seededRandom } from '../../runtime/random.ts';
 import { createGained } from '../gained.ts';
@@ -29,6 +30,8 @@ export interface KinesisSourceOptions {
   readonly maxEvents: number;
   readonly format: RecordFormat;
   readonly clock: Clock;
+  /** Word among the processes that leases were given up; closed with the source. Without, they are found at the next look at the table. */
+  readonly released?: Signal;
   /** Told what happens to leases. */
   readonly onLease?: (event: LeaseEvent) => void;
   /** Told with each look at the lease table how the shards stand and who has them. */
@@ -39,8 +42,8 @@ export interface KinesisSourceOptions {
   readonly onBehind?: (partition: number, ms: number) => void;
   /** Told that Kinesis was asked too often. */
   readonly onThrottled?: () => void;
-  /** Told that records of a partition were deleted before they were read. */
-  readonly onLost?: (partition: number) => void;
+  /** Told that a partition's shard has left the stream before it was read to its end. */
+  readonly onGone?: (partition: number) => void;
   /** Told when the lease table or the stream does not answer, and (undefined) whenever it does. */
   readonly onTrouble?: (error: WeirError | undefined) => void;
 }
@@ -64,6 +67,8 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
   const random = seededRandom(randomBytes(4).readUInt32LE());
   const gained = createGained();
   const closing = new AbortController();
+  /** Nobody asks for more shards. */
+  const leaving = new AbortController();
   let running: Promise<void> | undefined;
   const { stream, fan_out } = config;
   const consumer = fan_out && fanOutConsumer(kinesis, { stream, consumer: fan_out.consumer }, clock);
@@ -86,9 +91,12 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
       initial: initialPosition(config),
       clock,
       random,
+      leaving: leaving.signal,
       onReady: (held) => gain(held, coordinator, table),
       onEvent(event) {
         options.onLease?.(event);
+        if (event.kind === 'evicted') void options.released?.give();
+        if (event.kind === 'gone') options.onGone?.(shardNumber(event.lease.key));
         if (event.kind === 'trouble') options.onTrouble?.(awsFault(event.error, 'DynamoDB', 'sharing the leases'));
       },
       onLook(look) {
@@ -96,6 +104,7 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
         options.onTrouble?.(undefined);
       },
     });
+    options.released?.listen(coordinator.lookNow);
     await coordinator.run(closing.signal);
   }
 
@@ -139,7 +148,6 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
         clock,
         onBehind: (ms) => options.onBehind?.(partition, ms),
         onRead: held.read,
-        onLost: () => options.onLost?.(partition),
       }),
     );
   }
@@ -157,6 +165,9 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
 
   return {
     async *ownerships(signal) {
+      const leave = () => leaving.abort();
+      if (signal.aborted) leave();
+      else signal.addEventListener('abort', leave, { once: true });
       running ??= run().then(
         () => gained.end(),
         (error: unknown) => gained.fail(error),
@@ -167,6 +178,7 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
       closing.abort();
       gained.end();
       await running;
+      await options.released?.close();
       kinesis.destroy();
       subscriptions.destroy();
       dynamo.destroy();
@@ -186,7 +198,7 @@ function leaseOf(held: HeldLease, coordinator: LeaseCoordinator): ShardLease {
     end: (children) => coordinator.end(held, children),
     // What could not be renewed for so long is anybody's by now.
     confirm: () => held.make({ kind: 'renew' }).catch(() => held.lose()),
-    evict: () => held.make({ kind: 'evict' }).catch(unlessFenced),
+    evict: () => coordinator.release(held),
   };
 }
 
@@ -204,8 +216,4 @@ async function isYoung(client: KinesisClient, StreamName: string, now: number): 
   } catch (error) {
     throw awsFault(error, 'Kinesis', `describing stream ${StreamName}`);
   }
-}
-
-function unlessFenced(error: unknown): void {
-  if (!(error instanceof WeirError) || error.code !== 'FENCED') throw error;
 }

@@ -56,12 +56,12 @@ export function faultyTable(
   }
 
   return {
-    list: () =>
+    list: (isCurrent) =>
       over(async () => {
         const leases = await table.list();
         // Each item for itself comes from a replica that may lag behind.
         return leases.flatMap((lease) =>
-          random.next() >= faults().stale ? lease : (before().find(({ key }) => key === lease.key) ?? []),
+          isCurrent || random.next() >= faults().stale ? lease : (before().find(({ key }) => key === lease.key) ?? []),
         );
       }),
     read: (key) => over(() => table.read(key)),

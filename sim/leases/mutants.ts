@@ -43,8 +43,8 @@ export const leaseMutants: readonly Mutant[] = [
   one(
     'a lost answer to taking a lease means that it is taken',
     `${folder}/lease-outcome.ts`,
-    'return found.owner === worker && found.counter === lease.counter + 1',
-    'return found.counter >= lease.counter + 1',
+    'if (found.owner !== worker || found.counter !== lease.counter + 1)',
+    'if (found.counter < lease.counter + 1)',
   ),
   one(
     'an owner never lets go by its own clock',
@@ -85,8 +85,8 @@ export const leaseMutants: readonly Mutant[] = [
   one(
     'a shard ends before what follows it has leases',
     `${folder}/lease-coordinator.ts`,
-    "        await writes.make({ kind: 'create', lease });\n      }\n      if (children",
-    '        void lease;\n      }\n      if (children',
+    '      await createChildren(children);\n      if (children',
+    '      if (children',
   ),
   one(
     'a merged shard gets its lease although its other parent has none',

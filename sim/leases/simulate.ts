@@ -90,6 +90,10 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
   const silentMs = new Map<string, number>();
   /** Who has checkpointed each lease's positions, in their order: from behind the one before through that one. */
   const writers = new Map<string, { readonly through: number; readonly by: string }[]>();
+  /** Shards that an owner has said to be read to their end. */
+  const ended = new Set<string>();
+  /** When a lease was last tidied away: the shares are even again some looks later. */
+  let deletedAt = Number.NEGATIVE_INFINITY;
   /** The leases of the last second, oldest first. */
   const before: (readonly Lease[])[] = [[]];
 
@@ -118,7 +122,7 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
     };
   }
 
-  /** Perhaps anew, by one that had stood still since it looked: the shard is then read once more. */
+  /** Perhaps anew, by one that had stood still since it looked. */
   function begun(key: string): void {
     writers.delete(key);
     raisedAt.set(key, world.now);
@@ -134,8 +138,12 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
     madeAt.set(`${name} ${key}`, world.now);
     if (change.kind === 'checkpoint' || change.kind === 'renew') {
       if (owner !== name) violated(`${name} made a ${change.kind} of ${key}, which ${owner} owns`);
+      // It may take a lease anew that is its own still.
+      silentMs.set(`${name} ${key}`, failoverMs);
     }
+    if (change.kind === 'checkpoint' && isShardEnd(change.checkpoint)) ended.add(key);
     if (change.kind === 'checkpoint' && !isShardEnd(change.checkpoint)) {
+      if (ended.has(key)) violated(`${name} reads ${key} once more, which was read to its end`);
       const through = Number(change.checkpoint.sequence);
       writers.set(key, [...(writers.get(key) ?? []), { through, by: name }]);
     }
@@ -143,7 +151,8 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
       violated(`the checkpoint of ${key} went back from ${before.checkpoint.sequence}`);
     }
     if (change.kind !== 'delete') return;
-    if (!isShardEnd(before.checkpoint)) violated(`${key} was deleted before its end`);
+    deletedAt = world.now;
+    if (!ended.has(key)) violated(`${key} was deleted before its end`);
     const children = stream.children(key).map(({ id }) => leases.find((lease) => lease.key === id));
     if (children.some((child) => child !== undefined && isInitial(child.checkpoint))) {
       violated(`${key} was deleted before its children are read`);
@@ -168,6 +177,7 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
       shards: {
         list: async (which) =>
           (which === 'all' ? [...stream.shards.values()] : stream.open()).map((shard) => ({ ...shard })),
+        isGone: async () => false,
       },
       worker: name,
       failoverMs,
@@ -177,6 +187,7 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
       initial: 'TRIM_HORIZON',
       clock: process.clock,
       random: own,
+      leaving: worker.leaving.signal,
       onReady: (held) => void read(worker, held, coordinator, own).catch((error) => violated(describeError(error))),
       onEvent(event) {
         const { kind } = event;
@@ -398,6 +409,7 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
     if (unread.length > 0) violated(`in the end nobody reads ${unread.join(', ')}`);
     const left = leases.filter(({ key }) => finished.includes(key)).map(({ key }) => key);
     if (left.length > 0) violated(`in the end the leases of ${left.join(', ')} are left`);
+    if (world.now - deletedAt < 2 * failoverMs) return;
     const share = Math.ceil(leases.length / running.length);
     for (const name of running) {
       const has = leases.filter(({ owner }) => owner === name).length;

@@ -19,6 +19,7 @@ import { listShards } from '../../consumers/kinesis/shard-list.ts';
 import type { Shard } from '../../consumers/kinesis/shards.ts';
 import { type AwsService, emulatorEnv, startDynamo, startKinesis } from '../../infra/services/aws.ts';
 import { systemClock } from '../../runtime/clock.ts';
+import { WeirError } from '../../runtime/errors.ts';
 import { seededRandom } from '../../runtime/random.ts';
 
 let services: AwsService[];
@@ -66,14 +67,19 @@ async function start(stream: string, worker: string): Promise<Worker> {
   const config = kinesisSourceConfig.parse({ stream, application: stream, failover_time_ms: 1_500 });
   const found = await openLeaseTable(dynamo, stream, systemClock);
   let hasCrashed = false;
-  const over = <T>(answer: Promise<T>) => (hasCrashed ? new Promise<T>(() => {}) : answer);
+  const stop = new AbortController();
+  /** Nothing is answered any more, until the test is over. */
+  const silence = new Promise<never>((_, reject) => {
+    stop.signal.addEventListener('abort', () => reject(new WeirError('BROKER', 'crashed')));
+  });
+  silence.catch(() => undefined);
+  const over = <T>(answer: Promise<T>) => (hasCrashed ? silence : answer);
   const table: LeaseTable = {
     list: () => over(found.list()),
     read: (key) => over(found.read(key)),
     write: (change) => over(found.write(change)),
   };
   const held = new Map<string, HeldLease>();
-  const stop = new AbortController();
   const coordinator = createLeaseCoordinator({
     table,
     shards: listShards(kinesis, config),
@@ -85,6 +91,7 @@ async function start(stream: string, worker: string): Promise<Worker> {
     initial: 'TRIM_HORIZON',
     clock: systemClock,
     random: seededRandom(workers.length),
+    leaving: stop.signal,
     onReady: (one) => {
       held.set(one.lease.key, one);
       one.revoked.addEventListener('abort', () => held.get(one.lease.key) === one && held.delete(one.lease.key));
@@ -96,7 +103,7 @@ async function start(stream: string, worker: string): Promise<Worker> {
     coordinator,
     async leave() {
       stop.abort();
-      if (!hasCrashed) await running;
+      await running;
     },
     crash() {
       hasCrashed = true;

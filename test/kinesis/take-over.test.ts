@@ -36,4 +36,17 @@ describe('two processes that share the shards', () => {
     const { leftBehind } = await fleet.end(leaving, 'SIGTERM');
     expect(leftBehind).toBe(0);
   });
+
+  it('hear of it, long before they would look at the table again', async () => {
+    // At a failover time that makes looks come every four minutes: more than this test has.
+    const patient = await startLeaseFleet(services, { shards: 2, failoverMs: 600_000, application: 'patient' });
+    try {
+      const [leaving] = await patient.share(2);
+      const { tookMs, leftBehind } = await patient.end(leaving, 'SIGTERM');
+      expect(leftBehind).toBe(0);
+      expect(tookMs).toBeLessThan(60_000);
+    } finally {
+      await patient.close();
+    }
+  });
 });

@@ -43,7 +43,7 @@ export async function leaseCost(dynamo: DynamoDBClient, table: string, options: 
   const runs = Array.from({ length: options.workers }, (_, index) => {
     const coordinator = createLeaseCoordinator({
       table: leaseTable,
-      shards: { list: async () => shardsOf(options.leases) },
+      shards: { list: async () => shardsOf(options.leases), isGone: async () => false },
       worker: `host-${index}:0123456789ab`,
       failoverMs: options.failoverMs,
       shardSyncMs: 60_000,
@@ -52,6 +52,7 @@ export async function leaseCost(dynamo: DynamoDBClient, table: string, options: 
       initial: 'TRIM_HORIZON',
       clock,
       random: seededRandom(index),
+      leaving: stop.signal,
       onReady: (held) => void keepCheckpointing(held, clock, options).catch(() => undefined),
     });
     return coordinator.run(stop.signal);

@@ -29,30 +29,44 @@ export interface TakenOver {
   readonly leftBehind: number;
 }
 
+export interface FleetOptions {
+  readonly shards: number;
+  readonly failoverMs: number;
+  /** Each has its own streams and lease table. */
+  readonly application?: string;
+}
+
 const lookMs = 20;
 
 export async function startLeaseFleet(
   services: { readonly kinesis: AwsService; readonly dynamo: AwsService; readonly redis: RedisService },
-  { shards, failoverMs }: { readonly shards: number; readonly failoverMs: number },
+  { shards, failoverMs, application = 'handbook' }: FleetOptions,
 ): Promise<LeaseFleet> {
   const kinesis = testKinesis(services.kinesis.url);
   const dynamo: DynamoDBClient = dynamoClient(
     { dynamodb_endpoint: services.dynamo.url, region: undefined, endpoint: undefined },
     5_000,
   );
-  for (const [stream, count] of [
-    ['transactions', shards],
-    ['risk-scored', 1],
-    ['risk-dead-letters', 1],
-  ] as const) {
-    await kinesis.createStream(stream, count);
+  const streams = {
+    'source.kinesis.stream': `${application}-transactions`,
+    'sink.kinesis.stream': `${application}-scored`,
+    'sink.kinesis.dead_letters': `${application}-dead-letters`,
+  };
+  for (const [key, stream] of Object.entries(streams)) {
+    await kinesis.createStream(stream, key === 'source.kinesis.stream' ? shards : 1);
   }
-  const table: LeaseTable = await openLeaseTable(dynamo, 'handbook', systemClock);
+  const table: LeaseTable = await openLeaseTable(dynamo, application, systemClock);
   let running: WeirProcess[] = [];
   let holders: LeaseHolder[] = [];
 
   function start(): WeirProcess {
-    const settings = { 'metrics.port': 0, 'log.level': 'warn', 'source.kinesis.failover_time_ms': failoverMs };
+    const settings = {
+      ...streams,
+      'source.kinesis.application': application,
+      'source.kinesis.failover_time_ms': failoverMs,
+      'metrics.port': 0,
+      'log.level': 'warn',
+    };
     const overrides = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
     return startWeir(['run', '--config', 'examples/handbook/kinesis.yaml', ...overrides], {
       ...emulatorEnv,

@@ -14,6 +14,8 @@ export interface ShardWorld {
   readonly table: { checkpoint: Checkpoint; positions: PositionTexts };
   readonly records: readonly ShardRecord[];
   hasEnded: boolean;
+  /** What the next page answers instead, once. */
+  fault: WeirError | undefined;
   /** Adds a Kinesis record with so many user records, each of which tells its own name: "7.2" is the third of the eighth. */
   append(users: number): void;
   /** Deletes the oldest records. */
@@ -47,6 +49,9 @@ export function createShardWorld(initial: string): ShardWorld {
     return {
       async next(): Promise<ShardPage> {
         await Promise.resolve();
+        const { fault } = world;
+        world.fault = undefined;
+        if (fault !== undefined) throw fault;
         at = Math.max(at, trimmed);
         const read = records.slice(at, at + 3);
         at += read.length;
@@ -96,6 +101,7 @@ export function createShardWorld(initial: string): ShardWorld {
     table,
     records,
     hasEnded: false,
+    fault: undefined,
     append(users) {
       const index = records.length;
       const names = Array.from({ length: users }, (_, sub) => ({ key: 'k', data: Buffer.from(`${index}.${sub}`) }));
@@ -127,7 +133,6 @@ export function createShardWorld(initial: string): ShardWorld {
         clock,
         onBehind: () => {},
         onRead: () => {},
-        onLost: () => {},
       }),
   };
   return world;

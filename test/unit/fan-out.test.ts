@@ -1,5 +1,6 @@
 import {
   InternalFailureException,
+  InvalidArgumentException,
   ResourceInUseException,
   ResourceNotFoundException,
   type StartingPosition,
@@ -79,6 +80,22 @@ describe('enhanced fan-out', () => {
     const { records } = await pages.next();
     expect(records).toEqual([{ sequence: '4', partitionKey: 'k', data: Buffer.from('v4'), arrivedAt: 1_000 }]);
     expect(starts).toEqual([{ Type: 'AT_SEQUENCE_NUMBER', SequenceNumber: '4' }]);
+  });
+
+  it('begins at the oldest record where the log no longer reaches back to a record', async () => {
+    const { pages, starts } = play(
+      [new InvalidArgumentException(fault), [event(['12'], '12'), event(['13'], '13')]],
+      '4',
+    );
+    expect(await sequences(pages)).toEqual(['12']);
+    expect(await sequences(pages)).toEqual(['13']);
+    expect(starts[1]).toEqual({ Type: 'TRIM_HORIZON' });
+  });
+
+  it('says so where the log reaches back beyond a record that Kinesis does not know: it is of another stream', async () => {
+    const { pages } = play([new InvalidArgumentException(fault), [event(['3'], '3')]], '4');
+    const message = expect.stringMatching(/^the position 4 was never one of shard 7: .*; use another application$/);
+    await expect(pages.next()).rejects.toMatchObject({ code: 'INPUT', message });
   });
 
   it('waits with jitter, longer each time, while somebody else has the subscription or Kinesis fails', async () => {

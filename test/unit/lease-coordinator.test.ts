@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import type { HeldLease } from '../../consumers/kinesis/held-lease.ts';
 import { newLease } from '../../consumers/kinesis/lease.ts';
 import { createLeaseCoordinator, type LeaseEvent } from '../../consumers/kinesis/lease-coordinator.ts';
 import type { LeaseTable } from '../../consumers/kinesis/lease-table.ts';
@@ -24,7 +25,9 @@ function startWorker(away = { table: false, stream: false }) {
   const { clock } = createProcess(world, 1, 0);
   const truth = memoryLeaseTable();
   const asked = { table: 0, stream: 0 };
-  const held = new Set<string>();
+  const held = new Map<string, HeldLease>();
+  const stream = { shards: [...shards], gone: [] as string[] };
+  const leaving = new AbortController();
   const events: LeaseEvent['kind'][] = [];
   const ask = async <T>(what: keyof typeof away, answer: () => Promise<T>): Promise<T> => {
     // Without waits between them requests would never let virtual time pass.
@@ -32,14 +35,27 @@ function startWorker(away = { table: false, stream: false }) {
     if (away[what]) throw new WeirError('BROKER', `the ${what} refuses`);
     return answer();
   };
+  /** Of each look whether it was to be current. */
+  const looks: boolean[] = [];
+  /** What happens before the next take arrives. */
+  const refuse = { next: async (): Promise<unknown> => undefined };
   const table: LeaseTable = {
-    list: () => ask('table', truth.list),
+    list(isCurrent = false) {
+      looks.push(isCurrent);
+      return ask('table', truth.list);
+    },
     read: (key) => ask('table', () => truth.read(key)),
-    write: (change) => ask('table', () => truth.write(change)),
+    async write(change) {
+      if (change.kind === 'take') await refuse.next();
+      return ask('table', () => truth.write(change));
+    },
   };
   const coordinator = createLeaseCoordinator({
     table,
-    shards: { list: () => ask('stream', async () => [...shards]) },
+    shards: {
+      list: () => ask('stream', async () => [...stream.shards]),
+      isGone: async (id) => stream.gone.includes(id),
+    },
     worker: 'one',
     failoverMs,
     shardSyncMs,
@@ -48,9 +64,11 @@ function startWorker(away = { table: false, stream: false }) {
     initial: 'TRIM_HORIZON',
     clock,
     random: seededRandom(1),
-    onReady: ({ lease, revoked }) => {
-      held.add(lease.key);
-      revoked.addEventListener('abort', () => held.delete(lease.key));
+    leaving: leaving.signal,
+    onReady: (one) => {
+      const { key } = one.lease;
+      held.set(key, one);
+      one.revoked.addEventListener('abort', () => held.delete(key));
     },
     onEvent: ({ kind }) => events.push(kind),
   });
@@ -59,6 +77,11 @@ function startWorker(away = { table: false, stream: false }) {
   return {
     world,
     truth,
+    stream,
+    leaving,
+    coordinator,
+    looks,
+    refuse,
     asked,
     away,
     held,
@@ -129,6 +152,97 @@ describe('a stream that does not answer', () => {
     expect(stream).toBeLessThan(40);
     // The looks and the renewals.
     expect(table).toBeLessThan(200);
+    await end();
+  });
+});
+
+describe('a shard that has left the stream before it was read to its end', () => {
+  it('is given up, and those that followed it are read', async () => {
+    const { truth, stream, during, held, events, end } = startWorker();
+    await during(1_000);
+    const [gone, ...others] = stream.shards;
+    const child = { ...gone, id: 'shardId-000000000004', parents: [gone.id] };
+    stream.shards = [...others, child];
+    await during(shardSyncMs + failoverMs);
+    // As long as the stream itself has it, the list is what is wrong.
+    expect(await truth.read(gone.id)).toBeDefined();
+    stream.gone.push(gone.id);
+    await during(shardSyncMs + failoverMs);
+    expect(await truth.read(gone.id)).toBeUndefined();
+    expect([...held.keys()].sort()).toEqual(stream.shards.map(({ id }) => id));
+    expect(events.filter((kind) => kind === 'gone')).toHaveLength(1);
+    await end();
+  });
+});
+
+describe('a lease that is made anew after its shard was read to its end', () => {
+  it('is not read from, but tidied away', async () => {
+    const { truth, stream, during, held, end } = startWorker();
+    const [first] = stream.shards;
+    const child = { ...first, id: 'shardId-000000000004', parents: [first.id] };
+    stream.shards = [{ ...first, isOpen: false }, child];
+    const start = { sequence: 'TRIM_HORIZON', sub: 0 };
+    for (const [id, sequence] of [
+      [first.id, 'TRIM_HORIZON'],
+      [child.id, '4968'],
+    ]) {
+      const lease = newLease(id, { ...start, sequence }, id === child.id ? [first.id] : [], first.hashRange);
+      await truth.write({ kind: 'create', lease });
+    }
+    await during(4 * failoverMs);
+    expect([...held.keys()]).toEqual([child.id]);
+    expect(await truth.read(first.id)).toBeUndefined();
+    await end();
+  });
+});
+
+describe('word of leases that were given up', () => {
+  it('has the table looked at at once, as it is now', async () => {
+    const { truth, stream, coordinator, during, held, looks, end } = startWorker();
+    stream.shards = [];
+    await during(1_000);
+    for (const { id, parents, hashRange } of shards) {
+      const lease = newLease(id, { sequence: 'TRIM_HORIZON', sub: 0 }, parents, hashRange);
+      await truth.write({ kind: 'create', lease });
+    }
+    const before = looks.length;
+    coordinator.lookNow();
+    await during(100);
+    // The other one asks whether the shards were read before.
+    expect(looks.slice(before)).toEqual([true, true]);
+    expect(held.size).toBe(shards.length);
+    await end();
+  });
+
+  it('is followed by another look where somebody else was faster', async () => {
+    const { truth, stream, coordinator, during, held, looks, refuse, end } = startWorker();
+    stream.shards = [];
+    await during(1_000);
+    const [{ id, parents, hashRange }] = shards;
+    const lease = newLease(id, { sequence: 'TRIM_HORIZON', sub: 0 }, parents, hashRange);
+    await truth.write({ kind: 'create', lease });
+    const before = looks.length;
+    refuse.next = async () => truth.write({ kind: 'take', lease, owner: 'two' });
+    coordinator.lookNow();
+    await during(0.1 * failoverMs);
+    expect(held.size).toBe(0);
+    // And no more than that: nobody was faster in it.
+    expect(looks.slice(before)).toEqual([true, false]);
+    await end();
+  });
+});
+
+describe('a worker that is about to leave', () => {
+  it('takes nothing that it has given up, nor anything else', async () => {
+    const { truth, leaving, coordinator, during, held, events, end } = startWorker();
+    await during(1_000);
+    leaving.abort();
+    const released = [...held.values()][0];
+    void coordinator.release(released);
+    await during(4 * failoverMs);
+    expect((await truth.read(released.lease.key))?.owner).toBeUndefined();
+    expect(held.size).toBe(shards.length - 1);
+    expect(events.filter((kind) => kind === 'evicted')).toHaveLength(1);
     await end();
   });
 });

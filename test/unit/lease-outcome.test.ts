@@ -9,6 +9,7 @@ const checkpoint = { sequence: '4999', sub: 2 };
 const made = { ...mine, counter: 8, checkpoint };
 
 const take: LeaseChange = { kind: 'take', lease: { ...unowned, owner: 'other' }, owner: 'me' };
+const retake: LeaseChange = { kind: 'take', lease: mine, owner: 'me' };
 const renew: LeaseChange = { kind: 'renew', lease: mine };
 const write: LeaseChange = { kind: 'checkpoint', lease: mine, checkpoint };
 const children: LeaseChange = { kind: 'children', lease: mine, children: ['a', 'b'] };
@@ -20,6 +21,7 @@ describe('what became of a change', () => {
     ['a take that another worker was faster at', take, { ...unowned, owner: 'third', counter: 8 }, 'refused'],
     ['a take whose lease was renewed', take, { ...unowned, owner: 'other', counter: 8 }, 'refused'],
     ['a take of long ago', take, { ...mine, counter: 9 }, 'refused'],
+    ['a take of what is its own still, behind a renewal that was late', retake, { ...mine, counter: 8 }, 'again'],
     ['a renewal that was made', renew, { ...mine, counter: 8 }, 'done'],
     ['a renewal that never arrived', renew, mine, 'again'],
     ['a renewal of what was taken', renew, { ...mine, owner: 'other', counter: 8 }, 'refused'],

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { WeirError } from '../../runtime/errors.ts';
 import { seededRandom } from '../../runtime/random.ts';
 import {
   emptyGroup,
@@ -265,3 +266,50 @@ function wantedOf({ records }: ShardWorld, from = 0): Map<number, readonly strin
   }
   return wanted;
 }
+
+describe('records that were deleted before they were read', () => {
+  it('are told with the first that is left, and no others are', async () => {
+    const world = createShardWorld('TRIM_HORIZON');
+    for (let record = 0; record < 3; record++) world.append(1);
+    const former = world.own({ maxEvents: 2 });
+    const { earliest } = await former.range();
+    const read = await former.read(earliest);
+    expect(read.lost).toBeUndefined();
+    await former.checkpoint(read.next);
+    await former.release();
+
+    const unharmed = world.own({ maxEvents: 2 });
+    const position = (await unharmed.checkpointed())!;
+    expect((await unharmed.read(position)).lost).toBeUndefined();
+    await unharmed.release();
+
+    for (let record = 0; record < 3; record++) world.append(1);
+    world.trim(4);
+    const owner = world.own({});
+    const batch = await owner.read(position);
+    expect(batch.values.map(String)).toEqual(['4.0', '5.0']);
+    expect(batch.lost).toEqual({ from: batch.offsets[0] - 1, to: batch.offsets[0] });
+    expect((await owner.read(batch.next)).lost).toBeUndefined();
+    await owner.release();
+  });
+});
+
+describe('reading that failed', () => {
+  it('goes on from where it was, once it is asked to again', async () => {
+    const world = createShardWorld('TRIM_HORIZON');
+    const owner = world.own({});
+    world.append(1);
+    await owner.range();
+    const first = await owner.read((await owner.checkpointed())!);
+    await owner.checkpoint(first.next);
+    world.fault = new WeirError('BROKER', 'Kinesis does not answer');
+    world.append(1);
+    const failing = async () => {
+      for (;;) await owner.read(first.next);
+    };
+    await expect(failing()).rejects.toMatchObject({ code: 'BROKER' });
+    const { values } = await owner.read((await owner.checkpointed())!);
+    expect(values.map(String)).toEqual(['1.0']);
+    await owner.release();
+  });
+});
