@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -106,7 +107,9 @@ describe('the embedded reader', () => {
       }
       await reader.close();
     } finally {
+      const exited = once(writer, 'exit');
       writer.kill('SIGKILL');
+      await exited;
     }
   });
 
