@@ -121,7 +121,7 @@ describe('weir fleet status on Kafka', () => {
     );
     expect(stdout).toMatch(/^ +0 {2}(one|two)-0 /m);
     expect(stdout).toContain('Nothing wants attention.');
-  }, 120_000);
+  }, 240_000);
 
   it('points out members without partitions, a group without members, what the store says of it, and a store that is away', async () => {
     const name = 'attention';
@@ -160,7 +160,7 @@ describe('weir fleet status on Kafka', () => {
       ['no-members', null],
       ['store-away', null],
     ]);
-  }, 120_000);
+  }, 240_000);
 
   it('shows who has what also where a file has the positions, and says what is missing', async () => {
     const job = await createJob('to-file', {
@@ -177,7 +177,7 @@ describe('weir fleet status on Kafka', () => {
 
     const nowhere = await run(job, '--set', 'source.kafka.topic=nowhere');
     expect(nowhere).toMatchObject({ code: 3, stderr: expect.stringContaining('topic nowhere') });
-  }, 60_000);
+  }, 120_000);
 
   it('has nothing to say of a job that reads a file', async () => {
     const { code, stderr } = await runWeir(['fleet', 'status', '--config', 'examples/demo/weir.yaml']);
