@@ -54,6 +54,7 @@ function jobOf(name: string) {
     'sink.kinesis.stream': `${name}-scored`,
     'sink.kinesis.dead_letters': `${name}-dead`,
     'state.redis.connect_timeout_ms': 1_000,
+    'state.redis.command_timeout_ms': 60_000,
     'metrics.port': 0,
     'log.level': 'warn',
   };

@@ -62,7 +62,7 @@ async function start(
   stream = createMemoryStream(2),
   beforeRun = async () => {},
 ): Promise<Running> {
-  const settings = { url: redis.url, groups: 4, command_timeout_ms: 60_000 };
+  const settings = { url: redis.url, groups: 4 };
   const options = { job: `degrade-${jobs++}`, recipe: job.set.recipe };
   const [store, reader] = [await openRedisStore(settings, options), await openRedisStore(settings, options)];
   const readiness = createReadiness([], () => {});

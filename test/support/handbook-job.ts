@@ -46,6 +46,7 @@ export async function createHandbookJob(
     'source.kafka.group': name,
     // Nobody is taken for dead who stands still because the machine does.
     'source.kafka.session_timeout_ms': 60_000,
+    'state.redis.command_timeout_ms': 60_000,
     'sink.kafka.topic': scored,
     'sink.kafka.dead_letters': dead,
     'metrics.port': 0,
