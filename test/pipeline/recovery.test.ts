@@ -34,6 +34,21 @@ async function finish(job: SuiteJob, weir: WeirProcess): Promise<void> {
   expectExactlyOnce(await job.published(), rows, wanted);
 }
 
+/** Until so many processes share the partitions, and none of them is taking over from another. */
+async function shared(job: SuiteJob, count: number): Promise<void> {
+  for (;;) {
+    const status = JSON.parse(await job.runWell(['fleet', 'status'], ['--json'])) as Status;
+    const { state, members, partitions } = status;
+    if (state === 'Stable' && members.length === count && partitions.every(({ owner }) => owner !== null)) return;
+  }
+}
+
+interface Status {
+  readonly state: string;
+  readonly members: readonly unknown[];
+  readonly partitions: readonly { readonly owner: object | null }[];
+}
+
 async function wipeRedis(): Promise<void> {
   const redis = new Redis(services.redis.url);
   await redis.flushall();
@@ -80,6 +95,7 @@ describe('what fails in the middle', () => {
     weir.kill('SIGCONT');
     await job.produce(rows.slice(half + 1000));
     await job.waitForPublished(rowCount);
+    await shared(job, 2);
     for (const each of [weir, heir]) each.kill('SIGTERM');
     expect(await Promise.all([weir.ended(), heir.ended()])).toEqual([0, 0]);
     expectExactlyOnce(await job.published(), rows, wanted);
@@ -99,7 +115,9 @@ describe('what fails in the middle', () => {
     // The second may have done all the work before the third was up.
     await begun(third);
     third.kill('SIGTERM');
-    expect([await weir.ended(), await second.ended(), await third.ended()]).toEqual([0, 'SIGKILL', 0]);
+    // The second may have taken over what the first was doing, at the very moment when that was told to stop: 8.
+    expect([0, 8]).toContain(await weir.ended());
+    expect([await second.ended(), await third.ended()]).toEqual(['SIGKILL', 0]);
     expectExactlyOnce(await job.published(), rows, wanted);
   }, 200_000);
 });
