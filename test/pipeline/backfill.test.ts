@@ -390,7 +390,7 @@ describe('a backfill beside the running job', () => {
       `state: { embedded: { path: ${folder}/state } }\n`,
     );
     writeFileSync(embedded, text);
-    expect(await refusal([], embedded)).toMatchObject({
+    expect(await refusal(['--set', 'state.redis=null'], embedded)).toMatchObject({
       code: 2,
       said: expect.stringContaining('state.embedded is for one process'),
     });
