@@ -42,7 +42,7 @@ describe('weir --help', () => {
       expect({ command, code: help.code, stderr: help.stderr }).toEqual({ command, code: 0, stderr: '' });
       expect(help.stdout).toMatch(new RegExp(`Examples:\n(  .*\n)*.*weir ${command.replace(' export', '')}`));
     }
-  });
+  }, 400_000);
 
   it('answers an unknown command or option with what is known, and exit code 2', async () => {
     const command = await runWeir(['rnu']);
