@@ -2,6 +2,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CompiledJob } from '../consumers/compile.ts';
+import { createBackoff } from '../runtime/backoff.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { WeirError } from '../runtime/errors.ts';
 import type { Logger } from '../runtime/log.ts';
@@ -55,7 +56,8 @@ export async function superviseProcesses(
   process.exitCode = Math.max(...codes);
 
   async function keepRunning(index: number): Promise<number> {
-    for (let waitMs = firstWaitMs; ; waitMs = Math.min(waitMs * 2, longestWaitMs)) {
+    const backoff = createBackoff(firstWaitMs, longestWaitMs);
+    for (;;) {
       const startedAt = clock.monotonic();
       const { code, wasReady } = await runOnce(index);
       if (code === 0 || signal.aborted) return code;
@@ -64,7 +66,8 @@ export async function superviseProcesses(
         giveUp.abort();
         return code;
       }
-      if (clock.monotonic() - startedAt > livedWellMs) waitMs = firstWaitMs;
+      if (clock.monotonic() - startedAt > livedWellMs) backoff.reset();
+      const waitMs = backoff.next();
       log.error({ process: index, exit_code: code, restart_in_ms: waitMs }, 'a process ended; it is started again');
       await sleep(waitMs, undefined, { signal }).catch(() => undefined);
       if (signal.aborted) return code;

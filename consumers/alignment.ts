@@ -3,6 +3,7 @@ import { parseDuration } from '../features/duration.ts';
 import type { FeatureEngine } from '../features/engine.ts';
 import { type Flusher, renewMs } from '../features/flusher.ts';
 import { frontierOf } from '../features/frontier.ts';
+import { createBackoff } from '../runtime/backoff.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { AlignmentConfig } from './alignment-config.ts';
 import { type Limits, limitsOf, type Other, rowsInTurn, weigh } from './alignment-rule.ts';
@@ -156,7 +157,8 @@ export function createAlignment(parts: AlignmentParts): Alignment {
       if (isAwaited(limits) || (wasAtEnd && !isLive && !isAlone())) flusher.tell(true);
       const recordedAt = newestOf(raw.timestamps) ?? clock.now();
       let slowestBefore = Number.NaN;
-      for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
+      const backoff = createBackoff(firstPauseMs, longestPauseMs);
+      for (;;) {
         const { slowest, seenBefore } = weigh(others().map(lookAt), { recordedAt, idleGraceMs, patienceMs });
         if (slowest !== Number.NEGATIVE_INFINITY) observer.skewed(Math.max(0, time - slowest) / 1000);
         const begins = Math.min(time, timeBefore);
@@ -165,9 +167,9 @@ export function createAlignment(parts: AlignmentParts): Alignment {
           frontiers.say(name, time, 'reading');
           return { rows, seenBefore };
         }
-        if (slowest !== slowestBefore) pauseMs = firstPauseMs;
+        if (slowest !== slowestBefore) backoff.reset();
         slowestBefore = slowest;
-        await hold(pauseMs);
+        await hold(backoff.next());
         if (leaving.aborted) return undefined;
       }
     },

@@ -1,6 +1,7 @@
 import type { FeatureEngine } from '../features/engine.ts';
 import { createFlusher, type Flusher } from '../features/flusher.ts';
 import type { StateStore } from '../features/store.ts';
+import { createBackoff } from '../runtime/backoff.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { describeError, type ErrorCode, WeirError } from '../runtime/errors.ts';
 import type { Readiness } from '../runtime/http.ts';
@@ -71,7 +72,8 @@ export async function keepServed(
   const { ownership, engine, clock, log, readiness } = parts;
   const name = partitionName(ownership);
   const component = `partition ${name}`;
-  for (let waitMs = firstWaitMs; ; waitMs = Math.min(waitMs * 2, longestWaitMs)) {
+  const backoff = createBackoff(firstWaitMs, longestWaitMs);
+  for (;;) {
     // Opening the output fences whoever has the partition now: that must never be done by a former owner.
     if (ownership.revoked.aborted) return 'revoked';
     const progress = { batches: 0 };
@@ -89,14 +91,15 @@ export async function keepServed(
       }
       if (!isPassing(error, parts.config) || signal.aborted) throw error;
       engine.recovering(name, true);
-      if (progress.batches > 0) waitMs = firstWaitMs;
+      if (progress.batches > 0) backoff.reset();
+      const waitMs = backoff.next();
       readiness.setReady(component, false, describeError(error));
       log.warn(
         { error: describeError(error), retry_in_ms: waitMs },
         'the partition pauses; nothing is lost, it goes on from the committed position',
       );
+      await clock.sleep(waitMs, AbortSignal.any([signal, ownership.revoked]));
     }
-    await clock.sleep(waitMs, AbortSignal.any([signal, ownership.revoked]));
     // A group that rebalances may be giving the partition to somebody else right now.
     await confirmedOrStopped(ownership, signal);
     if (signal.aborted) return 'stopped';

@@ -1,6 +1,7 @@
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { type Admin, type ISocketFactoryArgs, Kafka, logLevel, type SASLOptions } from 'kafkajs';
+import { createBackoff } from '../../runtime/backoff.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { tlsOptions } from '../../runtime/config/tls.ts';
 import { describeError, type ErrorCode, WeirError } from '../../runtime/errors.ts';
@@ -88,7 +89,8 @@ export async function connectAdmin(
 ): Promise<{ admin: Admin; partitions: PartitionCounts }> {
   const { brokers, connect_timeout_ms } = connection;
   const deadline = clock.monotonic() + connect_timeout_ms;
-  for (let waitMs = 100; ; waitMs = Math.min(waitMs * 2, 2_000)) {
+  const backoff = createBackoff(100, 2_000);
+  for (;;) {
     const admin = client.admin({ retry: { ...retrySettings, retries: 1 } });
     try {
       await admin.connect();
@@ -99,7 +101,7 @@ export async function connectAdmin(
       if (isRefusal(error)) throw brokerFault(error, 'connecting', brokers);
       const left = deadline - clock.monotonic();
       if (left <= 0 || signal?.aborted) throw unreachable(error, connection);
-      await clock.sleep(Math.min(waitMs, left), signal);
+      await clock.sleep(Math.min(backoff.next(), left), signal);
     }
   }
 }

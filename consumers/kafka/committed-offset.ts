@@ -1,4 +1,5 @@
 import type { Admin } from 'kafkajs';
+import { createBackoff } from '../../runtime/backoff.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { protocolType } from './faults.ts';
@@ -29,7 +30,8 @@ export async function committedOffset(
   partition: number,
   acknowledged = Number.NEGATIVE_INFINITY,
 ): Promise<number | undefined> {
-  for (let waited = 0, waitMs = firstWaitMs; ; waited += waitMs, waitMs = Math.min(waitMs * 2, longestWaitMs)) {
+  const backoff = createBackoff(firstWaitMs, longestWaitMs);
+  for (let waited = 0; ; ) {
     const ask = () => fetchOffset(admin, group, topic, partition, waited < patienceMs);
     const answer = await ask();
     if (typeof answer === 'number') return answer >= 0 ? answer : undefined;
@@ -38,7 +40,9 @@ export async function committedOffset(
       if (typeof carriedOut === 'number' && carriedOut < acknowledged) return acknowledged;
       if (waited >= patienceMs) throw unsettled(group, topic, partition);
     }
+    const waitMs = backoff.next();
     await clock.sleep(waitMs);
+    waited += waitMs;
   }
 }
 
@@ -61,13 +65,16 @@ export async function carriedOutOffsets(
 
 /** Asks again while a group's coordinator is being elected or still reads its log. */
 export async function whenLoaded<T>(clock: Clock, ask: () => Promise<T>): Promise<T> {
-  for (let waited = 0, waitMs = firstWaitMs; ; waited += waitMs, waitMs = Math.min(waitMs * 2, longestWaitMs)) {
+  const backoff = createBackoff(firstWaitMs, longestWaitMs);
+  for (let waited = 0; ; ) {
     try {
       return await ask();
     } catch (error) {
       if (waited >= patienceMs || !passing.has(protocolType(error) ?? '')) throw error;
     }
+    const waitMs = backoff.next();
     await clock.sleep(waitMs);
+    waited += waitMs;
   }
 }
 

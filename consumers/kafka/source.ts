@@ -1,4 +1,5 @@
 import type { Admin, Kafka } from 'kafkajs';
+import { createBackoff } from '../../runtime/backoff.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { describeError, WeirError } from '../../runtime/errors.ts';
 import { processName } from '../../runtime/process-name.ts';
@@ -72,12 +73,12 @@ export function sourceOver(
   let liveness: Liveness | undefined;
   let running: Promise<void> | undefined;
   /** Before the group is joined anew: joining alone does not say that what broke the last membership is over. */
-  let waitMs = firstWaitMs;
+  const backoff = createBackoff(firstWaitMs, longestWaitMs);
   let breakMembership = (_fault: unknown) => {};
   const fetcher = fetch({
     asking: (node) => liveness?.asking(node),
     answered(node) {
-      waitMs = firstWaitMs;
+      backoff.reset();
       liveness?.answered(node);
     },
     failed: (error) => breakMembership(error),
@@ -103,9 +104,9 @@ export function sourceOver(
       const error = brokerFault(fault, `reading topic ${config.topic} as group ${config.group}`, config.brokers);
       if (isRefusal(fault)) throw error;
       options.onTrouble?.(error);
+      const waitMs = backoff.next();
       options.log?.warn({ error: describeError(error), retry_in_ms: waitMs }, 'the brokers are lost; trying again');
       await clock.sleep(waitMs, closing.signal);
-      waitMs = Math.min(waitMs * 2, longestWaitMs);
     }
   }
 

@@ -73,15 +73,16 @@ async function installDebian(packages: readonly string[]): Promise<void> {
 }
 
 /**
- * Free TCP ports of the loopback interface, all different. Taken from below the range that the system gives to
- * outgoing connections (32768 and up on Linux, 49152 and up elsewhere): a client that tries to reach a service that is
- * down could otherwise be given the service's own port and keep the service from coming back.
+ * Free TCP ports of the loopback interface, all different, which no other process gets from here while this one lives: services are
+ * started on them later, and again. Taken from below the range that the system gives to outgoing connections (32768 and up on Linux,
+ * 49152 and up elsewhere): a client that tries to reach a service that is down could otherwise be given the service's own port and keep
+ * the service from coming back.
  */
 export async function freePorts(count: number): Promise<number[]> {
   const ports = new Set<number>();
   for (let attempt = 0; ports.size < count && attempt < 1000; attempt++) {
     const port = randomInt(15_000, 32_000);
-    if (await isFree(port)) ports.add(port);
+    if ((await isFree(port)) && (await claim(port))) ports.add(port);
   }
   return [...ports];
 }
@@ -91,6 +92,18 @@ function isFree(port: number): Promise<boolean> {
     const server = createServer();
     server.once('error', () => resolve(false));
     server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
+}
+
+/** On this address, which is the machine's own as well, whoever has a port for its services listens on it: the system tells others so. */
+const CLAIMS = '127.76.87.1';
+
+function claim(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    // Where there is no such address (macOS) nothing can be claimed.
+    server.once('error', ({ code }: NodeJS.ErrnoException) => resolve(code === 'EADDRNOTAVAIL'));
+    server.listen({ port, host: CLAIMS, exclusive: true }, () => resolve(true)).unref();
   });
 }
 

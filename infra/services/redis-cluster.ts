@@ -12,7 +12,7 @@ export interface RedisCluster {
   readonly primaries: readonly RedisService[];
   /** One per primary in the same order; none without replicas. */
   readonly replicas: readonly RedisService[];
-  /** Waits until all nodes are up and see the whole cluster: one that was restarted refuses calls for two seconds. */
+  /** Waits until all nodes are up and see the whole cluster: one that was restarted refuses calls for some seconds. */
   whole(): Promise<void>;
   /** Waits until every replica has all that its primary has. */
   caughtUp(): Promise<void>;
@@ -25,14 +25,19 @@ export interface RedisCluster {
 }
 
 export interface RedisClusterOptions extends Pick<RedisOptions, 'args'> {
-  /** One replica per primary; they take over by themselves when a primary is gone. Default: none. */
+  /** One replica per primary. Default: none. */
   readonly replicas?: boolean;
+  /**
+   * After such a silence a node counts as gone: its slots are refused, or its replica takes over by itself. Default: longer than the machine
+   * stands still.
+   */
+  readonly nodeTimeoutMs?: number;
 }
 
 export async function startRedisCluster(options: RedisClusterOptions = {}): Promise<RedisCluster> {
   const count = options.replicas ? 2 * NODES : NODES;
   const busPorts = await freePorts(count);
-  const nodes = await Promise.all(busPorts.map((bus) => startNode(bus, options.args ?? [])));
+  const nodes = await Promise.all(busPorts.map((bus) => startNode(bus, options)));
   const primaries = nodes.slice(0, NODES);
   const replicas = nodes.slice(NODES);
   const ids = await Promise.all(nodes.map(async (node) => String(await ask(node, 'CLUSTER', 'MYID'))));
@@ -85,9 +90,10 @@ export async function startRedisCluster(options: RedisClusterOptions = {}): Prom
 }
 
 /** The node's part of the cluster's wiring lies in its data folder: it comes back on the same port, with its slots and without keys. */
-function startNode(busPort: number, more: readonly string[]): Promise<RedisService> {
-  const cluster = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '1000', '--cluster-port', String(busPort)];
-  return startRedis({ args: [...cluster, '--repl-diskless-sync-delay', '0', ...more] });
+function startNode(busPort: number, { nodeTimeoutMs = 30_000, args = [] }: RedisClusterOptions): Promise<RedisService> {
+  const cluster = ['--cluster-enabled', 'yes', '--cluster-port', String(busPort)];
+  const times = ['--cluster-node-timeout', String(nodeTimeoutMs), '--repl-diskless-sync-delay', '0'];
+  return startRedis({ args: [...cluster, ...times, ...args] });
 }
 
 async function takeSlots(node: RedisService, index: number): Promise<void> {

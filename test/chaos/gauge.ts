@@ -3,11 +3,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Member } from './fleet.ts';
 import { until } from './until.ts';
 
-/** The most that a process has held and been behind since it was watched. */
+/** The most that a process has held since it was watched. */
 export interface Peaks {
   /** Memory outside of the heap that is in use, MiB: the bytes of records that were fetched and are not done with. */
   readonly externalMiB: number;
-  readonly lag: number;
 }
 
 /** With it a process can be told to collect its garbage: what is left is what it holds. */
@@ -16,18 +15,21 @@ export const inspected = { NODE_OPTIONS: '--inspect=127.0.0.1:0' };
 const lookMs = 250;
 const mib = 1 << 20;
 
-/** Looks at a process's own metrics again and again, each time after its garbage has been collected. It must be `inspected`. */
-export async function watchPeaks({ metric, weir }: Member): Promise<{ stop(): Promise<Peaks> }> {
+/** Looks at a process again and again, each time after its garbage has been collected. It must be `inspected`. */
+export async function watchPeaks({ weir }: Member): Promise<{ stop(): Promise<Peaks> }> {
   const inspector = await connectInspector(weir.stderr);
-  const peaks = { externalMiB: 0, lag: 0 };
+  const peaks = { externalMiB: 0 };
   let isStopped = false;
   const look = async () => {
-    const [external, lag] = await Promise.all([inspector.external(), metric('weir_lag_records')]);
-    peaks.externalMiB = Math.max(peaks.externalMiB, external / mib);
-    peaks.lag = Math.max(peaks.lag, lag);
+    peaks.externalMiB = Math.max(peaks.externalMiB, (await inspector.external()) / mib);
   };
   const watching = (async () => {
-    for (; !isStopped; await delay(lookMs)) await look();
+    while (!isStopped) {
+      const lookedAt = performance.now();
+      await look();
+      // The slower the machine, the longer garbage is collected: most of the time has to be left to the process.
+      await delay(Math.max(lookMs, 9 * (performance.now() - lookedAt)));
+    }
   })();
   // Thrown where it is stopped: the process may have ended before.
   watching.catch(() => undefined);

@@ -62,7 +62,7 @@ async function startReplicated(): Promise<ChaosStore> {
 }
 
 async function startCluster(): Promise<ChaosStore> {
-  const cluster = await startRedisCluster({ replicas: true });
+  const cluster = await startRedisCluster({ replicas: true, nodeTimeoutMs: 1_000 });
   return {
     settings: { 'state.redis.cluster': JSON.stringify(cluster.addresses) },
     proxies: [],

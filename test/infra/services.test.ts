@@ -1,7 +1,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -172,13 +172,17 @@ describe('an address in the environment', () => {
 
 describe('the services command', () => {
   let folder: string;
-  let command: ChildProcess | undefined;
+  let command: ChildProcess;
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'weir-test-services-'));
   });
-  afterEach(() => {
-    command?.kill('SIGKILL');
-    rmSync(folder, { recursive: true, force: true });
+  afterEach(async () => {
+    const started = childrenOf(command.pid!);
+    command.kill('SIGKILL');
+    await expectGone([command.pid!, ...started]);
+    // Whoever watches over a service removes its folder a second later.
+    await until(() => readdirSync(folder).length === 0);
+    rmSync(folder, { recursive: true });
   });
 
   /** The command, and its first lines of output. */
@@ -205,13 +209,13 @@ describe('the services command', () => {
     const printed = await services([], 2);
     expect(printed[0]).toMatch(/^export REDIS_URL=redis:\/\/127\.0\.0\.1:\d+$/);
     expect(printed[1]).toMatch(/^export KAFKA_BROKERS=127\.0\.0\.1:\d+$/);
-    const children = childrenOf(command!.pid!);
+    const children = childrenOf(command.pid!);
     expect(children).toHaveLength(2);
     expect(readdirSync(folder)).toHaveLength(2);
     const ended = once(command!, 'exit');
     // At once: a process that is about to end has no handler any more.
-    command!.kill('SIGINT');
-    command!.kill('SIGINT');
+    command.kill('SIGINT');
+    command.kill('SIGINT');
     expect(await ended).toEqual([0, null]);
     await expectGone(children);
     expect(readdirSync(folder)).toEqual([]);
@@ -232,9 +236,9 @@ describe('the services command', () => {
   it('prints one JSON line, and nothing outlives it when it is killed', async () => {
     const [line] = await services(['redis', '--json'], 1);
     expect(JSON.parse(line)).toEqual({ REDIS_URL: expect.stringMatching(/^redis:/) });
-    const children = childrenOf(command!.pid!);
+    const children = childrenOf(command.pid!);
     expect(children).toHaveLength(1);
-    command!.kill('SIGKILL');
+    command.kill('SIGKILL');
     await expectGone(children);
     await until(() => readdirSync(folder).length === 0);
   });
@@ -248,9 +252,9 @@ describe('the services command', () => {
       AWS_ACCESS_KEY_ID: 'local',
       AWS_SECRET_ACCESS_KEY: 'local',
     });
-    const children = childrenOf(command!.pid!);
+    const children = childrenOf(command.pid!);
     expect(children).toHaveLength(2);
-    command!.kill('SIGKILL');
+    command.kill('SIGKILL');
     await expectGone(children);
     await until(() => readdirSync(folder).length === 0);
   });
@@ -259,15 +263,21 @@ describe('the services command', () => {
     await expect(services(['postgres'], 1)).rejects.toThrow(
       /Allowed choices are redis, redis-replica, redis-cluster, kafka, kinesis/,
     );
-    expect(command!.exitCode).toBe(1);
+    expect(command.exitCode).toBe(1);
   });
 });
 
 /** What every Redis that has a folder has said: other tests may be running theirs. */
 function redisLogs(): string[] {
   const folders = readdirSync(tmpdir()).filter((entry) => entry.startsWith('weir-redis-'));
-  const logs = folders.map((folder) => join(tmpdir(), folder, 'redis.log'));
-  return logs.filter((log) => existsSync(log)).map((log) => readFileSync(log, 'utf8'));
+  return folders.flatMap((folder) => {
+    try {
+      return [readFileSync(join(tmpdir(), folder, 'redis.log'), 'utf8')];
+    } catch {
+      // Gone, with its folder.
+      return [];
+    }
+  });
 }
 
 function childrenOf(pid: number): number[] {

@@ -1,30 +1,12 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { type KafkaService, type RedisService, startKafka, startRedis } from '../../infra/services/start.ts';
+import { describe, expect, it } from '@jest/globals';
 import { bruteForceFeatures, differences, type HandbookRow, readHandbook } from '../support/handbook.ts';
-import { createHandbookJob, expectExactlyOnce, type PublishedRecord } from '../support/handbook-job.ts';
-import { type TestKafka, testKafka } from '../support/kafka.ts';
-import { startWeir } from '../support/weir-process.ts';
+import { expectExactlyOnce, type PublishedRecord } from '../support/handbook-job.ts';
+import { ended, endedWell, kafkaSuite } from '../support/suite.ts';
 
 /** Nine weeks of a tenth of the customers. */
-const readRows = 600_000;
-
-let rows: HandbookRow[];
-let wanted: Map<string, Record<string, number>>;
-let services: { kafka: KafkaService; redis: RedisService };
-let kafka: TestKafka;
-
-beforeAll(async () => {
-  const [read, kafkaService, redis] = await Promise.all([readHandbook(readRows), startKafka(), startRedis()]);
-  rows = read.filter(({ customer_id }) => Number(customer_id) % 10 === 0);
-  services = { kafka: kafkaService, redis };
-  wanted = bruteForceFeatures(rows);
-  kafka = testKafka(kafkaService.brokers);
-}, 240_000);
-
-afterAll(async () => {
-  await kafka?.close();
-  await Promise.all([services?.kafka.stop(), services?.redis.stop()]);
-});
+const rows = (await readHandbook(600_000)).filter(({ customer_id }) => Number(customer_id) % 10 === 0);
+const wanted = bruteForceFeatures(rows);
+const { createJob } = await kafkaSuite();
 
 /** Partitions of 5, 10, 25 and 60 % of the customers: read at one pace, they are soon weeks apart. */
 function unevenPartition({ customer_id }: HandbookRow): number {
@@ -34,16 +16,13 @@ function unevenPartition({ customer_id }: HandbookRow): number {
 
 /** Works the backlog off with two processes, the second of which comes when the first is under way. */
 async function workOff(name: string, ...settings: string[]): Promise<PublishedRecord[]> {
-  const job = await createHandbookJob(name, kafka, services);
+  const job = await createJob(name);
   await job.produce(rows, unevenPartition);
-  const args = [...job.args, '--until-end', ...settings.flatMap((setting) => ['--set', setting])];
-  const first = startWeir(args, job.env);
+  const start = () => job.start(['run'], ['--until-end', ...settings.flatMap((setting) => ['--set', setting])]);
+  const first = start();
   await job.waitForPublished(1_000);
-  const second = startWeir(args, job.env);
-  for (const weir of [first, second]) {
-    const code = await weir.ended();
-    expect({ code, stderr: code === 0 ? '' : weir.stderr() }).toEqual({ code: 0, stderr: '' });
-  }
+  const second = start();
+  for (const weir of [first, second]) endedWell(await ended(weir));
   const published = await job.published();
   expectExactlyOnce(published, rows, wanted);
   return published;

@@ -1,51 +1,24 @@
-import { createReadStream, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { createReadStream, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
-import { type KafkaService, type RedisService, startKafka, startRedis } from '../../infra/services/start.ts';
-import {
-  bruteForceFeatures,
-  differences,
-  type HandbookRow,
-  handbookHeader,
-  readHandbook,
-} from '../support/handbook.ts';
-import { createHandbookJob, expectExactlyOnce, type PublishedRecord } from '../support/handbook-job.ts';
-import { type TestKafka, testKafka } from '../support/kafka.ts';
-import { runWeir, startWeir } from '../support/weir-process.ts';
+import { bruteForceFeatures, differences, handbookHeader, readHandbook } from '../support/handbook.ts';
+import { expectExactlyOnce, noticesTheDeadSoon, type PublishedRecord } from '../support/handbook-job.ts';
+import { endedWell, kafkaSuite } from '../support/suite.ts';
 
 /** `npm run handbook` runs the whole file. */
-const rowCount = Number(process.env.WEIR_TEST_HANDBOOK_ROWS ?? 50_000);
-
-let rows: HandbookRow[];
-let wanted: Map<string, Record<string, number>>;
-let services: { kafka: KafkaService; redis: RedisService };
-let kafka: TestKafka;
-let folder: string;
-
-beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'weir-exactly-once-'));
-  const [read, kafkaService, redis] = await Promise.all([readHandbook(rowCount), startKafka(), startRedis()]);
-  rows = read;
-  services = { kafka: kafkaService, redis };
-  wanted = bruteForceFeatures(rows);
-  kafka = testKafka(kafkaService.brokers);
-}, 240_000);
-
-afterAll(async () => {
-  await kafka?.close();
-  await Promise.all([services?.kafka.stop(), services?.redis.stop()]);
-  rmSync(folder, { recursive: true, force: true });
-});
+const rows = await readHandbook(Number(process.env.WEIR_TEST_HANDBOOK_ROWS ?? 50_000));
+const wanted = bruteForceFeatures(rows);
+const { services, folder, createJob, run } = await kafkaSuite();
 
 /** Runs the command until the input's end, and expects that it ends well. */
 async function runToEnd({ args, env }: { args: readonly string[]; env: Readonly<Record<string, string>> }) {
-  const { code, stderr, stdout } = await runWeir([...args, '--until-end', '--json'], env);
-  expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
-  return JSON.parse(stdout) as { published: number; dead_letters: number };
+  return JSON.parse(endedWell(await run([...args, '--until-end', '--json'], env))) as {
+    published: number;
+    dead_letters: number;
+  };
 }
 
 describe('the Handbook job, exactly once', () => {
@@ -78,7 +51,7 @@ describe('the Handbook job, exactly once', () => {
   }, 300_000);
 
   it('gives the same customer features through four partitions, Redis and transactions', async () => {
-    const job = await createHandbookJob('whole', kafka, services);
+    const job = await createJob('whole');
     await job.produce(rows);
     expect(await runToEnd(job)).toMatchObject({ published: rows.length, dead_letters: 0 });
     const records = await job.published();
@@ -108,10 +81,10 @@ describe('the Handbook job, exactly once', () => {
   }, 120_000);
 
   it('publishes each transaction once, with the same features, through three kill -9', async () => {
-    const job = await createHandbookJob('killed', kafka, services);
+    const job = await createJob('killed', noticesTheDeadSoon);
     await job.produce(rows);
     for (const share of [0.15, 0.4, 0.7]) {
-      const weir = startWeir(job.args, job.env);
+      const weir = job.start(['run']);
       const hasEnded = weir.ended().then((code) => {
         throw new Error(`weir ended with ${code} before it was killed: ${weir.stderr()}`);
       });
@@ -125,10 +98,9 @@ describe('the Handbook job, exactly once', () => {
   }, 400_000);
 
   it('shares the partitions among processes', async () => {
-    const job = await createHandbookJob('shared', kafka, services);
+    const job = await createJob('shared');
     await job.produce(rows);
-    const { code, stdout, stderr } = await runWeir([...job.args, '--until-end', '--json', '--processes', '2'], job.env);
-    expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+    const stdout = await job.runWell(['run'], ['--until-end', '--json', '--processes', '2']);
     const each = stdout
       .trimEnd()
       .split('\n')

@@ -112,8 +112,8 @@ async function makeTopics(): Promise<Job> {
 describe('a secured broker', () => {
   /** Reads all of the input and publishes one event, exactly once, over the listener. Leaves no member of the group behind. */
   async function run(job: Job, listener: string, security: object): Promise<(string | null)[]> {
-    const config = sourceConfig([service.listeners[listener]], job.input, { connect_timeout_ms: 5_000, ...security });
-    const sinkConfig = kafkaSinkConfig.parse({ topic: job.output, dead_letters: job.dead, connect_timeout_ms: 5_000 });
+    const config = sourceConfig([service.listeners[listener]], job.input, security);
+    const sinkConfig = kafkaSinkConfig.parse({ topic: job.output, dead_letters: job.dead });
     const clock = systemClock;
     const source = createKafkaSource(config, { maxEvents: 10, format: { type: 'json' }, clock });
     const sink = createKafkaSink(sinkConfig, {

@@ -42,7 +42,7 @@ function makeSink(
   more: Partial<KafkaSinkOptions> = {},
   settings: object = {},
 ): Sink {
-  const config = kafkaSinkConfig.parse({ topic, dead_letters, connect_timeout_ms: 20_000, ...settings });
+  const config = kafkaSinkConfig.parse({ topic, dead_letters, connect_timeout_ms: 60_000, ...settings });
   const source = sourceConfig(cluster.brokers, input);
   return createKafkaSink(config, {
     connection: sinkConnection(config, source)!,

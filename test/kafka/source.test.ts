@@ -245,12 +245,13 @@ describe('the Kafka source', () => {
   it('stays a member however long a batch takes, also when the prefetch is full and nothing is fetched', async () => {
     const topic = await cluster.topic(2);
     for (const partition of [0, 1]) await produce(topic, numbered(500), partition);
-    const session = { session_timeout_ms: 1_000, prefetch_records: 50, max_bytes_per_partition: 1_024 };
+    // Longer than the machine may stand still.
+    const session = { session_timeout_ms: 10_000, prefetch_records: 50, max_bytes_per_partition: 1_024 };
     const held = collect(open(topic, session, undefined, 10));
     await until(() => live(held).length === 2);
     const batches = await Promise.all(held.map((ownership) => ownership.read(0)));
     const before = performance.now();
-    await until(() => performance.now() - before > 3 * session.session_timeout_ms);
+    await until(() => performance.now() - before > 1.2 * session.session_timeout_ms);
     expect(live(held)).toEqual([0, 1]);
     for (const [n, ownership] of held.entries()) {
       const { offsets } = await drain(ownership, batches[n].next);
@@ -412,7 +413,13 @@ describe('the Kafka source', () => {
     await produce(topic, records);
     const troubles: unknown[] = [];
     const held = collect(
-      open(topic, { prefetch_records: 200, max_bytes_per_partition: 2_000 }, (error) => troubles.push(error), 50),
+      open(
+        topic,
+        // So soon it is told that the broker says nothing.
+        { session_timeout_ms: 6_000, prefetch_records: 200, max_bytes_per_partition: 2_000 },
+        (error) => troubles.push(error),
+        50,
+      ),
     );
     await until(() => held.length === 1);
     const values: (string | null)[] = [];
@@ -441,7 +448,7 @@ describe('the Kafka source', () => {
     await cluster.service.restart();
     await readOn(() => at >= 3_000);
     expect(values).toEqual(records.map(({ value }) => value));
-    expect(troubles.at(-1)).toBeUndefined();
+    await until(() => troubles.at(-1) === undefined);
   });
 });
 

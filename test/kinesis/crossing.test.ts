@@ -31,6 +31,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   for (const weir of running) weir.kill('SIGKILL');
+  for (const weir of running) await weir.ended();
   kinesis?.close();
   await kafka?.close();
   await Promise.all(Object.values(services ?? {}).map((service) => service.stop()));

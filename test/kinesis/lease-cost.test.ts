@@ -13,7 +13,7 @@ let dynamo: DynamoDBClient;
 beforeAll(async () => {
   Object.assign(process.env, emulatorEnv);
   service = await startDynamo();
-  dynamo = dynamoClient({ region: undefined, endpoint: undefined, dynamodb_endpoint: service.url }, 5_000);
+  dynamo = dynamoClient({ region: undefined, endpoint: undefined, dynamodb_endpoint: service.url }, 60_000);
 });
 afterAll(async () => {
   dynamo?.destroy();

@@ -22,7 +22,7 @@ let tables = 0;
 beforeAll(async () => {
   Object.assign(process.env, emulatorEnv);
   dynamo = await startDynamo();
-  client = dynamoClient({ region: 'us-east-1', dynamodb_endpoint: dynamo.url }, 5_000);
+  client = dynamoClient({ region: 'us-east-1', dynamodb_endpoint: dynamo.url }, 60_000);
 });
 afterAll(async () => {
   client.destroy();
@@ -121,7 +121,7 @@ describe('opening a lease table', () => {
   });
 
   it('says that DynamoDB cannot be reached', async () => {
-    const nowhere = dynamoClient({ region: 'us-east-1', dynamodb_endpoint: 'http://127.0.0.1:1' }, 500);
+    const nowhere = dynamoClient({ region: 'us-east-1', dynamodb_endpoint: 'http://127.0.0.1:1' }, 60_000);
     await expect(openLeaseTable(nowhere, 'leases', systemClock)).rejects.toMatchObject({
       code: 'BROKER',
       message: expect.stringMatching(/^DynamoDB failed while describing the lease table leases: .*ECONNREFUSED/),

@@ -18,7 +18,7 @@ let kinesis: KinesisClient;
 beforeAll(async () => {
   Object.assign(process.env, emulatorEnv);
   services = await Promise.all([startKinesis(), startDynamo()]);
-  kinesis = kinesisClient({ endpoint: services[0].url }, 5_000);
+  kinesis = kinesisClient({ endpoint: services[0].url }, 60_000);
 });
 afterAll(async () => {
   kinesis.destroy();

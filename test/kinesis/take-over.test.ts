@@ -24,11 +24,10 @@ afterAll(async () => {
 describe('two processes that share the shards', () => {
   it('leave the leases of one that is killed alone until they expire, and take them then', async () => {
     const [doomed] = await fleet.share(2);
-    const { tookMs } = await fleet.end(doomed, 'SIGKILL');
-    // The last renewal was at most half of the failover time ago.
-    expect(tookMs).toBeGreaterThan(0.4 * failoverMs);
-    // What is promised is failover time and 5 s; a machine that is busy with other work gets three times as long.
-    expect(tookMs).toBeLessThan(3 * (failoverMs + 5_000));
+    const before = await fleet.renewal(doomed);
+    await fleet.end(doomed, 'SIGKILL');
+    // How long it may take at the most is seen in simulated time, test/sim/leases.test.ts, where no machine is busy.
+    expect(performance.now() - before).toBeGreaterThanOrEqual(failoverMs);
   });
 
   it('need not wait for those of one that drains: it gives them up before it ends', async () => {

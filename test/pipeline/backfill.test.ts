@@ -1,45 +1,20 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { loadJob } from '../../consumers/load-config.ts';
 import { redisKeys } from '../../features/redis/keys.ts';
-import { type KafkaService, type RedisService, startKafka, startRedis } from '../../infra/services/start.ts';
 import { bruteForceFeatures, differences, type HandbookRow, readHandbook } from '../support/handbook.ts';
-import { createHandbookJob, type HandbookJob, type PublishedRecord, partitions } from '../support/handbook-job.ts';
-import { type TestKafka, testKafka } from '../support/kafka.ts';
-import { startWeir, type WeirProcess } from '../support/weir-process.ts';
+import { noticesTheDeadSoon, type PublishedRecord, partitions } from '../support/handbook-job.ts';
+import { startProxy } from '../support/proxy.ts';
+import { begun, ended, endedWell, kafkaSuite, type SuiteJob } from '../support/suite.ts';
+import type { WeirProcess } from '../support/weir-process.ts';
 
 const rowCount = 8_000;
 const half = rowCount / 2;
 const hourMs = 3_600_000;
-
-let rows: HandbookRow[];
-let services: { kafka: KafkaService; redis: RedisService };
-let kafka: TestKafka;
-let folder: string;
-let processes: WeirProcess[] = [];
-
-beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'weir-backfill-'));
-  const [read, kafkaService, redis] = await Promise.all([readHandbook(rowCount), startKafka(), startRedis()]);
-  rows = read;
-  services = { kafka: kafkaService, redis };
-  kafka = testKafka(kafkaService.brokers);
-}, 240_000);
-afterEach(async () => {
-  for (const weir of processes) {
-    weir.kill('SIGKILL');
-    await weir.ended();
-  }
-  processes = [];
-});
-afterAll(async () => {
-  await kafka?.close();
-  await Promise.all([services?.kafka.stop(), services?.redis.stop()]);
-  rmSync(folder, { recursive: true, force: true });
-});
+const rows = await readHandbook(rowCount);
+const { services, kafka, folder, createJob } = await kafkaSuite();
 
 /** The Handbook job with features that retain something else. */
 function changedConfig(): string {
@@ -93,12 +68,8 @@ async function furthestFence(job: string, recipe: string): Promise<number> {
 }
 
 /** Another command over the job, with another config. */
-function start({ args, env }: HandbookJob, command: string, config: string, more: readonly string[] = []): WeirProcess {
-  const [, , , ...overrides] = args;
-  const weir = startWeir([command, '--config', config, ...overrides, '--set', 'log.level=info', ...more], env);
-  processes.push(weir);
-  return weir;
-}
+const start = (job: SuiteJob, command: string, config: string, more: readonly string[] = []) =>
+  job.start([command], ['--config', config, '--set', 'log.level=info', ...more]);
 
 interface Backfilled {
   readonly caught_up: boolean;
@@ -106,9 +77,7 @@ interface Backfilled {
 }
 
 async function resultOf(backfill: WeirProcess): Promise<Backfilled> {
-  const code = await backfill.ended();
-  expect({ code, stderr: code === 0 ? '' : backfill.stderr() }).toEqual({ code: 0, stderr: '' });
-  return JSON.parse(backfill.stdout()) as Backfilled;
+  return JSON.parse(endedWell(await ended(backfill))) as Backfilled;
 }
 
 /** What a run says that it re-applies at its start, by partition. */
@@ -141,7 +110,7 @@ function partitionsOf(records: readonly PublishedRecord[]): PublishedRecord[][] 
 }
 
 /** Ends the old process, starts the new one, and expects that nothing is missing, twice, or wrong. */
-async function switchOver(job: HandbookJob, old: WeirProcess, produced: number): Promise<WeirProcess> {
+async function switchOver(job: SuiteJob, old: WeirProcess, produced: number): Promise<WeirProcess> {
   old.kill('SIGTERM');
   expect(await old.ended()).toBe(0);
   const changed = start(job, 'run', changedConfig());
@@ -167,7 +136,7 @@ async function switchOver(job: HandbookJob, old: WeirProcess, produced: number):
 
 describe('a backfill beside the running job', () => {
   it('builds the new state while the job scores; the switch re-applies only what has come since', async () => {
-    const job = await createHandbookJob('changed', kafka, services);
+    const job = await createJob('changed');
     await job.produce(rows.slice(0, half));
     const old = start(job, 'run', 'examples/handbook/kafka.yaml');
     await job.waitForPublished(half);
@@ -199,17 +168,26 @@ describe('a backfill beside the running job', () => {
   }, 200_000);
 
   it('is killed in the middle, and two processes go on where it was; a further one finds nothing to do', async () => {
-    const job = await createHandbookJob('cut-off', kafka, services);
+    const job = await createJob('cut-off', noticesTheDeadSoon);
     await job.produce(rows.slice(0, half));
     const old = start(job, 'run', 'examples/handbook/kafka.yaml');
     await job.waitForPublished(half);
-    const slow = ['--json', '--set', 'batch.max_events=5', '--set', 'state.flush_interval_ms=0', '--within', '0'];
+    // Each of its steps waits for this process, so it cannot come to its end while nobody looks.
+    const proxy = await startProxy(services.redis.port);
+    proxy.slow({ delayMs: 20 });
+    const settings = [
+      'batch.max_events=5',
+      'state.flush_interval_ms=0',
+      `state.redis.url=redis://127.0.0.1:${proxy.port}`,
+    ];
+    const slow = ['--json', '--within', '0', ...settings.flatMap((setting) => ['--set', setting])];
     const cut = start(job, 'backfill', changedConfig(), slow);
     const kept = 100;
     while ((await furthestFence('cut-off', recipeOf(changedConfig()))) < kept)
       await new Promise((resolve) => setTimeout(resolve, 5));
     cut.kill('SIGKILL');
     expect({ code: await cut.ended(), stdout: cut.stdout() }).toEqual({ code: 'SIGKILL', stdout: '' });
+    await proxy.close();
     const shared = [1, 2].map(() => start(job, 'backfill', changedConfig(), ['--json', '--within', '0']));
     const results = await Promise.all(shared.map(resultOf));
     const applied = results.flatMap(({ partitions: of }) => of.map(({ events }) => events));
@@ -229,7 +207,7 @@ describe('a backfill beside the running job', () => {
   }, 200_000);
 
   it('adds the history before the log from a file, which merges with the partitions of the log', async () => {
-    const job = await createHandbookJob('historic', kafka, services);
+    const job = await createJob('historic');
     const history = join(folder, 'history.jsonl');
     // A moment that splits the rows: what is at it belongs to the log.
     const split = rows.findIndex(({ ts_ms }, row) => row >= half && ts_ms > rows[row - 1].ts_ms);
@@ -253,6 +231,8 @@ describe('a backfill beside the running job', () => {
     expect(JSON.parse(backfill.stdout())).toMatchObject({ events: split, left_out: rowCount - split });
     const both = [1, 2].map(() => start(job, 'run', changedConfig()));
     await job.waitForPublished(rowCount - split);
+    // The second may have nothing to do before the first has done it all.
+    for (const weir of both) await begun(weir);
     for (const weir of both) weir.kill('SIGTERM');
     for (const weir of both) expect(await weir.ended()).toBe(0);
     const records = await job.published();
@@ -269,7 +249,7 @@ describe('a backfill beside the running job', () => {
   }, 100_000);
 
   it('marks windows that reach behind the beginning of a log that has no history, until they have filled', async () => {
-    const job = await createHandbookJob('short', kafka, services);
+    const job = await createJob('short');
     await job.produce(rows.slice(0, half));
     await kafka.deleteRecords('short.in');
     await job.produce(rows.slice(half));
@@ -312,7 +292,7 @@ describe('a backfill beside the running job', () => {
   }, 100_000);
 
   it('marks them, and counts what is lost, where the log is cut while it is read', async () => {
-    const job = await createHandbookJob('cut-live', kafka, services);
+    const job = await createJob('cut-live');
     await job.produce(rows.slice(0, 1_000));
     const weir = start(job, 'run', changedConfig());
     await job.waitForPublished(1_000);
@@ -380,7 +360,7 @@ describe('a backfill beside the running job', () => {
   }, 100_000);
 
   it('refuses what it cannot do, with a sentence', async () => {
-    const job = await createHandbookJob('unbegun', kafka, services);
+    const job = await createJob('unbegun');
     await job.produce(rows.slice(0, 10));
     const refusal = async (more: readonly string[], config = changedConfig()) => {
       const weir = start(job, 'backfill', config, more);
@@ -410,7 +390,7 @@ describe('a backfill beside the running job', () => {
       `state: { embedded: { path: ${folder}/state } }\n`,
     );
     writeFileSync(embedded, text);
-    expect(await refusal([], embedded)).toMatchObject({
+    expect(await refusal(['--set', 'state.redis=null'], embedded)).toMatchObject({
       code: 2,
       said: expect.stringContaining('state.embedded is for one process'),
     });

@@ -62,7 +62,7 @@ async function start(
   stream = createMemoryStream(2),
   beforeRun = async () => {},
 ): Promise<Running> {
-  const settings = { url: redis.url, groups: 4, command_timeout_ms: 500 };
+  const settings = { url: redis.url, groups: 4 };
   const options = { job: `degrade-${jobs++}`, recipe: job.set.recipe };
   const [store, reader] = [await openRedisStore(settings, options), await openRedisStore(settings, options)];
   const readiness = createReadiness([], () => {});
@@ -150,6 +150,7 @@ describe('when_away: degrade', () => {
       expect(await running.metric('weir_degraded_events_total')).toBeGreaterThanOrEqual(marked);
       await redis.restart();
       await stored(running, 2 * perPhase);
+      await until(() => Object.keys(readiness.degradations()).length === 0);
       await expectWhole(running, 2 * perPhase);
       expect(readiness.degradations()).toEqual({});
       expect(await running.metric('weir_degraded_partitions')).toBe(0);
@@ -192,6 +193,7 @@ describe('when_away: degrade', () => {
     await redis.restart();
     while ((await running.store.fence('tx:0').catch(() => undefined)) !== 202)
       await new Promise((resolve) => setTimeout(resolve, 10));
+    await until(() => Object.keys(running.readiness.degradations()).length === 0);
     stream.append(0, { ...again, id: 'last', ts: again.ts + 2 });
     await until(() => stream.events.length === 204);
     expect(stream.events.at(-1)).toMatchObject({ features: { 'card.count.90d': 3 } });
@@ -210,6 +212,7 @@ describe('when_away: degrade', () => {
     }
     await redis.restart();
     await stored(running, perPhase);
+    await until(() => Object.keys(running.readiness.degradations()).length === 0);
     await expectWhole(running, perPhase);
     expectOnce(stream, 2 * (perPhase - 100) + 2);
   }, 60_000);

@@ -1,55 +1,12 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { type KafkaService, type RedisService, startKafka, startRedis } from '../../infra/services/start.ts';
-import { bruteForceFeatures, differences, type HandbookRow, readHandbook } from '../support/handbook.ts';
-import { createHandbookJob, type HandbookJob } from '../support/handbook-job.ts';
-import { type TestKafka, type TopicRecord, testKafka } from '../support/kafka.ts';
-import { startWeir, type WeirProcess } from '../support/weir-process.ts';
+import { describe, expect, it } from '@jest/globals';
+import { bruteForceFeatures, differences, readHandbook } from '../support/handbook.ts';
+import type { TopicRecord } from '../support/kafka.ts';
+import { kafkaSuite, type SuiteJob } from '../support/suite.ts';
 
 const rowCount = 1_000;
-
-let rows: HandbookRow[];
-let wanted: Map<string, Record<string, number>>;
-let services: { kafka: KafkaService; redis: RedisService };
-let kafka: TestKafka;
-let processes: WeirProcess[] = [];
-
-beforeAll(async () => {
-  const [read, kafkaService, redis] = await Promise.all([readHandbook(rowCount), startKafka(), startRedis()]);
-  rows = read;
-  wanted = bruteForceFeatures(rows);
-  services = { kafka: kafkaService, redis };
-  kafka = testKafka(kafkaService.brokers);
-}, 240_000);
-afterEach(async () => {
-  for (const weir of processes) {
-    weir.kill('SIGKILL');
-    await weir.ended();
-  }
-  processes = [];
-});
-afterAll(async () => {
-  await kafka?.close();
-  await Promise.all([services?.kafka.stop(), services?.redis.stop()]);
-});
-
-function start({ args, env }: HandbookJob, command: readonly string[], more: readonly string[] = []): WeirProcess {
-  const [, ...options] = args;
-  const weir = startWeir([...command, ...options, ...more], env);
-  processes.push(weir);
-  return weir;
-}
-
-async function run(job: HandbookJob, command: readonly string[], more: readonly string[] = []) {
-  const weir = start(job, command, more);
-  const code = await weir.ended();
-  return { code, stdout: weir.stdout(), stderr: weir.stderr() };
-}
-
-async function runWell(job: HandbookJob, command: readonly string[], more: readonly string[] = []): Promise<string> {
-  const { code, stdout, stderr } = await run(job, command, more);
-  expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
-  return stdout;
-}
+const rows = await readHandbook(rowCount);
+const wanted = bruteForceFeatures(rows);
+const { kafka, createJob } = await kafkaSuite();
 
 const linesOf = <T>(text: string): T[] =>
   text
@@ -65,15 +22,15 @@ interface Listed {
   readonly replayed: number | null;
 }
 
-const list = async (job: HandbookJob, more: readonly string[] = []) =>
-  linesOf<Listed>(await runWell(job, ['dlq', 'list'], [...more, '--json']));
+const list = async (job: SuiteJob, more: readonly string[] = []) =>
+  linesOf<Listed>(await job.runWell(['dlq', 'list'], [...more, '--json']));
 
 const tooSmall = ['--set', 'event.max_bytes=1000'];
 const padding = 'x'.repeat(1_000);
 
 /** A job of which every k-th record was too long for its config, and two are no JSON. */
 async function jobWithLetters(name: string, every: number) {
-  const job = await createHandbookJob(name, kafka, services);
+  const job = await createJob(name);
   await kafka.produce(
     `${name}.in`,
     rows.map(({ transaction_id, ts_ms, customer_id, terminal_id, amountMinor, fraud }, index) => {
@@ -87,7 +44,7 @@ async function jobWithLetters(name: string, every: number) {
     `${name}.in`,
     ['{"half":', 'bytes'].map((value) => ({ key: 'broken', value })),
   );
-  await runWell(job, ['run'], [...tooSmall, '--until-end']);
+  await job.runWell(['run'], [...tooSmall, '--until-end']);
   return { job, long: rows.filter((_, index) => index % every === 0) };
 }
 
@@ -95,7 +52,7 @@ const positionOf = ({ headers }: TopicRecord) => `${headers['weir-partition']}:$
 const isMark = ({ headers }: TopicRecord) => headers['weir-replayed'] !== undefined;
 
 /** Every letter that the config can read has one mark, which says where its record is, once, as it was. */
-async function expectReplayedOnce(name: string, job: HandbookJob, count: number): Promise<void> {
+async function expectReplayedOnce(name: string, job: SuiteJob, count: number): Promise<void> {
   const dead = await job.deadLetters();
   const marks = dead.filter(isMark);
   expect(marks).toHaveLength(count);
@@ -127,18 +84,18 @@ describe('weir dlq', () => {
     expect(await list(job, one)).toEqual([first]);
     expect(await list(job, ['--since', '2999-01-01T00:00:00Z'])).toEqual([]);
     const none = `None of the topic's ${letters.length} dead letters matches.\n`;
-    expect(await runWell(job, ['dlq', 'list'], ['--since', '2999-01-01T00:00:00Z'])).toBe(none);
-    expect(await runWell(job, ['dlq', 'replay'], ['--reason', 'future-time'])).toBe(
+    expect(await job.runWell(['dlq', 'list'], ['--since', '2999-01-01T00:00:00Z'])).toBe(none);
+    expect(await job.runWell(['dlq', 'replay'], ['--reason', 'future-time'])).toBe(
       `${none}0 put back, 0 were before, 0 left: 0 would fail again, 0 cut, 0 of another topic\n`,
     );
-    const text = await runWell(job, ['dlq', 'list']);
+    const text = await job.runWell(['dlq', 'list']);
     expect(text).toMatch(/^partition +offset +written +reason +replayed as +message\n/);
     expect(text.trimEnd().split('\n')).toHaveLength(letters.length + 1);
-    const shown = await runWell(job, ['dlq', 'show', String(first.partition), String(first.offset)]);
+    const shown = await job.runWell(['dlq', 'show', String(first.partition), String(first.offset)]);
     expect(shown).toContain(`offset:         ${first.offset}\n`);
     expect(shown).toContain(`"padding":"${padding}"`);
     const [whole] = linesOf<{ timestamp: string; value: { text: string } }>(
-      await runWell(job, ['dlq', 'show', String(first.partition), String(first.offset)], ['--json']),
+      await job.runWell(['dlq', 'show', String(first.partition), String(first.offset)], ['--json']),
     );
     const input = await kafka.readCommitted('mended.in');
     const original = input.find(({ partition, offset }) => partition === first.partition && offset === first.offset)!;
@@ -146,27 +103,25 @@ describe('weir dlq', () => {
     expect(Date.parse(whole.timestamp)).toBe(original.timestamp);
 
     // As the config is, nothing can be read: nothing is put back.
-    expect(await runWell(job, ['dlq', 'replay'], [...tooSmall, '--all'])).toMatch(
+    expect(await job.runWell(['dlq', 'replay'], [...tooSmall, '--all'])).toMatch(
       new RegExp(`^0 put back, 0 were before, ${letters.length} left: ${letters.length} would fail again`, 'm'),
     );
-    const dry = await runWell(job, ['dlq', 'replay'], ['--all', '--dry-run']);
+    const dry = await job.runWell(['dlq', 'replay'], ['--all', '--dry-run']);
     expect(dry).toContain(`${long.length} would be put back, 0 were before, 2 left: 2 would fail again`);
     expect(dry).toMatch(/^partition \d, offset \d+: not-json: not JSON/m);
     await expectReplayedOnce('mended', job, 0);
 
-    expect(await runWell(job, ['dlq', 'replay'], one)).toBe(
+    expect(await job.runWell(['dlq', 'replay'], one)).toBe(
       '1 put back, 0 were before, 0 left: 0 would fail again, 0 cut, 0 of another topic\n',
     );
-    expect(await runWell(job, ['dlq', 'replay'], ['--all'])).toContain(
+    expect(await job.runWell(['dlq', 'replay'], ['--all'])).toContain(
       `${long.length - 1} put back, 1 were before, 2 left`,
     );
-    expect(await runWell(job, ['dlq', 'replay'], ['--all'])).toContain(
-      `0 put back, ${long.length} were before, 2 left`,
-    );
+    expect(await job.runWell(['dlq', 'replay'], ['--all'])).toContain(`0 put back, ${long.length} were before, 2 left`);
     await expectReplayedOnce('mended', job, long.length);
     expect((await list(job, ['--reason', 'oversized'])).filter(({ replayed }) => replayed === null)).toEqual([]);
 
-    await runWell(job, ['run'], ['--until-end']);
+    await job.runWell(['run'], ['--until-end']);
     const published = await job.published();
     expect(published).toHaveLength(rowCount);
     const marked = (await job.deadLetters())
@@ -185,27 +140,27 @@ describe('weir dlq', () => {
 
   it('puts each record back once, though it is killed in the middle and two begin it at the same time', async () => {
     const { job, long } = await jobWithLetters('twice', 2);
-    const killed = start(job, ['dlq', 'replay'], ['--all', '--json']);
+    const killed = job.start(['dlq', 'replay'], ['--all', '--json']);
     while (!killed.stdout().includes('"replayed"') && killed.child.exitCode === null)
       await new Promise((resolve) => setTimeout(resolve, 1));
     killed.kill('SIGKILL');
     await killed.ended();
-    const both = await Promise.all([1, 2].map(() => run(job, ['dlq', 'replay'], ['--all'])));
+    const both = await Promise.all([1, 2].map(() => job.run(['dlq', 'replay'], ['--all'])));
     for (const { code, stderr } of both) {
       if (code !== 0) expect({ code, stderr }).toEqual({ code: 8, stderr: expect.stringContaining('somebody else') });
     }
     expect(both.some(({ code }) => code === 0)).toBe(true);
-    await runWell(job, ['dlq', 'replay'], ['--all']);
+    await job.runWell(['dlq', 'replay'], ['--all']);
     await expectReplayedOnce('twice', job, long.length);
   }, 200_000);
 
   it('refuses what it cannot put back, and says why', async () => {
-    const job = await createHandbookJob('cut', kafka, services);
+    const job = await createJob('cut');
     await kafka.produce('cut.in', [{ key: 'a', value: `{"half":"${'x'.repeat(30_000)}` }]);
-    await runWell(job, ['run'], ['--set', 'sink.kafka.max_message_bytes=10000', '--until-end']);
+    await job.runWell(['run'], ['--set', 'sink.kafka.max_message_bytes=10000', '--until-end']);
     const [{ partition, offset, cut }] = await list(job);
     expect(cut).toBe(true);
-    expect(await runWell(job, ['dlq', 'replay'], ['--all'])).toMatch(
+    expect(await job.runWell(['dlq', 'replay'], ['--all'])).toMatch(
       new RegExp(`^partition ${partition}, offset ${offset}: the letter has only 8\\d{3} of 30009 bytes`),
     );
     const refusals: [string[], string[], number, string][] = [
@@ -255,7 +210,7 @@ describe('weir dlq', () => {
       ],
     ];
     for (const [command, more, code, sentence] of refusals)
-      expect(await run(job, command, more)).toMatchObject({
+      expect(await job.run(command, more)).toMatchObject({
         code,
         stdout: '',
         stderr: expect.stringContaining(sentence),

@@ -1,12 +1,11 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import { demoJob, simulatedLines, writeLines } from '../support/demo-job.ts';
-import { runWeir, startWeir } from '../support/weir-process.ts';
+import { runWeir } from '../support/weir-process.ts';
 
 interface Line {
   readonly id: string;
@@ -56,18 +55,14 @@ async function undisturbed(): Promise<Line[]> {
   return all;
 }
 
-/** Ends a run by the signal once it has written something; answers how it ended. */
+const signalAt = new URL('../support/signal-at.ts', import.meta.url).href;
+
+/** Ends a run by the signal once it has written so much; answers how it ended. */
 async function breakOff(signal: NodeJS.Signals, atBytes: number): Promise<number | string> {
   const { args, env, output } = demoJob(folder);
-  const weir = startWeir(args, env);
-  let hasEnded = false;
-  void weir.ended().then(() => {
-    hasEnded = true;
-  });
-  while (!hasEnded && !(existsSync(output) && statSync(output).size > atBytes)) await delay(2);
-  expect(hasEnded).toBe(false);
-  weir.kill(signal);
-  return weir.ended();
+  const at = { WEIR_TEST_SIGNAL: signal, WEIR_TEST_SIGNAL_FILE: output, WEIR_TEST_SIGNAL_BYTES: String(atBytes) };
+  const { code } = await runWeir(args, { ...env, ...at, NODE_OPTIONS: `--import ${signalAt}` });
+  return code;
 }
 
 describe('the pipeline from file to file', () => {
@@ -101,6 +96,7 @@ describe('the pipeline from file to file', () => {
     expect(await breakOff('SIGKILL', 1_000_000)).toBe('SIGKILL');
     expect(await breakOff('SIGKILL', 6_000_000)).toBe('SIGKILL');
     expect(await breakOff('SIGINT', 10_000_000)).toBe(0);
+    expect(eventsIn(join(folder, 'risk.jsonl')).length).toBeLessThan(wanted.length);
     await runToEnd();
     expect(timeless(eventsIn(join(folder, 'risk.jsonl')))).toEqual(timeless(wanted));
   });

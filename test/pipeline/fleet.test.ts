@@ -1,41 +1,14 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { type KafkaService, type RedisService, startKafka, startRedis } from '../../infra/services/start.ts';
-import { type HandbookRow, readHandbook } from '../support/handbook.ts';
-import { createHandbookJob, type HandbookJob, partitions } from '../support/handbook-job.ts';
-import { type TestKafka, testKafka } from '../support/kafka.ts';
-import { runWeir, startWeir, type WeirProcess } from '../support/weir-process.ts';
+import { describe, expect, it } from '@jest/globals';
+import { readHandbook } from '../support/handbook.ts';
+import { partitions } from '../support/handbook-job.ts';
+import { type Ended, kafkaSuite, type SuiteJob } from '../support/suite.ts';
+import { runWeir } from '../support/weir-process.ts';
 
 const rowCount = 1_000;
 const groupTool = 'org.apache.kafka.tools.consumer.group.ConsumerGroupCommand';
-
-let rows: HandbookRow[];
-let services: { kafka: KafkaService; redis: RedisService };
-let kafka: TestKafka;
-let folder: string;
-let running: WeirProcess[] = [];
-
-beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'weir-fleet-'));
-  const [read, kafkaService, redis] = await Promise.all([readHandbook(rowCount), startKafka(), startRedis()]);
-  rows = read;
-  services = { kafka: kafkaService, redis };
-  kafka = testKafka(kafkaService.brokers);
-}, 240_000);
-afterEach(async () => {
-  for (const weir of running) {
-    weir.kill('SIGKILL');
-    await weir.ended();
-  }
-  running = [];
-});
-afterAll(async () => {
-  await kafka?.close();
-  await Promise.all([services?.kafka.stop(), services?.redis.stop()]);
-  rmSync(folder, { recursive: true, force: true });
-});
+const rows = await readHandbook(rowCount);
+const { services, folder, createJob, expectNoFault } = await kafkaSuite();
 
 interface Status {
   readonly state: string;
@@ -62,31 +35,25 @@ interface Status {
   readonly remarks: readonly { readonly what: string; readonly of: string | number | null }[];
 }
 
-function start({ args, env }: HandbookJob, name: string): WeirProcess {
-  const weir = startWeir([...args, '--set', `source.kafka.process_name=${name}`], env);
-  running.push(weir);
-  return weir;
-}
-
-function run({ args, env }: HandbookJob, ...more: string[]) {
-  const [, ...options] = args;
-  return runWeir(['fleet', 'status', ...options, ...more], env);
-}
-
-async function statusOf(job: HandbookJob, ...more: string[]): Promise<Status> {
-  const { code, stdout, stderr } = await run(job, '--json', ...more);
+function statusIn({ code, stdout, stderr }: Ended): Status {
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   return JSON.parse(stdout) as Status;
 }
 
-async function until(job: HandbookJob, holds: (status: Status) => boolean): Promise<Status> {
+const start = (job: SuiteJob, name: string) => job.start(['run'], ['--set', `source.kafka.process_name=${name}`]);
+const run = (job: SuiteJob, ...more: string[]) => job.run(['fleet', 'status'], more);
+
+async function statusOf(job: SuiteJob, ...more: string[]): Promise<Status> {
+  return statusIn(await run(job, '--json', ...more));
+}
+
+async function until(job: SuiteJob, holds: (status: Status) => boolean): Promise<Status> {
   for (;;) {
-    const { code, stdout, stderr } = await run(job, '--json');
-    // Until the first process has joined the group.
-    if (code !== 3) expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    if (code === 0 && holds(JSON.parse(stdout) as Status)) return JSON.parse(stdout) as Status;
-    const ended = running.find(({ child }) => child.exitCode !== null);
-    if (ended !== undefined) throw new Error(`weir ended: ${ended.stderr()}`);
+    const answer = await run(job, '--json');
+    // 3: until the first process has joined the group.
+    const status = answer.code === 3 ? undefined : statusIn(answer);
+    if (status !== undefined && holds(status)) return status;
+    expectNoFault();
   }
 }
 
@@ -111,7 +78,7 @@ async function byKafka(group: string): Promise<(readonly [number, number, number
 describe('weir fleet status on Kafka', () => {
   it('shows who has what and how far it is, as the distribution does, and leaves the group alone', async () => {
     const name = 'fleet';
-    const job = await createHandbookJob(name, kafka, services);
+    const job = await createJob(name);
     const { code, stderr } = await run(job);
     expect({ code, stderr }).toMatchObject({
       code: 3,
@@ -154,12 +121,12 @@ describe('weir fleet status on Kafka', () => {
     );
     expect(stdout).toMatch(/^ +0 {2}(one|two)-0 /m);
     expect(stdout).toContain('Nothing wants attention.');
-  }, 120_000);
+  }, 240_000);
 
   it('points out members without partitions, a group without members, what the store says of it, and a store that is away', async () => {
     const name = 'attention';
-    const job = await createHandbookJob(name, kafka, services);
-    for (let index = 0; index <= partitions; index++) start(job, `p${index}`);
+    const job = await createJob(name);
+    const running = Array.from({ length: partitions + 1 }, (_, index) => start(job, `p${index}`));
     const many = await until(job, isShared(partitions + 1));
     const [idle] = many.members.filter((member) => member.partitions.length === 0);
     expect(remarked(many)).toEqual([['idle-member', idle.name]]);
@@ -168,7 +135,6 @@ describe('weir fleet status on Kafka', () => {
     await job.waitForPublished(rowCount);
     for (const weir of running) weir.kill('SIGTERM');
     for (const weir of running) expect(await weir.ended()).toBe(0);
-    running = [];
     await job.produce(rows.slice(0, 10));
     const empty = await statusOf(job);
     expect(empty).toMatchObject({ state: 'Empty', members: [], generation_at_least: null, store_fault: null });
@@ -194,28 +160,24 @@ describe('weir fleet status on Kafka', () => {
       ['no-members', null],
       ['store-away', null],
     ]);
-  }, 120_000);
+  }, 240_000);
 
   it('shows who has what also where a file has the positions, and says what is missing', async () => {
-    const job = await createHandbookJob('to-file', kafka, services);
-    const path = join(folder, 'risk.jsonl');
-    const settings = {
+    const job = await createJob('to-file', {
       'sink.kafka': 'null',
-      'sink.file.path': path,
+      'sink.file.path': join(folder, 'risk.jsonl'),
       'sink.file.dead_letters': join(folder, 'dead.jsonl'),
-    };
-    const more = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
-    const withFile = { ...job, args: [...job.args, ...more] };
-    start(withFile, 'one');
-    const status = await until(withFile, isShared(1));
+    });
+    start(job, 'one');
+    const status = await until(job, isShared(1));
     expect(status.partitions.map(({ lag, trouble }) => [lag, trouble])).toEqual(
       status.partitions.map(() => [null, null]),
     );
-    expect((await run(withFile)).stdout).toContain("the file sink's checkpoint has the positions");
+    expect((await run(job)).stdout).toContain("the file sink's checkpoint has the positions");
 
     const nowhere = await run(job, '--set', 'source.kafka.topic=nowhere');
     expect(nowhere).toMatchObject({ code: 3, stderr: expect.stringContaining('topic nowhere') });
-  }, 60_000);
+  }, 120_000);
 
   it('has nothing to say of a job that reads a file', async () => {
     const { code, stderr } = await runWeir(['fleet', 'status', '--config', 'examples/demo/weir.yaml']);

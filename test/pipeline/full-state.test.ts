@@ -8,7 +8,8 @@ import { runWeir, startWeir, type WeirProcess } from '../support/weir-process.ts
 
 /** Room for an empty state and no more: a full disk, for one who may not mount a small one. */
 const limited = ['bash', '-c', 'ulimit -S -f 64; exec "$0" "$@"'];
-const count = 2_000;
+/** So many that it goes on for a while after that. */
+const count = 10_000;
 
 let folder: string;
 let weir: WeirProcess;
@@ -33,9 +34,13 @@ function job(): { args: string[]; env: Record<string, string> } {
 async function startWithoutRoom(): Promise<void> {
   const { args, env } = job();
   weir = startWeir(args, env, limited);
+  let hasEnded = false;
+  void weir.ended().then(() => {
+    hasEnded = true;
+  });
   while (!weir.stderr().includes('state cannot be stored')) {
-    if (weir.child.exitCode !== null) throw new Error(weir.stderr());
-    await delay(10);
+    if (hasEnded) throw new Error(weir.stderr());
+    await delay(2);
   }
 }
 

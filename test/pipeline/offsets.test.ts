@@ -1,71 +1,23 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { loadJob } from '../../consumers/load-config.ts';
 import { type PartitionStanding, viewOffsets } from '../../consumers/offsets.ts';
-import { type KafkaService, type RedisService, startKafka, startRedis } from '../../infra/services/start.ts';
-import { bruteForceFeatures, differences, type HandbookRow, readHandbook } from '../support/handbook.ts';
-import { createHandbookJob, type HandbookJob, type PublishedRecord, partitions } from '../support/handbook-job.ts';
-import { type TestKafka, testKafka } from '../support/kafka.ts';
+import { bruteForceFeatures, differences, readHandbook } from '../support/handbook.ts';
+import { type PublishedRecord, partitions } from '../support/handbook-job.ts';
 import { quietSurroundings } from '../support/memory-stream.ts';
+import { kafkaSuite, type SuiteJob } from '../support/suite.ts';
 import { openTerminal } from '../support/terminal.ts';
-import { startWeir, type WeirProcess } from '../support/weir-process.ts';
 
 const rowCount = 4_000;
 const groupTool = 'org.apache.kafka.tools.consumer.group.ConsumerGroupCommand';
+const rows = await readHandbook(rowCount);
+const wanted = bruteForceFeatures(rows);
+const { kafka, services, folder, createJob } = await kafkaSuite();
 
-let rows: HandbookRow[];
-let wanted: Map<string, Record<string, number>>;
-let services: { kafka: KafkaService; redis: RedisService };
-let kafka: TestKafka;
-let folder: string;
-let processes: WeirProcess[] = [];
-
-beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'weir-offsets-'));
-  const [read, kafkaService, redis] = await Promise.all([readHandbook(rowCount), startKafka(), startRedis()]);
-  rows = read;
-  wanted = bruteForceFeatures(rows);
-  services = { kafka: kafkaService, redis };
-  kafka = testKafka(kafkaService.brokers);
-}, 240_000);
-afterEach(async () => {
-  for (const weir of processes) {
-    weir.kill('SIGKILL');
-    await weir.ended();
-  }
-  processes = [];
-});
-afterAll(async () => {
-  await kafka?.close();
-  await Promise.all([services?.kafka.stop(), services?.redis.stop()]);
-  rmSync(folder, { recursive: true, force: true });
-});
-
-function start({ args, env }: HandbookJob, command: readonly string[], more: readonly string[] = []): WeirProcess {
-  const [, ...options] = args;
-  const weir = startWeir([...command, ...options, ...more], env);
-  processes.push(weir);
-  return weir;
-}
-
-async function run(job: HandbookJob, command: readonly string[], more: readonly string[] = []) {
-  const weir = start(job, command, more);
-  const code = await weir.ended();
-  return { code, stdout: weir.stdout(), stderr: weir.stderr() };
-}
-
-async function runWell(job: HandbookJob, command: readonly string[], more: readonly string[] = []): Promise<string> {
-  const { code, stdout, stderr } = await run(job, command, more);
-  expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
-  return stdout;
-}
-
-const toEnd = (job: HandbookJob, more: readonly string[] = []) => runWell(job, ['run'], [...more, '--until-end']);
+const toEnd = (job: SuiteJob, more: readonly string[] = []) => job.runWell(['run'], [...more, '--until-end']);
 
 /** As `weir offsets show` has it. */
-async function show({ args, env }: HandbookJob, more: readonly string[] = []): Promise<readonly PartitionStanding[]> {
+async function show({ args, env }: SuiteJob, more: readonly string[] = []): Promise<readonly PartitionStanding[]> {
   const [, , config, ...overrides] = [...args, ...more];
   const sets = overrides.filter((text) => text !== '--set');
   const { partitions } = await viewOffsets(
@@ -75,7 +27,7 @@ async function show({ args, env }: HandbookJob, more: readonly string[] = []): P
   return partitions;
 }
 
-const reset = (job: HandbookJob, more: readonly string[]) => run(job, ['offsets', 'reset'], more);
+const reset = (job: SuiteJob, more: readonly string[]) => job.run(['offsets', 'reset'], more);
 
 /** What Kafka's own tool says of the group, by partition. */
 async function byKafka(
@@ -96,7 +48,7 @@ async function byKafka(
 
 /** A job whose rows are all published, and its events. */
 async function doneJob(name: string, more: readonly string[] = []) {
-  const job = await createHandbookJob(name, kafka, services);
+  const job = await createJob(name);
   await job.produce(rows);
   await toEnd(job, more);
   const before = await job.published();
@@ -192,7 +144,7 @@ describe.each(Object.entries(modes))('weir offsets, %s', (mode, settings) => {
 
 describe('weir offsets', () => {
   it('goes forward: what lies between gets into the state, never into the output', async () => {
-    const job = await createHandbookJob('forward', kafka, services);
+    const job = await createJob('forward');
     await job.produce(rows.slice(0, rowCount / 2));
     await toEnd(job);
     await job.produce(rows.slice(rowCount / 2, rowCount - 500));
@@ -214,7 +166,7 @@ describe('weir offsets', () => {
   }, 200_000);
 
   it("goes to a time as Kafka's own tool does, and asks before", async () => {
-    const job = await createHandbookJob('to-time', kafka, services);
+    const job = await createJob('to-time');
     await job.produce(rows.slice(0, 1_000));
     await toEnd(job);
     const { last } = await kafka.times('to-time.in');
@@ -246,7 +198,7 @@ describe('weir offsets', () => {
   }, 200_000);
 
   it('says where the log has no such place, and asks somebody before it goes to the end for that', async () => {
-    const job = await createHandbookJob('clamped', kafka, services);
+    const job = await createJob('clamped');
     await job.produce(rows.slice(0, 400));
     await toEnd(job);
     const places = await show(job);
@@ -276,7 +228,7 @@ describe('weir offsets', () => {
   }, 200_000);
 
   it('tells records that were deleted before they were read from those that are left', async () => {
-    const job = await createHandbookJob('deleted', kafka, services);
+    const job = await createJob('deleted');
     await job.produce(rows.slice(0, 400));
     await toEnd(job);
     const done = await show(job);
@@ -288,8 +240,8 @@ describe('weir offsets', () => {
     expect(places.reduce((sum, { lost }) => sum + lost, 0)).toBe(600);
     expect(places.reduce((sum, { lag }) => sum + lag, 0)).toBe(8);
     const sentence = `Partition 3: ${places[3].lost} records were deleted before they were read: never scored.\n`;
-    expect(await runWell(job, ['offsets', 'show'])).toContain(sentence);
-    const forward = await runWell(job, ['offsets', 'reset'], ['--to-latest', '--dry-run']);
+    expect(await job.runWell(['offsets', 'show'])).toContain(sentence);
+    const forward = await job.runWell(['offsets', 'reset'], ['--to-latest', '--dry-run']);
     expect(forward).toContain(sentence);
     expect(forward).toContain('Output: 8 records get into the state, but are never scored.');
     await toEnd(job);
@@ -301,10 +253,10 @@ describe('weir offsets', () => {
     const { job, before } = await doneJob('by-tool');
     await byKafka('by-tool', '--reset-offsets', '--topic', 'by-tool.in:1', '--to-offset', '100', '--execute');
     expect((await show(job))[1]).toMatchObject({ committed: 100, trouble: 'ahead' });
-    const text = await runWell(job, ['offsets', 'show']);
+    const text = await job.runWell(['offsets', 'show']);
     expect(text).toMatch(/^ +1 +100 +0 +[\d,]+ +[\d,]+ +[\d,]+ +0$/m);
     expect(text).toMatch(/^Partition 1: the state reaches beyond the position/m);
-    const refused = await run(job, ['run'], ['--until-end']);
+    const refused = await job.run(['run'], ['--until-end']);
     expect(refused).toMatchObject({
       code: 2,
       stderr: expect.stringContaining('run weir offsets reset --to-offset 100 --partition 1'),
@@ -318,16 +270,16 @@ describe('weir offsets', () => {
   }, 200_000);
 
   it('refuses while a process is in the group, or builds state beside it, and names it', async () => {
-    const job = await createHandbookJob('alive', kafka, services);
+    const job = await createJob('alive');
     await job.produce(rows.slice(0, 400));
-    const weir = start(job, ['run'], ['--set', 'source.kafka.client_id=scorer-7']);
+    const weir = job.start(['run'], ['--set', 'source.kafka.client_id=scorer-7']);
     await job.waitForPublished(400);
     expect(await reset(job, ['--to-earliest', '--yes'])).toMatchObject({
       code: 2,
       stdout: '',
       stderr: expect.stringContaining('group alive has members: scorer-7 at 127.0.0.1'),
     });
-    const live = await runWell(job, ['offsets', 'show'], ['--json']);
+    const live = await job.runWell(['offsets', 'show'], ['--json']);
     expect(JSON.parse(live)).toMatchObject({
       members: [
         { client_id: 'scorer-7', host: '127.0.0.1', partitions: Array.from({ length: partitions }, (_, p) => p) },
@@ -335,7 +287,7 @@ describe('weir offsets', () => {
     });
     weir.kill('SIGTERM');
     expect(await weir.ended()).toBe(0);
-    const backfill = start(job, ['backfill'], ['--follow', '--set', 'log.level=info']);
+    const backfill = job.start(['backfill'], ['--follow', '--set', 'log.level=info']);
     while (!/caught up/.test(backfill.stderr())) await new Promise((resolve) => setTimeout(resolve, 20));
     expect(await reset(job, ['--to-earliest', '--yes'])).toMatchObject({
       code: 2,
@@ -347,9 +299,9 @@ describe('weir offsets', () => {
   }, 200_000);
 
   it('refuses a mistyped group while the one that is meant is live, and leaves its state alone', async () => {
-    const job = await createHandbookJob('mistyped', kafka, services);
+    const job = await createJob('mistyped');
     await job.produce(rows.slice(0, 400));
-    const weir = start(job, ['run']);
+    const weir = job.start(['run']);
     await job.waitForPublished(400);
     const standing = async () => (await show(job)).map(({ committed, fence }) => [committed, fence]);
     const isStored = (of: Awaited<ReturnType<typeof standing>>) => of.every(([at, fence]) => at! > 0 && at === fence);
@@ -364,10 +316,10 @@ describe('weir offsets', () => {
           'group mistypde has no position in mistyped.in:0, but job mistyped has state of it',
         ),
       });
-    expect(await runWell(job, ['offsets', 'show'], slip)).toContain(
+    expect(await job.runWell(['offsets', 'show'], slip)).toContain(
       "Partition 0: there is state, but the group has no position: it is another group's.",
     );
-    expect(await run(job, ['run'], [...slip, '--until-end'])).toMatchObject({
+    expect(await job.run(['run'], [...slip, '--until-end'])).toMatchObject({
       code: 2,
       stderr: expect.stringContaining("check the group's name"),
     });
@@ -386,7 +338,7 @@ describe('weir offsets', () => {
   }, 200_000);
 
   it('says what it cannot do', async () => {
-    const job = await createHandbookJob('refused', kafka, services);
+    const job = await createJob('refused');
     const refusals: [string[], number, string][] = [
       [[], 2, 'say where to: one of --to-earliest'],
       [['--to-earliest', '--to-latest'], 2, 'say where to'],

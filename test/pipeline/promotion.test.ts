@@ -109,7 +109,7 @@ describe('a promotion that loses the last writes, under load', () => {
   it('of one node of a cluster, and of one that comes back empty: only its groups are made anew', async () => {
     const cluster: RedisCluster = await startRedisCluster({ replicas: true });
     ends.push(() => cluster.stop());
-    const { stream, stored, recovered } = await start({ cluster: cluster.addresses, command_timeout_ms: 2_000 });
+    const { stream, stored, recovered } = await start({ cluster: cluster.addresses });
     append(stream, 0, perPhase);
     await stored(perPhase);
     await cluster.caughtUp();

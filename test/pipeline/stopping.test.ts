@@ -13,8 +13,9 @@ let terminal: Terminal;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'weir-stopping-'));
 });
-afterEach(() => {
+afterEach(async () => {
   terminal.kill();
+  await terminal.ended();
   rmSync(folder, { recursive: true, force: true });
 });
 

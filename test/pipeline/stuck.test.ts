@@ -1,40 +1,19 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { type KafkaService, type RedisService, startKafka, startRedis } from '../../infra/services/start.ts';
-import { type HandbookRow, readHandbook } from '../support/handbook.ts';
-import { createHandbookJob, type HandbookJob } from '../support/handbook-job.ts';
-import { type TestKafka, testKafka } from '../support/kafka.ts';
-import { runWeir, startWeir, type WeirProcess } from '../support/weir-process.ts';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { readHandbook } from '../support/handbook.ts';
+import { noticesTheDeadSoon } from '../support/handbook-job.ts';
+import { kafkaSuite, type SuiteJob } from '../support/suite.ts';
 
-let rows: HandbookRow[];
-let services: { kafka: KafkaService; redis: RedisService };
-let kafka: TestKafka;
-let weir: WeirProcess | undefined;
-
-beforeAll(async () => {
-  // Services of our own: they are stopped here.
-  delete process.env.WEIR_TEST_REDIS_URL;
-  delete process.env.WEIR_TEST_KAFKA_BROKERS;
-  const [read, kafkaService, redis] = await Promise.all([readHandbook(2_000), startKafka(), startRedis()]);
-  rows = read;
-  services = { kafka: kafkaService, redis };
-  kafka = testKafka(kafkaService.brokers);
-}, 240_000);
-afterEach(async () => {
+const rows = await readHandbook(2_000);
+const { services, createJob } = await kafkaSuite({ areOwn: true });
+afterEach(() => {
   process.kill(services.kafka.pid, 'SIGCONT');
   process.kill(services.redis.pid, 'SIGCONT');
-  weir?.kill('SIGKILL');
-  await weir?.ended();
-  weir = undefined;
-});
-afterAll(async () => {
-  await kafka?.close();
-  await Promise.all([services?.kafka.stop(), services?.redis.stop()]);
 });
 
 /** Starts the job; gives the address of its metrics and health. */
-async function start({ args, env }: HandbookJob): Promise<string> {
-  weir = startWeir([...args, '--set', 'log.level=info'], env);
+async function start(job: SuiteJob): Promise<string> {
+  const weir = job.start(['run'], ['--set', 'log.level=info']);
   for (;;) {
     const port = /"metrics_port":(\d+)/.exec(weir.stderr())?.[1];
     if (port !== undefined) return `http://127.0.0.1:${port}`;
@@ -65,7 +44,7 @@ async function until<T>(ask: () => Promise<T>, isRight: (answer: T) => boolean):
 
 describe('a job that stands still', () => {
   it('shows a lag that grows while Redis hangs, and consumes nothing', async () => {
-    const job = await createHandbookJob('stuck-redis', kafka, services);
+    const job = await createJob('stuck-redis');
     await job.produce(rows.slice(0, 500));
     const address = await start(job);
     await job.waitForPublished(500);
@@ -97,7 +76,7 @@ describe('a job that stands still', () => {
   });
 
   it('shows both when Redis hangs before the first record is consumed', async () => {
-    const job = await createHandbookJob('stuck-start', kafka, services);
+    const job = await createJob('stuck-start');
     const address = await start(job);
     await until(
       () => sum(address, 'weir_lag_records'),
@@ -113,17 +92,18 @@ describe('a job that stands still', () => {
   });
 
   it('is not ready while the broker hangs, says so, and is again after', async () => {
-    const job = await createHandbookJob('stuck-broker', kafka, services);
+    const job = await createJob('stuck-broker', noticesTheDeadSoon);
     const address = await start(job);
     await until(
       () => health(address),
       ({ ready }) => ready,
     );
     process.kill(services.kafka.pid, 'SIGSTOP');
-    const { troubles } = await until(
+    const { ready, troubles } = await until(
       () => health(address),
-      ({ ready }) => !ready,
+      ({ troubles: { source } }) => source !== undefined,
     );
+    expect(ready).toBe(false);
     expect(troubles.source).toMatch(/^Kafka at \S+ has not answered for more than \d+ s .*group stuck-broker/);
     process.kill(services.kafka.pid, 'SIGCONT');
     await until(
@@ -137,9 +117,9 @@ describe('a job that stands still', () => {
 
 describe('several processes', () => {
   it('drain together at a Ctrl-C, also when it comes twice', async () => {
-    const { args, env } = await createHandbookJob('several', kafka, services);
-    weir = startWeir([...args, '--processes', '2', '--set', 'log.level=info'], env);
-    const count = (said: RegExp) => weir!.stderr().match(said)?.length ?? 0;
+    const job = await createJob('several');
+    const weir = job.start(['run'], ['--processes', '2', '--set', 'log.level=info']);
+    const count = (said: RegExp) => weir.stderr().match(said)?.length ?? 0;
     while (count(/"message":"starting"/g) < 2) {
       if (weir.child.exitCode !== null) throw new Error(weir.stderr());
       await delay(10);
@@ -150,13 +130,12 @@ describe('several processes', () => {
   });
 
   it('give up on a missing topic as one does, with its exit code', async () => {
-    const { args, env } = await createHandbookJob('no-topic', kafka, services);
-    const supervised = (...more: string[]) => runWeir([...args, '--processes', '2', ...more], env);
+    const job = await createJob('no-topic');
     for (const [key, code] of [
       ['sink.kafka.topic', 7],
       ['source.kafka.topic', 3],
     ] as const) {
-      const ended = await supervised('--set', `${key}=nowhere`);
+      const ended = await job.run(['run'], ['--processes', '2', '--set', `${key}=nowhere`]);
       expect({ key, code: ended.code }).toEqual({ key, code });
       expect(ended.stderr).toContain('topic nowhere does not exist');
       expect(ended.stderr).toContain('no restart mends');

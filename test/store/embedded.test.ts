@@ -67,7 +67,7 @@ describe('the embedded store', () => {
   async function startWriter(count: number): Promise<{ child: ChildProcess; fences: number[] }> {
     const program = fileURLToPath(new URL('../support/embedded-writer.ts', import.meta.url));
     const child = spawn(process.execPath, [program, path, String(count)], { stdio: ['ignore', 'pipe', 'inherit'] });
-    ends.push(() => child.kill('SIGKILL'));
+    ends.push(() => killed(child));
     const fences: number[] = [];
     const lines = createInterface({ input: child.stdout! });
     lines.on('line', (line) => fences.push(Number(line)));
@@ -76,6 +76,7 @@ describe('the embedded store', () => {
   }
 
   async function killed(child: ChildProcess): Promise<void> {
+    if (child.exitCode !== null || child.signalCode !== null) return;
     const exited = once(child, 'exit');
     child.kill('SIGKILL');
     await exited;
@@ -124,32 +125,33 @@ describe('the embedded store', () => {
     const program = fileURLToPath(new URL('../support/embedded-without-room.ts', import.meta.url));
     const limited = ['-c', 'ulimit -S -f 256; exec "$0" "$@"', process.execPath, program, path];
     const child = spawn('bash', limited, { stdio: ['pipe', 'pipe', 'ignore'] });
-    ends.push(() => child.kill('SIGKILL'));
+    const exited = once(child, 'exit');
+    ends.push(() => killed(child));
     const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
     const line = async () => (await lines.next()).value as string;
     expect(await line()).toBe('refused');
-    return { child, line };
+    return { child, line, exited };
   }
 
   it('closes in time after a flush for which there was no room, and says that it is missing', async () => {
-    const { child, line } = await startWithoutRoom();
+    const { child, line, exited } = await startWithoutRoom();
     child.stdin!.write('close\n');
     expect(await line()).toMatch(
       /^the state folder .* cannot be written: the disk is full or fails .*; what is stored stays, and the rest is re-applied/,
     );
-    await once(child, 'exit');
+    await exited;
     const store = await open();
     expect(await store.fence('t:0')).toBeGreaterThan(1);
   });
 
   it('takes what it refused once there is room, and closes well', async () => {
-    const { child, line } = await startWithoutRoom();
+    const { child, line, exited } = await startWithoutRoom();
     execFileSync('prlimit', ['--pid', String(child.pid), '--fsize=unlimited:']);
     child.stdin!.write('again\n');
     const stored = await line();
     expect(stored).toMatch(/^fence \d+$/);
     expect(await line()).toBe('closed');
-    await once(child, 'exit');
+    await exited;
     const store = await open();
     expect(`fence ${await store.fence('t:0')}`).toBe(stored);
   });

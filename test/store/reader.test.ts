@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,13 +9,12 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { Redis } from 'ioredis';
 import { createEmbeddedReader } from '../../features/embedded/reader.ts';
 import { createEmbeddedStore } from '../../features/embedded/store.ts';
-import { redisStoreConfig } from '../../features/redis/config.ts';
 import { createRedisReader } from '../../features/redis/reader.ts';
 import { type RedisService, startRedis } from '../../infra/services/start.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { change } from '../contract/state-store.ts';
 import { describeStoreReaderContract } from '../contract/store-reader.ts';
-import { day, openRedisStore } from '../support/redis.ts';
+import { day, openRedisStore, redisSettings } from '../support/redis.ts';
 
 const job = 'test';
 const ownRecipe = '0123456789ab';
@@ -35,7 +35,7 @@ describeStoreReaderContract('the Redis reader', async () => {
   return {
     openStore: () => openRedisStore(settings),
     openReader: ({ now = systemClock.now, recipe = ownRecipe }) =>
-      createRedisReader(redisStoreConfig.parse(settings), { job, recipe, clock: { ...systemClock, now } }),
+      createRedisReader(redisSettings(settings), { job, recipe, clock: { ...systemClock, now } }),
     async snapshot() {
       const keys = (await client.keys(`${settings.key_prefix}:*`)).sort();
       return Promise.all(keys.map(async (key) => [key, await client.dumpBuffer(key), await client.expiretime(key)]));
@@ -56,7 +56,7 @@ describe('the Redis reader', () => {
     const store = await openRedisStore(settings);
     await store.flush('t:0', [change('a', 1)], 2);
     await store.close();
-    const config = redisStoreConfig.parse({ ...settings, username: 'inspector', password: 'secret' });
+    const config = redisSettings({ ...settings, username: 'inspector', password: 'secret' });
     const reader = await createRedisReader(config, { job, recipe: ownRecipe, clock: systemClock });
     expect(await reader.read('card', 'a')).toMatchObject([{ partition: 't:0', offset: 1, fence: 2 }]);
     await reader.close();
@@ -106,7 +106,9 @@ describe('the embedded reader', () => {
       }
       await reader.close();
     } finally {
+      const exited = once(writer, 'exit');
       writer.kill('SIGKILL');
+      await exited;
     }
   });
 

@@ -1,5 +1,4 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { redisStoreConfig } from '../../features/redis/config.ts';
 import { redisKeys } from '../../features/redis/keys.ts';
 import { createRedisRewinder } from '../../features/redis/rewinder.ts';
 import type { RedisStoreOptions } from '../../features/redis/store.ts';
@@ -10,7 +9,7 @@ import { systemClock } from '../../runtime/clock.ts';
 import { describeRewinderContract } from '../contract/rewinder.ts';
 import { change, contents, describeStateStoreContract, nobody, request } from '../contract/state-store.ts';
 import { eventually } from '../support/eventually.ts';
-import { openRedisStore } from '../support/redis.ts';
+import { openRedisStore, redisSettings } from '../support/redis.ts';
 
 let cluster: RedisCluster;
 let prefixes = 0;
@@ -35,7 +34,7 @@ describeRewinderContract('the Redis rewinder over a cluster', async () => {
   const state = { job: 'test', recipe: '0123456789ab', clock: systemClock };
   return {
     openStore: () => openRedisStore(settings),
-    openRewinder: () => createRedisRewinder(redisStoreConfig.parse(settings), state),
+    openRewinder: () => createRedisRewinder(redisSettings(settings), state),
     remove: async () => {},
   };
 });
@@ -49,7 +48,7 @@ describe('the Redis store over a cluster', () => {
 
   async function open(options: Partial<RedisStoreOptions> = {}, nodes = cluster.addresses): Promise<StateStore> {
     key_prefix = `own-${prefixes++}`;
-    const store = await openRedisStore({ cluster: nodes, key_prefix, command_timeout_ms: 2_000 }, options);
+    const store = await openRedisStore({ cluster: nodes, key_prefix }, options);
     stores.push(store);
     return store;
   }

@@ -126,17 +126,17 @@ describe('the Redis store at its start', () => {
 
   it('gives up on what cannot be reached, and waits for what comes up in time', async () => {
     const server = await start();
-    const settings = { url: server.url, connect_timeout_ms: 300 };
+    const settings = { url: server.url, connect_timeout_ms: 5_000 };
     await server.kill();
     const startedAt = performance.now();
     expect(await refusal(settings)).toMatchObject({
       code: 'STORE',
       message: expect.stringMatching(
-        `Redis at 127.0.0.1:${server.port} cannot be reached .tried for 0.3 s.: check state.redis.url.*ECONNREFUSED`,
+        `Redis at 127.0.0.1:${server.port} cannot be reached .tried for 5 s.: check state.redis.url.*ECONNREFUSED`,
       ),
     });
-    expect(performance.now() - startedAt).toBeGreaterThan(290);
-    const opening = works({ ...settings, connect_timeout_ms: 30_000 });
+    expect(performance.now() - startedAt).toBeGreaterThan(4_990);
+    const opening = works({ ...settings, connect_timeout_ms: 60_000 });
     await server.restart();
     await opening;
   });
@@ -151,20 +151,26 @@ describe('the Redis store at its start', () => {
 
   it('gives up on what accepts connections and says nothing', async () => {
     const url = await pretend(() => {});
-    expect(await refusal({ url, connect_timeout_ms: 300 })).toMatchObject({
+    expect(await refusal({ url, connect_timeout_ms: 5_000 })).toMatchObject({
       code: 'STORE',
       message: expect.stringMatching(/accepts connections but is not ready/),
     });
   });
 
-  it.each([1_000, 100])('says that a server may hang, with command_timeout_ms: %d', async (command_timeout_ms) => {
+  it('says that a server may hang, whatever command_timeout_ms is', async () => {
     const server = await start();
     process.kill(server.pid, 'SIGSTOP');
     try {
-      expect(await refusal({ url: server.url, connect_timeout_ms: 420, command_timeout_ms })).toMatchObject({
-        code: 'STORE',
-        message: expect.stringMatching(/accepts connections but is not ready .tried for 0.42 s.: it hangs or/),
-      });
+      const timeouts = [20_000, 1_000, 100];
+      const hanging = timeouts.map((command_timeout_ms) =>
+        refusal({ url: server.url, connect_timeout_ms: 5_420, command_timeout_ms }),
+      );
+      for (const error of await Promise.all(hanging)) {
+        expect(error).toMatchObject({
+          code: 'STORE',
+          message: expect.stringMatching(/accepts connections but is not ready .tried for 5.42 s.: it hangs or/),
+        });
+      }
     } finally {
       process.kill(server.pid, 'SIGCONT');
     }

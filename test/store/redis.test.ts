@@ -1,6 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
-import { redisStoreConfig } from '../../features/redis/config.ts';
 import { connectRedis } from '../../features/redis/connection.ts';
 import { flushScript } from '../../features/redis/flush-calls.ts';
 import { redisKeys } from '../../features/redis/keys.ts';
@@ -12,7 +11,7 @@ import { systemClock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { change, contents, describeStateStoreContract, nobody, own, request } from '../contract/state-store.ts';
 import { eventually } from '../support/eventually.ts';
-import { day, openRedisStore, storeOptions } from '../support/redis.ts';
+import { day, openRedisStore, redisSettings, storeOptions } from '../support/redis.ts';
 
 let redis: RedisService;
 let client: Redis;
@@ -103,7 +102,7 @@ describe('the Redis store', () => {
   });
 
   it('refuses the rest of a flush whose first calls a fail-over has undone, though the fence is as it was', async () => {
-    const config = redisStoreConfig.parse({ url: redis.url, key_prefix, groups: 1 });
+    const config = redisSettings({ url: redis.url, key_prefix, groups: 1 });
     const options = { name: 'test', slots: [0], clock: systemClock };
     // Two databases stand for a primary and its replica.
     const primary = await connectRedis(config, options);

@@ -5,14 +5,13 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { createEmbeddedRewinder } from '../../features/embedded/rewinder.ts';
 import { createEmbeddedStore } from '../../features/embedded/store.ts';
-import { redisStoreConfig } from '../../features/redis/config.ts';
 import { redisKeys } from '../../features/redis/keys.ts';
 import { createRedisRewinder } from '../../features/redis/rewinder.ts';
 import { type RedisService, startRedis } from '../../infra/services/start.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { describeRewinderContract } from '../contract/rewinder.ts';
 import { change } from '../contract/state-store.ts';
-import { day, openRedisStore } from '../support/redis.ts';
+import { day, openRedisStore, redisSettings } from '../support/redis.ts';
 
 const state = { job: 'test', recipe: '0123456789ab', clock: systemClock };
 let redis: RedisService;
@@ -31,7 +30,7 @@ describeRewinderContract('the Redis rewinder', async () => {
   const settings = { url: redis.url, key_prefix: `rewinder-${prefixes++}` };
   return {
     openStore: () => openRedisStore(settings),
-    openRewinder: () => createRedisRewinder(redisStoreConfig.parse(settings), state),
+    openRewinder: () => createRedisRewinder(redisSettings(settings), state),
     remove: async () => {},
   };
 });
@@ -46,7 +45,7 @@ describe('the Redis rewinder', () => {
       ids.map((id) => change(id, 9)),
       9,
     );
-    const rewinder = await createRedisRewinder(redisStoreConfig.parse(settings), state);
+    const rewinder = await createRedisRewinder(redisSettings(settings), state);
     const fence = redisKeys({ prefix: 'taken', job: 'test', recipe: '0123456789ab', groups: 16 }).fence(0, 't:0');
     let demands = 0;
     const erasing = rewinder.eraseBeyond(new Map([['t:0', 0]]), () => {
@@ -68,7 +67,7 @@ describe('the Redis rewinder', () => {
     const store = await openRedisStore(settings);
     await store.flush('t:0', [change('a', 5)], 6);
     await store.close();
-    const config = redisStoreConfig.parse({ ...settings, username: 'rewinder', password: 'secret' });
+    const config = redisSettings({ ...settings, username: 'rewinder', password: 'secret' });
     const rewinder = await createRedisRewinder(config, state);
     expect(await rewinder.fences(['t:0'])).toEqual([6]);
     expect(await rewinder.eraseBeyond(new Map([['t:0', 4]]), () => {})).toEqual(new Map([['t:0', 1]]));

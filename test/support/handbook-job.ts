@@ -26,24 +26,34 @@ export interface HandbookJob {
   deadLetters(): Promise<TopicRecord[]>;
 }
 
+export type JobSettings = Readonly<Record<string, string | number>>;
+
+/** For tests in which a process dies or stands still, and others are to have its partitions soon. */
+export const noticesTheDeadSoon: JobSettings = { 'source.kafka.session_timeout_ms': 6_000 };
+
+/** @param settings keys of the config with their values; they win over those of the example and of the tests. */
 export async function createHandbookJob(
   name: string,
   kafka: TestKafka,
   services: { readonly kafka: KafkaService; readonly redis: RedisService },
+  settings: JobSettings = {},
 ): Promise<HandbookJob> {
   const [input, scored, dead] = [`${name}.in`, `${name}.scored`, `${name}.dead`];
   for (const topic of [input, scored, dead]) await kafka.createTopic(topic, partitions);
-  const settings = {
+  const all = {
     job: name,
     'source.kafka.topic': input,
     'source.kafka.group': name,
-    'source.kafka.session_timeout_ms': 6000,
+    // Nobody is taken for dead who stands still because the machine does.
+    'source.kafka.session_timeout_ms': 60_000,
+    'state.redis.command_timeout_ms': 60_000,
     'sink.kafka.topic': scored,
     'sink.kafka.dead_letters': dead,
     'metrics.port': 0,
     'log.level': 'warn',
+    ...settings,
   };
-  const overrides = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
+  const overrides = Object.entries(all).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
   return {
     args: ['run', '--config', 'examples/handbook/kafka.yaml', ...overrides],
     env: { KAFKA_BROKERS: services.kafka.brokers.join(','), REDIS_URL: services.redis.url },

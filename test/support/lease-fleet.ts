@@ -12,6 +12,8 @@ import { startWeir, type WeirProcess } from './weir-process.ts';
 export interface LeaseFleet {
   /** Starts processes until there are so many, and waits until the leases are shared evenly; gives those that have leases. */
   share(processes: number): Promise<readonly LeaseHolder[]>;
+  /** Waits until one has renewed a lease; gives a moment before that, as performance.now() has it. */
+  renewal(holder: LeaseHolder): Promise<number>;
   /** Ends one, and waits until another has all leases. */
   end(holder: LeaseHolder, signal: 'SIGKILL' | 'SIGTERM'): Promise<TakenOver>;
   close(): Promise<void>;
@@ -45,7 +47,7 @@ export async function startLeaseFleet(
   const kinesis = testKinesis(services.kinesis.url);
   const dynamo: DynamoDBClient = dynamoClient(
     { dynamodb_endpoint: services.dynamo.url, region: undefined, endpoint: undefined },
-    5_000,
+    60_000,
   );
   const streams = {
     'source.kinesis.stream': `${application}-transactions`,
@@ -105,6 +107,19 @@ export async function startLeaseFleet(
       const most = Math.ceil(shards / processes);
       await until((owned) => owned.size === processes && !owned.has('') && Math.max(...owned.values()) <= most);
       return [...holders];
+    },
+    async renewal({ worker }) {
+      const counters = new Map<string, number>();
+      for (let lookedAt = performance.now(); ; ) {
+        const askedAt = performance.now();
+        for (const { key, owner, counter } of await table.list()) {
+          if (owner !== worker) continue;
+          if (counter > (counters.get(key) ?? Number.POSITIVE_INFINITY)) return lookedAt;
+          counters.set(key, counter);
+        }
+        lookedAt = askedAt;
+        await systemClock.sleep(lookMs);
+      }
     },
     async end(holder, signal) {
       running = running.filter((weir) => weir !== holder.weir);
