@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { type KafkaService, type RedisService, startKafka, startRedis } from '../../infra/services/start.ts';
 import { bruteForceFeatures, differences, type HandbookRow, readHandbook } from '../support/handbook.ts';
-import { createHandbookJob, type HandbookJob } from '../support/handbook-job.ts';
+import { createHandbookJob, type HandbookJob, handbookRecord } from '../support/handbook-job.ts';
 import { type TestKafka, type TopicRecord, testKafka } from '../support/kafka.ts';
 import { startWeir, type WeirProcess } from '../support/weir-process.ts';
 
@@ -197,6 +197,18 @@ describe('weir dlq', () => {
     expect(both.some(({ code }) => code === 0)).toBe(true);
     await runWell(job, ['dlq', 'replay'], ['--all']);
     await expectReplayedOnce('twice', job, long.length);
+  }, 200_000);
+
+  it('puts back records that are longer together than the brokers take at once', async () => {
+    const job = await createHandbookJob('long', kafka, services);
+    const values = rows.slice(0, 3).map((row) => {
+      const whole = handbookRecord(row).value;
+      return `${whole.slice(0, -1)},"padding":"${'x'.repeat(600_000)}"}`;
+    });
+    for (const value of values) await kafka.produce('long.in', [{ key: 'a', value, partition: 0 }]);
+    await runWell(job, ['run'], [...tooSmall, '--until-end']);
+    expect(await runWell(job, ['dlq', 'replay'], ['--all'])).toContain('3 put back');
+    expect((await kafka.readCommitted('long.in')).map(({ value }) => value)).toEqual([...values, ...values]);
   }, 200_000);
 
   it('refuses what it cannot put back, and says why', async () => {
