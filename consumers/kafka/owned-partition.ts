@@ -70,6 +70,9 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
       isPaused ||= prefetch.isFull;
       wake();
     },
+    nothingFetched(offset, end) {
+      if (!isAstray && offset === prefetch.fetchPosition) prefetch.ends(end);
+    },
     outOfRange() {
       isAstray = true;
       wake();
