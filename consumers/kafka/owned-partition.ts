@@ -25,6 +25,8 @@ export interface OwnedPartitionParts {
   readonly clock: Clock;
   range(): Promise<{ readonly earliest: number; readonly end: number }>;
   checkpointed(): Promise<number | undefined>;
+  /** After so long without an answer to fetches it is asked what is wrong. Milliseconds. */
+  readonly silenceMs: number;
 }
 
 /** An ownership together with the side that the group drives. */
@@ -47,6 +49,11 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
   /** What the broker has deleted before it was read; told with the next batch. */
   let lost: RawBatch['lost'];
   let wake = () => {};
+  /** When the partition's broker last answered a fetch, or there was no need to ask it. */
+  let heardAt = parts.clock.monotonic();
+  const heard = () => {
+    heardAt = parts.clock.monotonic();
+  };
 
   const assertOwned = () => {
     if (!revocation.signal.aborted) return;
@@ -64,6 +71,7 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
       return Number.isNaN(prefetch.fetchPosition) ? undefined : prefetch.fetchPosition;
     },
     fetched(batch) {
+      heard();
       // An answer from before a seek.
       if (isAstray || Number(batch.fetchedOffset) !== prefetch.fetchPosition) return;
       prefetch.push(batch.messages, Number(batch.lastOffset()) + 1, Number(batch.highWatermark));
@@ -71,6 +79,7 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
       wake();
     },
     nothingFetched(offset, end) {
+      heard();
       if (!isAstray && offset === prefetch.fetchPosition) prefetch.ends(end);
     },
     outOfRange() {
@@ -99,7 +108,19 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
     failure = undefined;
     isPaused = false;
     prefetch.reset(from, end);
+    heard();
     fetcher.wake();
+  }
+
+  /**
+   * Fetches are tried again and again, whatever comes of them: most faults pass. Of one that lasts somebody has to know.
+   * @throws WeirError BROKER, INPUT as range() does: no broker leads the partition, or there is no such topic any more.
+   */
+  async function demandAnswers(): Promise<void> {
+    if (parts.clock.monotonic() - heardAt <= parts.silenceMs) return;
+    const { end } = await parts.range();
+    heard();
+    if (end > prefetch.position) prefetch.ends(end);
   }
 
   function arrival(): Promise<void> {
@@ -134,7 +155,9 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
       if (parts.isDoubtful()) await parts.confirmed();
       assertOwned();
       if (position !== prefetch.position || isAstray) await seek(position);
-      if (prefetch.isEmpty && failure === undefined) await arrival();
+      if (!prefetch.isEmpty) heard();
+      else if (failure === undefined) await arrival();
+      if (prefetch.isEmpty && failure === undefined && !revocation.signal.aborted) await demandAnswers();
       if (prefetch.isEmpty && failure !== undefined) {
         // Whoever reads on has it fetched anew.
         isAstray = true;

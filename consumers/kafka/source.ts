@@ -8,7 +8,7 @@ import { type Assignment, assignmentChange } from './assignment.ts';
 import { connectAdmin, countPartitions, createClient, type KafkaLog, requestMs } from './client.ts';
 import { carriedOutOffsets, committedOffset } from './committed-offset.ts';
 import type { KafkaSourceConfig } from './config.ts';
-import { brokerFault, isRefusal } from './faults.ts';
+import { brokerFault, isRefusal, missingTopic, protocolType } from './faults.ts';
 import { createFetcher, type Fetcher, type FetcherEvents } from './fetcher.ts';
 import { type GroupEvents, type GroupMember, joinGroup } from './group-member.ts';
 import { type Liveness, watchLiveness } from './liveness.ts';
@@ -176,6 +176,7 @@ export function sourceOver(
       range: () => rangeOf(partition),
       checkpointed: async () =>
         withAdmin((connected) => committedOffset(connected, options.clock, config.group, config.topic, partition)),
+      silenceMs: config.session_timeout_ms,
     });
     owned.set(partition, ownership);
     gained.push(ownership.ownership);
@@ -184,6 +185,8 @@ export function sourceOver(
   async function rangeOf(partition: number): Promise<LogRange> {
     if (closing.signal.aborted) throw closed();
     return ranges.of(partition).catch((error: unknown) => {
+      if (protocolType(error) === 'UNKNOWN_TOPIC_OR_PARTITION')
+        throw missingTopic(config.topic, config.brokers, 'INPUT');
       throw brokerFault(error, `asking for offsets of topic ${config.topic}`, config.brokers);
     });
   }
