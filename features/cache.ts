@@ -220,7 +220,7 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
     const { lost, refreshedAt } = entity;
     // Another partition may have loaded it before this one, which was being gained, had asked for its fence: what it asks itself counts.
     if (lost?.includes(partition) === true && refreshedAt < now) return true;
-    if (reach !== 'fleet' && lost === undefined) return false;
+    if (reach === 'partition' || (reach === 'process' && lost === undefined)) return false;
     const ageMs = lost === undefined && entity.missing === undefined ? need.ageMs : need.doubtfulAgeMs;
     return now - refreshedAt > ageMs || need.through >= frontiers.missesFrom(entity.sight);
   }

@@ -115,6 +115,18 @@ describe('a partition that is gained or lost', () => {
     expect(await apply('t:0', batchOf([2], 'c', 'y'), 'terminal.count.1h')).toEqual([2]);
   });
 
+  it('is no reason to ask again for what others have no part in, while its state is lost', async () => {
+    const { store } = heldStore();
+    const load: StateStore['load'] = async (...asked) =>
+      (await store.load(...asked)).map((of) => ({ ...of, lost: ['t:1'] }));
+    const { engine, apply, lookups, tick } = createProcess({ ...store, load }, 100, 'card');
+    engine.gain('t:0', 2);
+    expect(await apply('t:0', batchOf([0]), 'card.count.1h')).toEqual([1]);
+    tick(101);
+    expect(await apply('t:0', batchOf([1]), 'card.count.1h')).toEqual([2]);
+    expect(lookups.misses).toBe(1);
+  });
+
   it('is no sign of moved keys while its last batch is under way', async () => {
     const { store, held, hold } = heldStore();
     const former = createProcess(store, 100, 'card');
