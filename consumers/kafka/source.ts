@@ -119,11 +119,11 @@ export function sourceOver(
       breakMembership = resolve;
     });
     const member = join({
-      assigned(assignment) {
+      assigned(assignment, sharedOut) {
         watch.heard();
         options.onJoined?.(assignment.generation);
         options.onTrouble?.(undefined);
-        void take(assignment, member);
+        void take(assignment, member, sharedOut);
       },
       confirmed() {
         watch.heard();
@@ -144,14 +144,15 @@ export function sourceOver(
   }
 
   /** Revokes at once what is lost; what is gained is yielded when the partitions are counted: a growth may have brought it about. */
-  async function take(assignment: Assignment, member: GroupMember): Promise<void> {
+  async function take(assignment: Assignment, member: GroupMember, sharedOut: number): Promise<void> {
     for (const partition of assignmentChange(assigned, assignment).lost) revoke(partition);
     assigned = assignment;
     confirmation.give();
     const counted = withAdmin((connected) => countPartitions(connected, [config.topic], config.brokers, 'INPUT'));
     const count = await counted.then(
       (counts) => counts.get(config.topic)!,
-      () => partitions,
+      // It stays so until the next assignment: what others were given meanwhile must not be missed.
+      () => Math.max(partitions, sharedOut),
     );
     if (assigned !== assignment) return;
     partitions = Math.max(count, ...assignment.partitions.map((partition) => partition + 1));
