@@ -27,6 +27,8 @@ export interface OwnedPartitionParts {
   checkpointed(): Promise<number | undefined>;
   /** After so long without an answer to fetches it is asked what is wrong. Milliseconds. */
   readonly silenceMs: number;
+  /** No fault of this process, but a person should know. */
+  warn(sentence: string): void;
 }
 
 /** An ownership together with the side that the group drives. */
@@ -37,6 +39,8 @@ export interface OwnedPartition {
 
 /** How long a read waits for records before it answers with an empty batch. */
 const readWaitMs = 200;
+/** A transaction that is open for longer than that is worth a word. */
+const hiddenMs = 60_000;
 
 export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition {
   const { stream, partition, fetcher, maxEvents } = parts;
@@ -54,6 +58,22 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
   const heard = () => {
     heardAt = parts.clock.monotonic();
   };
+
+  /** Since when nothing can be read at an offset that the log has. */
+  let hidden: { readonly offset: number; readonly since: number; isTold: boolean } | undefined;
+
+  function noteHidden(offset: number, end: number): void {
+    const now = parts.clock.monotonic();
+    if (end <= offset) hidden = undefined;
+    else if (hidden?.offset !== offset) hidden = { offset, since: now, isTold: false };
+    else if (!hidden.isTold && now - hidden.since > hiddenMs) {
+      hidden.isTold = true;
+      parts.warn(
+        `${partitionName({ stream, partition })} has records from offset ${offset} to ${end} that cannot be read yet: a producer's transaction has been open there ` +
+          `for more than ${hiddenMs / 1000} s. If it hangs, kafka-transactions.sh find-hanging names it, and abort ends it`,
+      );
+    }
+  }
 
   const assertOwned = () => {
     if (!revocation.signal.aborted) return;
@@ -80,7 +100,9 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
     },
     nothingFetched(offset, end) {
       heard();
-      if (!isAstray && offset === prefetch.fetchPosition) prefetch.ends(end);
+      if (isAstray || offset !== prefetch.fetchPosition) return;
+      prefetch.ends(end);
+      noteHidden(offset, end);
     },
     outOfRange() {
       isAstray = true;

@@ -178,6 +178,7 @@ export function sourceOver(
       checkpointed: async () =>
         withAdmin((connected) => committedOffset(connected, options.clock, config.group, config.topic, partition)),
       silenceMs: config.session_timeout_ms,
+      warn: (sentence) => options.log?.warn({ stream: config.topic, partition }, sentence),
     });
     owned.set(partition, ownership);
     gained.push(ownership.ownership);

@@ -4,11 +4,12 @@ import { createOwnedPartition } from '../../consumers/kafka/owned-partition.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { clockAt } from '../support/clock.ts';
 
-it('says what is wrong when its fetches get no answer for too long, and where the log ends when that is known again', async () => {
+/** A partition whose log ends at 7, as the test's broker says. */
+function ownAlone() {
   let now = 0;
   let feed: Feed | undefined;
-  let fault: WeirError | undefined;
-  let end = 7;
+  const log = { end: 7, fault: undefined as WeirError | undefined };
+  const warnings: string[] = [];
   const { ownership } = createOwnedPartition({
     stream: 't',
     partition: 0,
@@ -24,25 +25,56 @@ it('says what is wrong when its fetches get no answer for too long, and where th
     commit: async () => {},
     clock: clockAt(() => now),
     async range() {
-      if (fault !== undefined) throw fault;
-      return { earliest: 0, end };
+      if (log.fault !== undefined) throw log.fault;
+      return { earliest: 0, end: log.end };
     },
     checkpointed: async () => undefined,
     silenceMs: 6_000,
+    warn: (sentence) => warnings.push(sentence),
   });
+  return { ownership, feed: feed!, log, warnings, tick: (ms: number) => (now += ms) };
+}
+
+it('says what is wrong when its fetches get no answer for too long, and where the log ends when that is known again', async () => {
+  const { ownership, feed, log, tick } = ownAlone();
   expect(await ownership.read(7)).toMatchObject({ values: [], next: 7, end: 7 });
-  fault = new WeirError('BROKER', 'no broker leads t:0');
-  now += 6_000;
+  log.fault = new WeirError('BROKER', 'no broker leads t:0');
+  tick(6_000);
   expect(await ownership.read(7)).toMatchObject({ values: [], end: 7 });
-  feed!.nothingFetched(7, 7);
-  now += 6_000;
+  feed.nothingFetched(7, 7);
+  tick(6_000);
   expect(await ownership.read(7)).toMatchObject({ values: [], end: 7 });
-  now += 1;
-  await expect(ownership.read(7)).rejects.toBe(fault);
-  await expect(ownership.read(7)).rejects.toBe(fault);
-  fault = undefined;
-  end = 9;
+  tick(1);
+  await expect(ownership.read(7)).rejects.toBe(log.fault);
+  await expect(ownership.read(7)).rejects.toBe(log.fault);
+  log.fault = undefined;
+  log.end = 9;
   expect(await ownership.read(7)).toMatchObject({ values: [], next: 7, end: 9 });
-  fault = new WeirError('BROKER', 'asked too early');
+  log.fault = new WeirError('BROKER', 'asked too early');
   expect(await ownership.read(7)).toMatchObject({ values: [], end: 9 });
+});
+
+it('says once of each transaction that it hides records for too long', async () => {
+  const { ownership, feed, warnings, tick } = ownAlone();
+  await ownership.read(7);
+  const wait = (end: number, ms: number) => {
+    feed.nothingFetched(7, end);
+    tick(ms);
+  };
+  wait(7, 90_000);
+  wait(8, 60_000);
+  wait(9, 1);
+  expect(warnings).toEqual([]);
+  wait(12, 1);
+  wait(13, 90_000);
+  expect(warnings).toEqual([
+    expect.stringMatching(
+      /^t:0 has records from offset 7 to 12 that cannot be read yet: .* open there for more than 60 s/,
+    ),
+  ]);
+  // Committed, and another one.
+  wait(7, 1);
+  wait(14, 60_001);
+  wait(15, 1);
+  expect(warnings).toHaveLength(2);
 });
