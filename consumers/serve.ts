@@ -60,6 +60,8 @@ export async function servePartition(parts: ServeParts, untilEnd: boolean, signa
 /** Tells a loop that got somewhere from one that fails at once. */
 export interface Progress {
   batches: number;
+  /** What ended the time before; undefined the first time. */
+  readonly fault: string | undefined;
 }
 
 /** Runs `serveOnce` again and again, with growing waits, while what ends it is a fault that passes. */
@@ -71,10 +73,11 @@ export async function keepServed(
   const { ownership, engine, clock, log, readiness } = parts;
   const name = partitionName(ownership);
   const component = `partition ${name}`;
+  let fault: string | undefined;
   for (let waitMs = firstWaitMs; ; waitMs = Math.min(waitMs * 2, longestWaitMs)) {
     // Opening the output fences whoever has the partition now: that must never be done by a former owner.
     if (ownership.revoked.aborted) return 'revoked';
-    const progress = { batches: 0 };
+    const progress = { batches: 0, fault };
     try {
       await serveOnce(progress);
       if (ownership.revoked.aborted) return 'revoked';
@@ -90,9 +93,10 @@ export async function keepServed(
       if (!isPassing(error, parts.config) || signal.aborted) throw error;
       engine.recovering(name, true);
       if (progress.batches > 0) waitMs = firstWaitMs;
-      readiness.setReady(component, false, describeError(error));
+      fault = describeError(error);
+      readiness.setReady(component, false, fault);
       log.warn(
-        { error: describeError(error), retry_in_ms: waitMs },
+        { error: fault, retry_in_ms: waitMs },
         'the partition pauses; nothing is lost, it goes on from the committed position',
       );
     }
@@ -144,6 +148,12 @@ async function serveOnce(
   };
   const { flusher, forget } = openFlusher(parts, signal, onFlushed, output.sync, degradation(parts));
   const component = `partition ${name}`;
+  /** Where it failed the last time it may fail again, so that its state is recovered says little. */
+  let isDoubted = progress.fault !== undefined;
+  const works = () => {
+    if (isDoubted) readiness.setReady(component, true, '');
+    isDoubted = false;
+  };
   const counted: PartitionObserver = {
     ...observer,
     recovering: (from, to, isTruncated) => {
@@ -151,10 +161,15 @@ async function serveOnce(
       observer.recovering(from, to, isTruncated);
     },
     restored: () => {
-      readiness.setReady(component, true, '');
+      readiness.setReady(component, !isDoubted, progress.fault ?? '');
       observer.restored();
     },
+    held: (seconds) => {
+      works();
+      observer.held(seconds);
+    },
     published: (batch) => {
+      works();
       progress.batches++;
       watch.published(batch.raw.next);
       observer.published(batch);
@@ -172,12 +187,27 @@ async function serveOnce(
       engine,
       flusher,
       clock: parts.clock,
-      observer,
+      observer: counted,
       leaving: AbortSignal.any([signal, ownership.revoked]),
     });
+    const ended = () => {
+      works();
+      alignment.ended();
+    };
     const fence = () => store.fence(name);
     await runPartition(
-      { ownership, output, decoder, engine, scorer, flusher, alignment, observer: counted, start, fence },
+      {
+        ownership,
+        output,
+        decoder,
+        engine,
+        scorer,
+        flusher,
+        alignment: { ...alignment, ended },
+        observer: counted,
+        start,
+        fence,
+      },
       untilEnd,
       signal,
     );
