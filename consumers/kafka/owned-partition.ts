@@ -1,7 +1,7 @@
 import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { type Ownership, partitionName, type RawBatch, type RecordFormat } from '../ports.ts';
-import { brokerFault, isRebalancing } from './faults.ts';
+import { brokerFault, isRebalancing, isUnreachable } from './faults.ts';
 import type { Feed, Fetcher } from './fetcher.ts';
 import { createPrefetch, type PrefetchLimits } from './prefetch.ts';
 
@@ -135,14 +135,23 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
   }
 
   /**
-   * Fetches are tried again and again, whatever comes of them: most faults pass. Of one that lasts somebody has to know.
-   * @throws WeirError BROKER, INPUT as range() does: no broker leads the partition, or there is no such topic any more.
+   * Fetches are tried again and again, whatever comes of them: most faults pass. Of one that lasts somebody has to know: no broker leads the
+   * partition, or there is no such topic any more. Whoever cannot be reached is looked after elsewhere. Nobody waits for the answer: fetches may succeed before.
    */
-  async function demandAnswers(): Promise<void> {
+  function askWhy(): void {
     if (parts.clock.monotonic() - heardAt <= parts.silenceMs) return;
-    const { end } = await parts.range();
     heard();
-    if (end > prefetch.position) prefetch.ends(end);
+    const askedAt = heardAt;
+    parts.range().then(
+      ({ end }) => {
+        if (end > prefetch.position) prefetch.ends(end);
+      },
+      (error: WeirError) => {
+        if (heardAt !== askedAt || revocation.signal.aborted || isUnreachable(error)) return;
+        failure = error;
+        wake();
+      },
+    );
   }
 
   function arrival(): Promise<void> {
@@ -179,7 +188,7 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
       if (position !== prefetch.position || isAstray) await seek(position);
       if (!prefetch.isEmpty) heard();
       else if (failure === undefined) await arrival();
-      if (prefetch.isEmpty && failure === undefined && !revocation.signal.aborted) await demandAnswers();
+      if (prefetch.isEmpty && failure === undefined) askWhy();
       if (prefetch.isEmpty && failure !== undefined) {
         // Whoever reads on has it fetched anew.
         isAstray = true;
