@@ -21,6 +21,8 @@ export interface Alignment {
   turn(batch: TransactionBatch, raw: RawBatch): Promise<Turn | undefined>;
   /** All of the log is applied and published. */
   ended(): void;
+  /** All that can be read is applied and published, and the log has more, as behind a transaction that is open. Told again and again while that lasts. */
+  blocked(): void;
 }
 
 export interface Turn {
@@ -62,6 +64,7 @@ export const unaligned: Alignment = {
   replaying() {},
   turn: async ({ count }) => ({ rows: count, seenBefore: Number.POSITIVE_INFINITY }),
   ended() {},
+  blocked() {},
 };
 
 /** How much may be missing of others in a value that is not stale. Milliseconds of event time. */
@@ -82,6 +85,7 @@ export function createAlignment(parts: AlignmentParts): Alignment {
   let time = Number.NEGATIVE_INFINITY;
   let timeBefore = Number.POSITIVE_INFINITY;
   let isLive = false;
+  let blockedAt = Number.POSITIVE_INFINITY;
 
   const isAlone = () => others().every((other) => frontiers.owns(other));
 
@@ -91,6 +95,7 @@ export function createAlignment(parts: AlignmentParts): Alignment {
   }
 
   function reach({ times, count }: TransactionBatch): void {
+    blockedAt = Number.POSITIVE_INFINITY;
     if (time !== Number.NEGATIVE_INFINITY) timeBefore = time;
     time = frontierOf(times, count, time);
     frontiers.say(name, time, 'reading');
@@ -174,8 +179,16 @@ export function createAlignment(parts: AlignmentParts): Alignment {
       }
     },
     ended() {
+      blockedAt = Number.POSITIVE_INFINITY;
       frontiers.say(name, time, 'at-end');
       if (frontiers.taken(name)?.state !== 'at-end') flusher.tell(!isLive && !isAlone());
+    },
+    blocked() {
+      blockedAt = Math.min(blockedAt, clock.monotonic());
+      // What came in so short a time may be missed anyway, and most transactions are shorter.
+      if (clock.monotonic() - blockedAt < withinMs) return;
+      frontiers.say(name, time, 'reading');
+      if (frontiers.taken(name)?.state === 'at-end') flusher.tell(!isLive && !isAlone());
     },
   };
 }

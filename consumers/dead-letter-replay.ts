@@ -30,9 +30,11 @@ export interface ReplayOptions extends Surroundings {
   readonly onLetter: (letter: StoredLetter, verdict: Verdict) => void;
 }
 
-/** Most records of one transaction, and when it is full before: their bytes. */
+/** Most records of one transaction. */
 const transactionRecords = 100;
-const transactionBytes = 1 << 20;
+/** What a batch has beside its records, and a record beside key and value; at most. */
+const batchOverheadBytes = 1_024;
+const recordOverheadBytes = 64;
 
 /**
  * Puts the records of dead letters that the config can read now back where they were, each once, whoever tries and however often.
@@ -47,6 +49,8 @@ export async function replayLetters(job: CompiledJob, options: ReplayOptions): P
   // Taken over before anything is read: what others have done is in the topic then, and they do nothing more.
   const putBack = isDryRun ? undefined : await openPutBack(createClient(source, log), putBackOptions(source, sink));
   const isTaken = new Set<string>();
+  // What goes into one partition is one batch: all of a transaction may, and the brokers refuse one that is too long.
+  const mostBytes = sink.max_message_bytes - batchOverheadBytes;
   let waiting: StoredLetter[] = [];
   let waitingBytes = 0;
 
@@ -66,9 +70,10 @@ export async function replayLetters(job: CompiledJob, options: ReplayOptions): P
       if (verdict.kind !== 'replayed') return onLetter(letter, verdict);
       isTaken.add(position);
       if (isDryRun) return onLetter(letter, verdict);
+      const bytes = recordOverheadBytes + (letter.key?.length ?? 0) + (letter.value?.length ?? 0);
+      if (waiting.length === transactionRecords || waitingBytes + bytes > mostBytes) await put();
       waiting.push(copyOf(letter));
-      waitingBytes += letter.value?.length ?? 0;
-      if (waiting.length >= transactionRecords || waitingBytes >= transactionBytes) await put();
+      waitingBytes += bytes;
     });
     await put();
     return letters;

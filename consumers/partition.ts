@@ -76,6 +76,7 @@ export async function runPartition(parts: PartitionParts, untilEnd: boolean, sig
     noticeLoss(parts, raw);
     if (raw.values.length > 0) await processInTurn(parts, raw);
     else if (raw.next >= raw.end) alignment.ended();
+    else alignment.blocked();
     at = raw.next;
     if (end === Number.POSITIVE_INFINITY) end = raw.end;
   }

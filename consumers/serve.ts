@@ -61,6 +61,8 @@ export async function servePartition(parts: ServeParts, untilEnd: boolean, signa
 /** Tells a loop that got somewhere from one that fails at once. */
 export interface Progress {
   batches: number;
+  /** What ended the time before; undefined the first time. */
+  readonly fault: string | undefined;
 }
 
 /** Runs `serveOnce` again and again, with growing waits, while what ends it is a fault that passes. */
@@ -73,10 +75,11 @@ export async function keepServed(
   const name = partitionName(ownership);
   const component = `partition ${name}`;
   const backoff = createBackoff(firstWaitMs, longestWaitMs);
+  let fault: string | undefined;
   for (;;) {
     // Opening the output fences whoever has the partition now: that must never be done by a former owner.
     if (ownership.revoked.aborted) return 'revoked';
-    const progress = { batches: 0 };
+    const progress = { batches: 0, fault };
     try {
       await serveOnce(progress);
       if (ownership.revoked.aborted) return 'revoked';
@@ -93,9 +96,10 @@ export async function keepServed(
       engine.recovering(name, true);
       if (progress.batches > 0) backoff.reset();
       const waitMs = backoff.next();
-      readiness.setReady(component, false, describeError(error));
+      fault = describeError(error);
+      readiness.setReady(component, false, fault);
       log.warn(
-        { error: describeError(error), retry_in_ms: waitMs },
+        { error: fault, retry_in_ms: waitMs },
         'the partition pauses; nothing is lost, it goes on from the committed position',
       );
       await clock.sleep(waitMs, AbortSignal.any([signal, ownership.revoked]));
@@ -147,6 +151,12 @@ async function serveOnce(
   };
   const { flusher, forget } = openFlusher(parts, signal, onFlushed, output.sync, degradation(parts));
   const component = `partition ${name}`;
+  /** Where it failed the last time it may fail again, so that its state is recovered says little. */
+  let isDoubted = progress.fault !== undefined;
+  const works = () => {
+    if (isDoubted) readiness.setReady(component, true, '');
+    isDoubted = false;
+  };
   const counted: PartitionObserver = {
     ...observer,
     recovering: (from, to, isTruncated) => {
@@ -154,10 +164,15 @@ async function serveOnce(
       observer.recovering(from, to, isTruncated);
     },
     restored: () => {
-      readiness.setReady(component, true, '');
+      readiness.setReady(component, !isDoubted, progress.fault ?? '');
       observer.restored();
     },
+    held: (seconds) => {
+      works();
+      observer.held(seconds);
+    },
     published: (batch) => {
+      works();
       progress.batches++;
       watch.published(batch.raw.next);
       observer.published(batch);
@@ -175,12 +190,27 @@ async function serveOnce(
       engine,
       flusher,
       clock: parts.clock,
-      observer,
+      observer: counted,
       leaving: AbortSignal.any([signal, ownership.revoked]),
     });
+    const ended = () => {
+      works();
+      alignment.ended();
+    };
     const fence = () => store.fence(name);
     await runPartition(
-      { ownership, output, decoder, engine, scorer, flusher, alignment, observer: counted, start, fence },
+      {
+        ownership,
+        output,
+        decoder,
+        engine,
+        scorer,
+        flusher,
+        alignment: { ...alignment, ended },
+        observer: counted,
+        start,
+        fence,
+      },
       untilEnd,
       signal,
     );

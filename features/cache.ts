@@ -217,10 +217,12 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
 
   function needsLoad(entity: Entity, reach: Reach, partition: string, now: number, need: Need): boolean {
     if (isShort(entity, reach, partition)) return true;
-    if (reach !== 'fleet') return false;
-    const isDoubtful = entity.lost !== undefined || entity.missing !== undefined;
-    const ageMs = isDoubtful ? need.doubtfulAgeMs : need.ageMs;
-    return now - entity.refreshedAt > ageMs || need.through >= frontiers.missesFrom(entity.sight);
+    const { lost, refreshedAt } = entity;
+    // Another partition may have loaded it before this one, which was being gained, had asked for its fence: what it asks itself counts.
+    if (lost?.includes(partition) === true && refreshedAt < now) return true;
+    if (reach === 'partition' || (reach === 'process' && lost === undefined)) return false;
+    const ageMs = lost === undefined && entity.missing === undefined ? need.ageMs : need.doubtfulAgeMs;
+    return now - refreshedAt > ageMs || need.through >= frontiers.missesFrom(entity.sight);
   }
 
   function releaseOf(entities: Loaded['entities']): () => void {

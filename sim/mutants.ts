@@ -159,7 +159,7 @@ export const mutants: readonly Mutant[] = [
   one(
     "copies of others' state are never read anew",
     'features/cache.ts',
-    'return now - entity.refreshedAt > ageMs || need.through >= frontiers.missesFrom(entity.sight);',
+    'return now - refreshedAt > ageMs || need.through >= frontiers.missesFrom(entity.sight);',
     'return false;',
   ),
   {

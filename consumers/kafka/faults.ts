@@ -111,7 +111,7 @@ export function brokerFault(
   const type = protocolType(error);
   const refusal = type === undefined ? undefined : refusals[type];
   if (refusal !== undefined) return new WeirError(code, `Kafka at ${cluster} ${refusal} (${doing})`, { cause: error });
-  return new WeirError(code, `Kafka at ${cluster} failed while ${doing}: ${describeError(error)}`);
+  return new WeirError(code, `Kafka at ${cluster} failed while ${doing}: ${describeError(error)}`, { cause: error });
 }
 
 export function missingPartition(topic: string, partition: number, count: number): WeirError {

@@ -24,6 +24,8 @@ export interface Feed {
   wanted(): number | undefined;
   /** What was fetched; it may have been asked for before something else was wanted. */
   fetched(batch: FetchedBatch): void;
+  /** Nothing can be read at the offset yet, though the log may go on behind it: a transaction is open there. */
+  nothingFetched(offset: number, end: number): void;
   /** The log has no record at the offset that was wanted. */
   outOfRange(): void;
   /** What was to be fetched from the offset cannot be; nothing more is fetched before something else is wanted. */
@@ -142,6 +144,7 @@ export function createFetcher(client: Kafka, config: KafkaSourceConfig, clock: C
       else if (error === undefined) {
         const batch = new FetchBatch(topic, String(offset), part);
         if (batch.rawMessages.length > 0) feed.fetched(batch);
+        else feed.nothingFetched(offset, Number(batch.highWatermark));
       } else if (protocolType(error) === 'OFFSET_OUT_OF_RANGE') feed.outOfRange();
       else if (isPassing(error)) isLed = false;
       else if (isRefusal(error)) throw error;

@@ -9,8 +9,8 @@ import { type ByName, readNames } from './member-data.ts';
 import { stickyAssigner } from './sticky-assigner.ts';
 
 export interface GroupEvents {
-  /** The partitions of the process from now on. */
-  assigned(assignment: Assignment): void;
+  /** The partitions of the process from now on. @param sharedOut the topic has so many at least, by what members have and had. */
+  assigned(assignment: Assignment, sharedOut: number): void;
   /** The coordinator says that nothing has changed. */
   confirmed(): void;
   /** The group knows the member no more: its partitions may be somebody else's by now. */
@@ -115,10 +115,13 @@ export function joinGroup(
     return undefined;
   }
 
+  function sharedOut(): number {
+    return Math.max(0, ...names.flatMap(([, partitions]) => partitions.map((partition) => partition + 1)));
+  }
+
   /** Tells the group that the process lives, until there is something to join for. */
   async function stay({ generation }: Assignment): Promise<void> {
-    const assigned = names.flatMap(([, partitions]) => partitions);
-    const known = Math.max(partitionsOf(cluster, topic).length, ...assigned.map((partition) => partition + 1));
+    const known = Math.max(partitionsOf(cluster, topic).length, sharedOut());
     let lookedAt = clock.monotonic();
     while (await clock.sleep(config.heartbeat_interval_ms, leaving.signal)) {
       try {
@@ -157,7 +160,7 @@ export function joinGroup(
       const assignment = await join();
       if (assignment === undefined) return;
       last = assignment;
-      events.assigned(assignment);
+      events.assigned(assignment, sharedOut());
       await stay(assignment);
     }
   }

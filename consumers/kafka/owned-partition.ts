@@ -1,7 +1,7 @@
 import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { type Ownership, partitionName, type RawBatch, type RecordFormat } from '../ports.ts';
-import { brokerFault, isRebalancing } from './faults.ts';
+import { brokerFault, isRebalancing, isUnreachable } from './faults.ts';
 import type { Feed, Fetcher } from './fetcher.ts';
 import { createPrefetch, type PrefetchLimits } from './prefetch.ts';
 
@@ -25,6 +25,10 @@ export interface OwnedPartitionParts {
   readonly clock: Clock;
   range(): Promise<{ readonly earliest: number; readonly end: number }>;
   checkpointed(): Promise<number | undefined>;
+  /** After so long without an answer to fetches it is asked what is wrong. Milliseconds. */
+  readonly silenceMs: number;
+  /** No fault of this process, but a person should know. */
+  warn(sentence: string): void;
 }
 
 /** An ownership together with the side that the group drives. */
@@ -35,6 +39,8 @@ export interface OwnedPartition {
 
 /** How long a read waits for records before it answers with an empty batch. */
 const readWaitMs = 200;
+/** A transaction that is open for longer than that is worth a word. */
+const hiddenMs = 60_000;
 
 export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition {
   const { stream, partition, fetcher, maxEvents } = parts;
@@ -47,6 +53,27 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
   /** What the broker has deleted before it was read; told with the next batch. */
   let lost: RawBatch['lost'];
   let wake = () => {};
+  /** When the partition's broker last answered a fetch, or there was no need to ask it. */
+  let heardAt = parts.clock.monotonic();
+  const heard = () => {
+    heardAt = parts.clock.monotonic();
+  };
+
+  /** Since when nothing can be read at an offset that the log has. */
+  let hidden: { readonly offset: number; readonly since: number; isTold: boolean } | undefined;
+
+  function noteHidden(offset: number, end: number): void {
+    const now = parts.clock.monotonic();
+    if (end <= offset) hidden = undefined;
+    else if (hidden?.offset !== offset) hidden = { offset, since: now, isTold: false };
+    else if (!hidden.isTold && now - hidden.since > hiddenMs) {
+      hidden.isTold = true;
+      parts.warn(
+        `${partitionName({ stream, partition })} has records from offset ${offset} to ${end} that cannot be read yet: a producer's transaction has been open there ` +
+          `for more than ${hiddenMs / 1000} s. If it hangs, kafka-transactions.sh find-hanging names it, and abort ends it`,
+      );
+    }
+  }
 
   const assertOwned = () => {
     if (!revocation.signal.aborted) return;
@@ -64,11 +91,18 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
       return Number.isNaN(prefetch.fetchPosition) ? undefined : prefetch.fetchPosition;
     },
     fetched(batch) {
+      heard();
       // An answer from before a seek.
       if (isAstray || Number(batch.fetchedOffset) !== prefetch.fetchPosition) return;
       prefetch.push(batch.messages, Number(batch.lastOffset()) + 1, Number(batch.highWatermark));
       isPaused ||= prefetch.isFull;
       wake();
+    },
+    nothingFetched(offset, end) {
+      heard();
+      if (isAstray || offset !== prefetch.fetchPosition) return;
+      prefetch.ends(end);
+      noteHidden(offset, end);
     },
     outOfRange() {
       isAstray = true;
@@ -96,7 +130,28 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
     failure = undefined;
     isPaused = false;
     prefetch.reset(from, end);
+    heard();
     fetcher.wake();
+  }
+
+  /**
+   * Fetches are tried again and again, whatever comes of them: most faults pass. Of one that lasts somebody has to know: no broker leads the
+   * partition, or there is no such topic any more. Whoever cannot be reached is looked after elsewhere. Nobody waits for the answer: fetches may succeed before.
+   */
+  function askWhy(): void {
+    if (parts.clock.monotonic() - heardAt <= parts.silenceMs) return;
+    heard();
+    const askedAt = heardAt;
+    parts.range().then(
+      ({ end }) => {
+        if (end > prefetch.position) prefetch.ends(end);
+      },
+      (error: WeirError) => {
+        if (heardAt !== askedAt || revocation.signal.aborted || isUnreachable(error)) return;
+        failure = error;
+        wake();
+      },
+    );
   }
 
   function arrival(): Promise<void> {
@@ -131,7 +186,9 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
       if (parts.isDoubtful()) await parts.confirmed();
       assertOwned();
       if (position !== prefetch.position || isAstray) await seek(position);
-      if (prefetch.isEmpty && failure === undefined) await arrival();
+      if (!prefetch.isEmpty) heard();
+      else if (failure === undefined) await arrival();
+      if (prefetch.isEmpty && failure === undefined) askWhy();
       if (prefetch.isEmpty && failure !== undefined) {
         // Whoever reads on has it fetched anew.
         isAstray = true;

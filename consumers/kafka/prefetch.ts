@@ -33,6 +33,8 @@ export interface Prefetch {
    * record; `end` is the log's end at that time. Records before the expected position are left out.
    */
   push(records: readonly FetchedRecord[], next: number, end: number): void;
+  /** The log's end, where it was learnt without records. */
+  ends(end: number): void;
   /** The next records, at most `maxEvents`; an empty batch when none are held, which may still move the position. */
   take(maxEvents: number): RawBatch;
   /** An empty batch that leaves all as it is. */
@@ -103,6 +105,9 @@ export function createPrefetch(limits: PrefetchLimits): Prefetch {
       chunks.push({ records, next: Math.max(next, expected), bytes: size, at: from });
       held += records.length - from;
       bytes += size;
+      end = newEnd;
+    },
+    ends(newEnd) {
       end = newEnd;
     },
     take(maxEvents) {

@@ -9,7 +9,7 @@ import { type Assignment, assignmentChange } from './assignment.ts';
 import { connectAdmin, countPartitions, createClient, type KafkaLog, requestMs } from './client.ts';
 import { carriedOutOffsets, committedOffset } from './committed-offset.ts';
 import type { KafkaSourceConfig } from './config.ts';
-import { brokerFault, isRefusal } from './faults.ts';
+import { brokerFault, isRefusal, missingTopic, protocolType } from './faults.ts';
 import { createFetcher, type Fetcher, type FetcherEvents } from './fetcher.ts';
 import { type GroupEvents, type GroupMember, joinGroup } from './group-member.ts';
 import { type Liveness, watchLiveness } from './liveness.ts';
@@ -120,11 +120,11 @@ export function sourceOver(
       breakMembership = resolve;
     });
     const member = join({
-      assigned(assignment) {
+      assigned(assignment, sharedOut) {
         watch.heard();
         options.onJoined?.(assignment.generation);
         options.onTrouble?.(undefined);
-        void take(assignment, member);
+        void take(assignment, member, sharedOut);
       },
       confirmed() {
         watch.heard();
@@ -145,14 +145,15 @@ export function sourceOver(
   }
 
   /** Revokes at once what is lost; what is gained is yielded when the partitions are counted: a growth may have brought it about. */
-  async function take(assignment: Assignment, member: GroupMember): Promise<void> {
+  async function take(assignment: Assignment, member: GroupMember, sharedOut: number): Promise<void> {
     for (const partition of assignmentChange(assigned, assignment).lost) revoke(partition);
     assigned = assignment;
     confirmation.give();
     const counted = withAdmin((connected) => countPartitions(connected, [config.topic], config.brokers, 'INPUT'));
     const count = await counted.then(
       (counts) => counts.get(config.topic)!,
-      () => partitions,
+      // It stays so until the next assignment: what others were given meanwhile must not be missed.
+      () => Math.max(partitions, sharedOut),
     );
     if (assigned !== assignment) return;
     partitions = Math.max(count, ...assignment.partitions.map((partition) => partition + 1));
@@ -177,6 +178,8 @@ export function sourceOver(
       range: () => rangeOf(partition),
       checkpointed: async () =>
         withAdmin((connected) => committedOffset(connected, options.clock, config.group, config.topic, partition)),
+      silenceMs: config.session_timeout_ms,
+      warn: (sentence) => options.log?.warn({ stream: config.topic, partition }, sentence),
     });
     owned.set(partition, ownership);
     gained.push(ownership.ownership);
@@ -185,6 +188,8 @@ export function sourceOver(
   async function rangeOf(partition: number): Promise<LogRange> {
     if (closing.signal.aborted) throw closed();
     return ranges.of(partition).catch((error: unknown) => {
+      if (protocolType(error) === 'UNKNOWN_TOPIC_OR_PARTITION')
+        throw missingTopic(config.topic, config.brokers, 'INPUT');
       throw brokerFault(error, `asking for offsets of topic ${config.topic}`, config.brokers);
     });
   }

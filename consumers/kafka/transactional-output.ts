@@ -136,5 +136,6 @@ function fault(error: unknown, destination: Destination, { transactionalId }: Tr
   if (isFenced(error)) {
     return new WeirError('FENCED', `another process has taken over the output ${transactionalId}`, { cause: error });
   }
-  return brokerFault(error, `publishing as ${transactionalId}`, destination.brokers);
+  const topics = `${destination.events.topic} and ${destination.deadLetters.topic}`;
+  return brokerFault(error, `publishing to ${topics} as ${transactionalId}`, destination.brokers);
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { bruteForceFeatures, differences, readHandbook } from '../support/handbook.ts';
+import { handbookRecord } from '../support/handbook-job.ts';
 import type { TopicRecord } from '../support/kafka.ts';
 import { kafkaSuite, type SuiteJob } from '../support/suite.ts';
 
@@ -152,6 +153,18 @@ describe('weir dlq', () => {
     expect(both.some(({ code }) => code === 0)).toBe(true);
     await job.runWell(['dlq', 'replay'], ['--all']);
     await expectReplayedOnce('twice', job, long.length);
+  }, 200_000);
+
+  it('puts back records that are longer together than the brokers take at once', async () => {
+    const job = await createJob('long');
+    const values = rows.slice(0, 3).map((row) => {
+      const whole = handbookRecord(row).value;
+      return `${whole.slice(0, -1)},"padding":"${'x'.repeat(600_000)}"}`;
+    });
+    for (const value of values) await kafka.produce('long.in', [{ key: 'a', value, partition: 0 }]);
+    await job.runWell(['run'], [...tooSmall, '--until-end']);
+    expect(await job.runWell(['dlq', 'replay'], ['--all'])).toContain('3 put back');
+    expect((await kafka.readCommitted('long.in')).map(({ value }) => value)).toEqual([...values, ...values]);
   }, 200_000);
 
   it('refuses what it cannot put back, and says why', async () => {

@@ -99,6 +99,53 @@ describe('a job', () => {
     await running;
   });
 
+  it('is not ready between the tries of what fails again and again, and is once that works', async () => {
+    const stream = streamOf(20);
+    const readiness = createReadiness([], () => {});
+    let failures = 0;
+    const seen = new Set<string>();
+    stream.hooks.onRead = () => {
+      if (failures > 0) seen.add(Object.values(readiness.troubles()).join());
+    };
+    stream.hooks.onPublish = () => {
+      if (++failures < 3) throw new WeirError('BROKER', 'no such topic');
+    };
+    const stopping = new AbortController();
+    const running = runInMemory(job, {
+      store,
+      source: stream.source(20),
+      sink: stream.sink(),
+      signal: stopping.signal,
+      surroundings: { ...quietSurroundings(), readiness },
+    });
+    await until(() => stream.positions[0] === 20);
+    await until(() => Object.keys(readiness.troubles()).length === 0);
+    expect([...seen].slice(0, 2)).toEqual(['no such topic', '']);
+    stopping.abort();
+    await running;
+  });
+
+  it('is ready again at the end of the log, where nothing is left that could fail', async () => {
+    const stream = streamOf(20);
+    const readiness = createReadiness([], () => {});
+    let failures = 0;
+    stream.hooks.onRead = (_, position) => {
+      if (position === 20 && ++failures === 1) throw new WeirError('BROKER', 'away');
+    };
+    const stopping = new AbortController();
+    const running = runInMemory(job, {
+      store,
+      source: stream.source(20),
+      sink: stream.sink(),
+      signal: stopping.signal,
+      surroundings: { ...quietSurroundings(), readiness },
+    });
+    await until(() => Object.values(readiness.troubles()).includes('away'));
+    await until(() => Object.keys(readiness.troubles()).length === 0);
+    stopping.abort();
+    await running;
+  });
+
   it('marks what partitions share as stale while one of them is behind what is committed', async () => {
     const stream = createMemoryStream(2);
     for (let n = 0; n < 40; n++) stream.append(0, { id: `t${n}`, ts: 1e12 + n, amount: 1, card: 'a', shop: 's' });

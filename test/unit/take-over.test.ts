@@ -95,6 +95,38 @@ describe('a partition that is gained or lost', () => {
     expect(await former.apply('t:0', batchOf([3]), 'card.count.1h')).toEqual([4]);
   });
 
+  it('leaves no mark, and is not taken for lost, once it has asked for its fence, by which it goes from then on', async () => {
+    const { store } = heldStore();
+    let lost: readonly string[] | undefined = ['t:1'];
+    const lossy: StateStore = {
+      ...store,
+      load: async (...asked) => (await store.load(...asked)).map((of) => (lost === undefined ? of : { ...of, lost })),
+    };
+    const { engine, apply, tick } = createProcess(lossy, 100, 'card');
+    for (const partition of ['t:0', 't:1']) engine.gain(partition, 2);
+    expect(await apply('t:0', batchOf([0], 'c', 'x'), 'terminal.count.1h')).toEqual(['1 stale']);
+    expect(await apply('t:0', batchOf([1], 'c', 'y'), 'terminal.count.1h')).toEqual(['1 stale']);
+    const own = engine.load(batchOf([0], 'd', 'z'), 't:1');
+    await expect(own).rejects.toMatchObject({ code: 'STORE' });
+    lost = undefined;
+    tick(1);
+    expect(await apply('t:1', batchOf([0], 'd', 'x'), 'terminal.count.1h')).toEqual([2]);
+    tick(101);
+    expect(await apply('t:0', batchOf([2], 'c', 'y'), 'terminal.count.1h')).toEqual([2]);
+  });
+
+  it('is no reason to ask again for what others have no part in, while its state is lost', async () => {
+    const { store } = heldStore();
+    const load: StateStore['load'] = async (...asked) =>
+      (await store.load(...asked)).map((of) => ({ ...of, lost: ['t:1'] }));
+    const { engine, apply, lookups, tick } = createProcess({ ...store, load }, 100, 'card');
+    engine.gain('t:0', 2);
+    expect(await apply('t:0', batchOf([0]), 'card.count.1h')).toEqual([1]);
+    tick(101);
+    expect(await apply('t:0', batchOf([1]), 'card.count.1h')).toEqual([2]);
+    expect(lookups.misses).toBe(1);
+  });
+
   it('is no sign of moved keys while its last batch is under way', async () => {
     const { store, held, hold } = heldStore();
     const former = createProcess(store, 100, 'card');
