@@ -191,14 +191,10 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
     shelf.young = kept;
   }
 
-  /**
-   * What was written in a tenure that has ended may never have been published; what was copied before one began the store may have lost
-   * since: it has to come from the log once more, or it would be missing there behind the fence.
-   */
+  /** What was written in a tenure that has ended may never have been published. */
   function dropDoubtful(entity: Entity): void {
     const { subStates, epoch } = entity;
-    const isDoubtful = (partition: string) =>
-      tenures.hasEndedSince(epoch, partition) || tenures.hasBegunSince(epoch, partition);
+    const isDoubtful = (partition: string) => tenures.hasEndedSince(epoch, partition);
     for (const partition of entity.unread ?? []) if (isDoubtful(partition)) entity.unread!.delete(partition);
     for (let k = subStates.length - 1; k >= 0; k--) {
       if (!isDoubtful(subStates[k].partition)) continue;

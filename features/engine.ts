@@ -248,7 +248,8 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     time = batch.times[row],
   ): Insertion {
     const offset = batch.offsets[row];
-    // What was loaded with the event in it is stored once more: the fence, which is to pass the event, does not show whether it was lost since.
+    // What was loaded, or copied earlier, with the event in it is stored once more: the fence, which is to pass the event, does not show whether
+    // that was lost since.
     if (!state.dirty) {
       state.dirty = true;
       entity.dirty++;

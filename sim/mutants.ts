@@ -213,16 +213,6 @@ export const mutants: readonly Mutant[] = [
     'if (changed.has(partition)) changed.set(partition, []);',
     'if (taken.length > 0) changed.set(partition, []);',
   ),
-  {
-    ...one(
-      'copies of a partition that is gained count as stored',
-      'features/cache.ts',
-      'tenures.hasEndedSince(epoch, partition) || tenures.hasBegunSince(epoch, partition);',
-      'tenures.hasEndedSince(epoch, partition);',
-    ),
-    // The store has to lose what the copies hold, just when the partition is gained.
-    firstSeed: 200,
-  },
   one('records that were lost are not counted', 'consumers/partition.ts', '  observer.lost(lost.from, lost.to);', ''),
   {
     ...one(
