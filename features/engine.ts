@@ -159,9 +159,15 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     return plan.type === options.keyEntity ? haveKeysMoved && behind.surely : behind.maybe && spans(plan);
   }
 
+  /** Somebody else has, or may get, partitions that have something left to be read. */
+  function hasOthers(): boolean {
+    if (readable === undefined) return changed.size < partitionCount;
+    return readable.some((index) => !changed.has(`${ofStream}${index}`));
+  }
+
   function share(): void {
     cache.watch(watchedPartitions());
-    const reach = changed.size < partitionCount ? 'fleet' : 'process';
+    const reach = hasOthers() ? 'fleet' : 'process';
     for (const plan of plans) cache.setReach(plan.type, spans(plan) ? reach : 'partition');
   }
 
@@ -170,8 +176,8 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
    * number does not say what they are called.
    */
   function watchedPartitions(): string[] {
-    const count = changed.size < partitionCount && Number.isFinite(partitionCount) ? partitionCount : 0;
-    const others = count === 0 ? [] : (readable ?? Array.from({ length: count }, (_, index) => index));
+    const count = Number.isFinite(partitionCount) ? partitionCount : 0;
+    const others = hasOthers() ? (readable ?? Array.from({ length: count }, (_, index) => index)) : [];
     return [...new Set([...changed.keys(), ...others.map((index) => `${ofStream}${index}`)])];
   }
 
@@ -195,7 +201,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   /** By plan. */
   function needsOf({ times, count }: TransactionBatch): Need[] {
     let newest = Number.NEGATIVE_INFINITY;
-    if (changed.size < partitionCount) for (let k = 0; k < count; k++) newest = Math.max(newest, times[k]);
+    if (hasOthers()) for (let k = 0; k < count; k++) newest = Math.max(newest, times[k]);
     return needs.map((needed) => needed(newest));
   }
 
@@ -319,7 +325,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       count(partitions);
     },
     async load(batch, partition) {
-      if (changed.size < partitionCount && history.isDue()) await history.learn();
+      if (hasOthers() && history.isDue()) await history.learn();
       const loaded = await cache.load(plans, idsOf(batch), batch.count, partition, needsOf(batch));
       demandWhole(loaded, partition);
       noticeMovedKeys(loaded, partition);

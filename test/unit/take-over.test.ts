@@ -221,6 +221,12 @@ describe('a partition that is gained or lost', () => {
     one.engine.counted(4, [0, 2]);
     await one.apply('t:0', batchOf([1], 'd'), 'card.count.1h');
     expect(Object.fromEntries(watched!)).toEqual({ 't:0': -1, 't:2': 17 });
+    // Nobody else has anything left: what is in memory need not be read again.
+    one.engine.counted(4, [0]);
+    one.tick(101);
+    const { misses } = one.lookups;
+    await one.apply('t:0', batchOf([2], 'd'), 'card.count.1h');
+    expect(one.lookups.misses).toBe(misses);
   });
 
   it('of a topic that has grown makes a process ask for its key entity, which others may have from now on', async () => {
