@@ -11,7 +11,7 @@ import { textHash } from './hash.ts';
 import { createHistory } from './history.ts';
 import { type Asked, askedBy, createNeed, type Need } from './needs.ts';
 import { type EntityPlan, type FeatureSet, idField, latenessOf } from './plan.ts';
-import { forgetOldest, markOf } from './repeats.ts';
+import { createReplayedIds, forgetOldest, markOf } from './repeats.ts';
 import { type FeatureRows, featureStates, resizeRows } from './rows.ts';
 import { lostState, type StateStore, type SubStateChange } from './store.ts';
 import { applyLabel, type Insertion, insertEvent, type SubState } from './sub-state.ts';
@@ -125,6 +125,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   const latenessMs = latenessOf(set);
   const history = createHistory(store, clock, latenessMs);
   const changed = new Map<string, Change[]>();
+  const replayed = repeats && createReplayedIds(repeats, options.cacheEntities);
   const columns = createBatchColumns(set);
   const facts = plans.map((plan) => new Float64Array(1 + plan.numbers.length + plan.hashes.length));
   let isRepeatRow = new Uint8Array(0);
@@ -273,12 +274,14 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     if (repeats === undefined) return false;
     const entity = loaded.entities[featurePlans][row]!;
     const state = cache.ownSubState(entity, repeats, partition);
-    const offset = batch.offsets[row];
-    const mark = markOf(state, repeats, batch.times[row], offset, columns.ids[row]);
+    const [time, offset, id] = [batch.times[row], batch.offsets[row], columns.ids[row]];
+    const isAhead = offset < state.offset;
+    if (isAhead && replayed!.isRepeat(entity.id, state, time, offset, id)) return true;
+    const mark = isAhead ? time : markOf(state, repeats, time, offset, id);
     if (mark === undefined) return true;
     const own = facts[featurePlans];
     own[1] = offset;
-    own[2] = columns.ids[row];
+    own[2] = id;
     update(featurePlans, entity, state, batch, changes, mark);
     forgetOldest(state, repeats);
     return false;
@@ -300,6 +303,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     lose(partition) {
       for (const { entity } of changed.get(partition) ?? []) entity.dirty--;
       changed.delete(partition);
+      replayed?.forget(partition);
       cache.disown(partition);
       frontiers.disown(partition);
       history.forget(partition);
@@ -335,6 +339,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     held: (batch, partition) => cache.held(plans, idsOf(batch), batch.count, partition),
     apply(batch, loaded, partition, out, seenBefore = Number.POSITIVE_INFINITY) {
       columns.fill(batch);
+      replayed?.forget(partition);
       history.began(partition, batch.times, batch.offsets, batch.count);
       const knownOfAll = history.knownFrom(ofStream);
       const knownOfOwn = history.knownFrom(ofStream, partition);

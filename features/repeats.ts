@@ -1,5 +1,5 @@
 import { type EntityPlan, idField } from './plan.ts';
-import type { SubState } from './sub-state.ts';
+import { emptySubState, insertEvent, type SubState } from './sub-state.ts';
 
 /**
  * Repetitions: for each source key the ids of its latest transactions are remembered as a state of their own, kept, stored and recovered
@@ -26,7 +26,7 @@ export function createRepeatPlan(
     type: '@ids',
     horizonMs: windowMs,
     leadMs: 0,
-    // Twice the window: after a crash events are judged again, and the state may be ahead of them by then.
+    // Twice the window: after a crash events are judged again, and the state may be ahead of them by then. ReplayedIds judges what is further back.
     retentionMs: 2 * windowMs + allowedLatenessMs,
     idleMs: Number.POSITIVE_INFINITY,
     exactEvents: Number.POSITIVE_INFINITY,
@@ -70,6 +70,62 @@ export function markOf(
     if (rows[start + idAt] === id && isWithin) return undefined;
   }
   return Number.isNaN(mark) ? Math.max(time, rows[head * stride]) : mark;
+}
+
+/** Judges events that are applied again although the ids that were stored reach beyond them, and may have forgotten those from before. */
+export interface ReplayedIds {
+  /**
+   * To be asked in the order of the log, from where it is applied again.
+   * @param state the source key's ids, which reach beyond the event.
+   * @returns whether the event repeats an earlier one.
+   */
+  isRepeat(key: string, state: SubState, time: number, offset: number, id: number): boolean;
+  /** The partition is through, or begins anew. */
+  forget(partition: string): void;
+}
+
+/** @param keys of a partition whose forgotten ids are gathered anew at the same time; beyond, those of the key that came longest ago go. */
+export function createReplayedIds(plan: RepeatPlan, keys: number): ReplayedIds {
+  /** By partition and key, in the order of use: what the ids that are there do not reach back to. */
+  const byPartition = new Map<string, Map<string, SubState>>();
+
+  function gatheredOf(partition: string): Map<string, SubState> {
+    const gathered = byPartition.get(partition) ?? new Map<string, SubState>();
+    byPartition.set(partition, gathered);
+    return gathered;
+  }
+
+  return {
+    forget: (partition) => void byPartition.delete(partition),
+    isRepeat(key, state, time, offset, id) {
+      const gathered = gatheredOf(state.partition);
+      const found = gathered.get(key);
+      gathered.delete(key);
+      // Each event that repeats none has its row, until that is forgotten, the oldest first.
+      const row = rowThrough(state, plan, offset);
+      if (row > state.head) return state.rows[row * plan.stride + offsetAt] !== offset;
+      const ids = found ?? emptySubState(plan, state.partition);
+      const mark = markOf(ids, plan, time, offset, id);
+      if (mark !== undefined) {
+        insertEvent(ids, plan, mark, Float64Array.of(0, offset, id));
+        forgetOldest(ids, plan);
+      }
+      gathered.set(key, ids);
+      if (gathered.size > keys) gathered.delete(gathered.keys().next().value!);
+      return mark === undefined;
+    },
+  };
+}
+
+/** The last row whose event stands at or before the offset; the head where there is none. */
+function rowThrough({ rows, head, last }: SubState, { stride }: RepeatPlan, offset: number): number {
+  let [low, high] = [head, last];
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (rows[middle * stride + offsetAt] <= offset) low = middle;
+    else high = middle - 1;
+  }
+  return low;
 }
 
 /** Beyond the cap the oldest ids are forgotten. */
