@@ -1,3 +1,4 @@
+import { createBackoff } from '../runtime/backoff.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { WeirError } from '../runtime/errors.ts';
 import type { FeatureEngine } from './engine.ts';
@@ -82,7 +83,8 @@ export function createFlusher(options: FlusherOptions): Flusher {
     const target = position;
     const { changes, settle } = engine.takeChanges(partition, target);
     try {
-      for (let retryMs = firstRetryMs; !isAbandoned; retryMs = Math.min(retryMs * 2, longestRetryMs)) {
+      const backoff = createBackoff(firstRetryMs, longestRetryMs);
+      while (!isAbandoned) {
         try {
           if (options.beforeFlush) await options.beforeFlush();
           await store.flush(partition, changes, target);
@@ -96,7 +98,7 @@ export function createFlusher(options: FlusherOptions): Flusher {
           options.onTrouble(error);
           if (!canRepeat(error)) fault = { error };
           // What is given up must stay the last word: a later flush would move the fence over it.
-          if (fault !== undefined || isDraining || !(await options.wait(retryMs))) isAbandoned = true;
+          if (fault !== undefined || isDraining || !(await options.wait(backoff.next()))) isAbandoned = true;
         }
       }
     } finally {
@@ -117,7 +119,8 @@ export function createFlusher(options: FlusherOptions): Flusher {
 
   /** Writes the fence that is stored already, again and again: that the store can be read is not enough. */
   async function awaitStore(): Promise<void> {
-    for (let retryMs = firstRetryMs; await options.wait(retryMs); retryMs = Math.min(retryMs * 2, longestRetryMs)) {
+    const backoff = createBackoff(firstRetryMs, longestRetryMs);
+    while (await options.wait(backoff.next())) {
       if (isAbandoned) return;
       const failure = await store.flush(partition, [], Number.isNaN(fence) ? 0 : fence).then(
         () => undefined,

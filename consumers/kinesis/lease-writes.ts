@@ -1,3 +1,4 @@
+import { createBackoff } from '../../runtime/backoff.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import type { Lease } from './lease.ts';
@@ -41,7 +42,8 @@ export function leaseWrites(table: LeaseTable, worker: string, patienceMs: numbe
     async make(change, given) {
       const end = clock.monotonic() + patienceMs;
       let next = change;
-      for (let waitMs = firstWaitMs; ; waitMs = Math.min(2 * waitMs, longestWaitMs)) {
+      const backoff = createBackoff(firstWaitMs, longestWaitMs);
+      for (;;) {
         const result = await attempt(next);
         if (result === undefined || (result !== 'unknown' && !('kind' in result))) return result;
         if (result !== 'unknown') next = result;
@@ -53,7 +55,7 @@ export function leaseWrites(table: LeaseTable, worker: string, patienceMs: numbe
           );
         }
         // Once the lease is lost, the same worker may take it anew: its counter then tells no more that this change is still due.
-        if (given?.aborted || !(await clock.sleep(waitMs, given))) return undefined;
+        if (given?.aborted || !(await clock.sleep(backoff.next(), given))) return undefined;
       }
     },
   };

@@ -1,3 +1,4 @@
+import { createBackoff } from '../../runtime/backoff.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Random } from '../../runtime/random.ts';
 
@@ -60,15 +61,16 @@ async function putRound(round: readonly Entry[], options: PutOptions): Promise<v
   const { clock, random } = options;
   const giveUpAt = clock.monotonic() + options.patienceMs;
   let left = round;
-  for (let waitMs = firstWaitMs; ; waitMs = Math.min(2 * waitMs, longestWaitMs)) {
+  const backoff = createBackoff(firstWaitMs, longestWaitMs);
+  for (;;) {
     const refused = await putOnce(left, options);
     if (refused.length === 0) return;
     const throttled = refused.filter(({ code }) => code === 'ProvisionedThroughputExceededException').length;
     if (throttled > 0) options.onThrottled(throttled);
     if (clock.monotonic() >= giveUpAt) throw new RefusedEntries(refused.length, refused[0].code);
-    if (refused.length < left.length) waitMs = firstWaitMs;
+    if (refused.length < left.length) backoff.reset();
     left = refused.map(({ entry }) => entry);
-    await clock.sleep(waitMs * (0.5 + random.next()));
+    await clock.sleep(backoff.next() * (0.5 + random.next()));
   }
 }
 

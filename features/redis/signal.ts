@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { createBackoff } from '../../runtime/backoff.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { encodeCommand, type Reply } from './call.ts';
 import type { RedisStoreConfig } from './config.ts';
@@ -53,11 +54,13 @@ export async function createRedisSignal(
   const listening = keepLooking();
 
   async function keepLooking(): Promise<void> {
-    for (let waitMs = pollMs; await clock.sleep(waitMs, closing.signal); ) {
+    const backoff = createBackoff(pollMs, longestPollMs);
+    while (await clock.sleep(backoff.next(), closing.signal)) {
       const found = await ask('GET', key);
-      waitMs = found instanceof Error ? Math.min(2 * waitMs, longestPollMs) : pollMs;
+      if (found instanceof Error) continue;
+      backoff.reset();
       // It expires when it has long been heard.
-      if (found instanceof Error || found === null || String(found) === String(seen)) continue;
+      if (found === null || String(found) === String(seen)) continue;
       seen = found;
       for (const onGiven of listeners) onGiven();
     }
