@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Source } from '../../consumers/ports.ts';
 import type { StateStore } from '../../features/store.ts';
 import { WeirError } from '../../runtime/errors.ts';
-import { createReadiness } from '../../runtime/http.ts';
+import { createReadiness, type Readiness } from '../../runtime/http.ts';
 import {
   createMemoryStream,
   type MemoryStream,
@@ -32,6 +32,27 @@ function streamOf(records: number): MemoryStream {
   const stream = createMemoryStream();
   for (let n = 0; n < records; n++) stream.append(0, { id: `t${n}`, ts: 1e12 + n, amount: 1, card: 'c' });
   return stream;
+}
+
+/** Runs the job; gives what ends it. */
+function start(
+  stream: MemoryStream,
+  readiness: Readiness,
+  of: Partial<Parameters<typeof runInMemory>[1]> = {},
+): () => Promise<void> {
+  const stopping = new AbortController();
+  const running = runInMemory(job, {
+    store,
+    source: stream.source(20),
+    sink: stream.sink(),
+    signal: stopping.signal,
+    surroundings: { ...quietSurroundings(), readiness },
+    ...of,
+  });
+  return async () => {
+    stopping.abort();
+    await running;
+  };
 }
 
 describe('a job', () => {
@@ -84,19 +105,11 @@ describe('a job', () => {
       if (position === 10) isAway = true;
     };
     const source = stream.source(10);
-    const stopping = new AbortController();
-    const running = runInMemory(job, {
-      store: shaky,
-      source,
-      sink: stream.sink(),
-      signal: stopping.signal,
-      surroundings: { ...quietSurroundings(), readiness },
-    });
+    const stop = start(stream, readiness, { store: shaky, source });
     await until(() => Object.values(readiness.troubles()).includes('away'));
     source.revoke(0);
     await until(() => Object.keys(readiness.troubles()).length === 0);
-    stopping.abort();
-    await running;
+    await stop();
   });
 
   it('is not ready between the tries of what fails again and again, and is once that works', async () => {
@@ -110,19 +123,11 @@ describe('a job', () => {
     stream.hooks.onPublish = () => {
       if (++failures < 3) throw new WeirError('BROKER', 'no such topic');
     };
-    const stopping = new AbortController();
-    const running = runInMemory(job, {
-      store,
-      source: stream.source(20),
-      sink: stream.sink(),
-      signal: stopping.signal,
-      surroundings: { ...quietSurroundings(), readiness },
-    });
+    const stop = start(stream, readiness);
     await until(() => stream.positions[0] === 20);
     await until(() => Object.keys(readiness.troubles()).length === 0);
     expect([...seen].slice(0, 2)).toEqual(['no such topic', '']);
-    stopping.abort();
-    await running;
+    await stop();
   });
 
   it('is ready again at the end of the log, where nothing is left that could fail', async () => {
@@ -132,18 +137,10 @@ describe('a job', () => {
     stream.hooks.onRead = (_, position) => {
       if (position === 20 && ++failures === 1) throw new WeirError('BROKER', 'away');
     };
-    const stopping = new AbortController();
-    const running = runInMemory(job, {
-      store,
-      source: stream.source(20),
-      sink: stream.sink(),
-      signal: stopping.signal,
-      surroundings: { ...quietSurroundings(), readiness },
-    });
+    const stop = start(stream, readiness);
     await until(() => Object.values(readiness.troubles()).includes('away'));
     await until(() => Object.keys(readiness.troubles()).length === 0);
-    stopping.abort();
-    await running;
+    await stop();
   });
 
   it('marks what partitions share as stale while one of them is behind what is committed', async () => {
