@@ -18,7 +18,7 @@ const narrow = {
   'source.kafka.prefetch_records': 500,
   'source.kafka.prefetch_bytes': 262_144,
   'source.kafka.max_bytes_per_partition': 131_072,
-  'batch.max_events': 250,
+  'batch.max_events': 100,
 };
 /** What is slow is not taken for dead, also when the machine stands still. */
 const patient = { 'source.kafka.session_timeout_ms': 60_000, 'state.redis.command_timeout_ms': 60_000 };
