@@ -30,6 +30,8 @@ export interface Turn {
   readonly rows: number;
   /** What other partitions have before this event time is visible. */
   readonly seenBefore: number;
+  /** Whether a partition was lost since: what it had in memory alone may not be in what was loaded meanwhile, so that a new turn is due. */
+  hasLapsed(): boolean;
 }
 
 export interface AlignmentParts {
@@ -62,7 +64,7 @@ const longestPauseMs = 200;
 /** For those that nobody waits for. */
 export const unaligned: Alignment = {
   replaying() {},
-  turn: async ({ count }) => ({ rows: count, seenBefore: Number.POSITIVE_INFINITY }),
+  turn: async ({ count }) => ({ rows: count, seenBefore: Number.POSITIVE_INFINITY, hasLapsed: () => false }),
   ended() {},
   blocked() {},
 };
@@ -170,7 +172,8 @@ export function createAlignment(parts: AlignmentParts): Alignment {
         const rows = isLive ? batch.count : rowsInTurn(batch.times, batch.count, begins, slowest, limits);
         if (rows > 0) {
           frontiers.say(name, time, 'reading');
-          return { rows, seenBefore };
+          const losses = frontiers.losses();
+          return { rows, seenBefore, hasLapsed: () => frontiers.losses() !== losses };
         }
         if (slowest !== slowestBefore) backoff.reset();
         slowestBefore = slowest;

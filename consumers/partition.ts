@@ -142,7 +142,14 @@ async function processInTurn(parts: PartitionParts, raw: RawBatch): Promise<void
     const turn = await turnOf(parts, rest);
     if (turn === undefined) return;
     const [now, later]: [ReadBatch, ReadBatch | undefined] = splitAt(rest, turn.rows);
-    await processBatch(parts, now, turn.seenBefore);
+    // A flush may have failed while the batch waited for its turn: what it gave up may have left the memory, and the store does not have it.
+    flusher.demand();
+    const loaded = await observer.stage('load', () => loadOrHeld(parts, now.decoded.batch));
+    if (turn.hasLapsed()) {
+      loaded.release();
+      continue;
+    }
+    await processBatch(parts, now, loaded, turn.seenBefore);
     if (later === undefined && raw.next >= raw.end) alignment.ended();
     await flusher.published(now.raw.next);
     rest = later;
@@ -161,13 +168,15 @@ async function turnOf({ alignment, flusher }: PartitionParts, { raw, decoded }: 
   return unaligned.turn(decoded.batch, raw);
 }
 
-async function processBatch(parts: PartitionParts, { raw, decoded }: ReadBatch, seenBefore: number): Promise<void> {
+async function processBatch(
+  parts: PartitionParts,
+  { raw, decoded }: ReadBatch,
+  loaded: Loaded,
+  seenBefore: number,
+): Promise<void> {
   const { ownership, output, engine, scorer, flusher, observer } = parts;
   const name = partitionName(ownership);
   const rows = newRows(scorer.width);
-  // A flush may have failed while the batch waited for its turn: what it gave up may have left the memory, and the store does not have it.
-  flusher.demand();
-  const loaded = await observer.stage('load', () => loadOrHeld(parts, decoded.batch));
   flusher.applying();
   const applied = observer.stage('apply', () => engine.apply(decoded.batch, loaded, name, rows, seenBefore));
   const published = publishedRows(decoded, rows, applied);

@@ -16,6 +16,8 @@ import type { LoadedEntity, StateStore, SubStateChange } from './store.ts';
 export interface Frontiers {
   own(partition: string): void;
   disown(partition: string): void;
+  /** How often a partition was disowned. */
+  losses(): number;
   /** Where an owned partition stands now. */
   say(partition: string, time: number, state: FrontierState): void;
   /** What is to be stored of an owned partition with all that is applied, which is what its log has before the offset; nothing while it has said nothing. */
@@ -67,6 +69,7 @@ export function createFrontiers(store: StateStore, clock: Clock): Frontiers {
   let learning: Promise<void> | undefined;
   /** Goes up whenever a partition is gained or lost: an answer from before says too little of it. */
   let epoch = 0;
+  let losses = 0;
 
   function note(partition: string, frontier: Frontier, offset: number, through: number): void {
     const before = facts.get(partition);
@@ -133,11 +136,13 @@ export function createFrontiers(store: StateStore, clock: Clock): Frontiers {
       owned.delete(partition);
       facts.delete(partition);
       firstAsked.delete(partition);
+      losses++;
       epoch++;
       version = 0;
       learntAt = Number.NEGATIVE_INFINITY;
       changed();
     },
+    losses: () => losses,
     say(partition, time, state) {
       const own = owned.get(partition);
       if (own === undefined) return;
