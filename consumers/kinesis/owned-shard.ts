@@ -156,19 +156,12 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
   }
 
   /**
-   * Where the anchor to count from is gone, the log's oldest record gets its number by counting back from the next. At the least number of
-   * all nothing has to be told apart: what is lower than it was is left out by states that have it.
+   * Where the anchor to count from is gone, the log's oldest record gets its number by counting back from the next: states may reach further
+   * than any other number that it could get.
    */
   async function closeGap(to: number): Promise<void> {
     const [gone, next] = anchorsOf(kept);
-    if (
-      oldest === undefined ||
-      next === undefined ||
-      next.isJump ||
-      to <= gone.number + gone.users ||
-      to >= next.number
-    )
-      return;
+    if (oldest === undefined || next === undefined || next.isJump || to >= next.number) return;
     if (compareSequences(gone.sequence, oldest) >= 0) return;
     const found = await countBack(log, next);
     assertOwned();
