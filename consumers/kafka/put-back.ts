@@ -1,6 +1,7 @@
-import type { Kafka, Message, Producer, RecordMetadata } from 'kafkajs';
+import type { Kafka, Message, Producer, RecordMetadata, TopicMessages } from 'kafkajs';
 import { WeirError } from '../../runtime/errors.ts';
 import { brokerFault, isFenced } from './faults.ts';
+import { sendApart } from './send.ts';
 import { markHeaders, type ReplayMark, type StoredLetter } from './stored-letter.ts';
 import { takeOver, transactionalProducer } from './transactional-producer.ts';
 
@@ -51,18 +52,15 @@ export async function openPutBack(client: Kafka, options: PutBackOptions): Promi
 async function putAll(producer: Producer, letters: readonly StoredLetter[], topic: string): Promise<ReplayMark[]> {
   const transaction = await producer.transaction();
   try {
-    const sent = await transaction.sendBatch({ acks: -1, topicMessages: byTopic(letters.map(recordOf)) });
-    const marks = marksOf(letters, sent);
-    const messages = letters.map(({ at }, index) => ({
-      partition: at.partition,
-      key: null,
-      value: null,
-      headers: markHeaders(marks[index]),
-    }));
-    const marked = await transaction.send({ acks: -1, topic, messages });
-    demandAcknowledged(
-      letters.map(({ at }) => `${topic}:${at.partition}`),
-      marked,
+    const marks = marksOf(letters, await sendApart(transaction, byPartition(letters.map(recordOf))));
+    await sendApart(
+      transaction,
+      byPartition(
+        letters.map(({ at: { partition } }, index) => ({
+          topic,
+          message: { partition, key: null, value: null, headers: markHeaders(marks[index]) },
+        })),
+      ),
     );
     await transaction.commit();
     return marks;
@@ -72,32 +70,29 @@ async function putAll(producer: Producer, letters: readonly StoredLetter[], topi
   }
 }
 
-function recordOf({ stream, partition, key, value, timestamp }: StoredLetter): [string, Message] {
-  return [stream, { partition, key, value, timestamp: timestamp === undefined ? undefined : String(timestamp) }];
+interface Addressed {
+  readonly topic: string;
+  readonly message: Message & { readonly partition: number };
 }
 
-function byTopic(records: readonly [string, Message][]): { topic: string; messages: Message[] }[] {
-  const grouped = Map.groupBy(records, ([topic]) => topic);
-  return [...grouped].map(([topic, of]) => ({ topic, messages: of.map(([, message]) => message) }));
+function recordOf({ stream: topic, partition, key, value, timestamp }: StoredLetter): Addressed {
+  return {
+    topic,
+    message: { partition, key, value, timestamp: timestamp === undefined ? undefined : String(timestamp) },
+  };
+}
+
+function byPartition(records: readonly Addressed[]): TopicMessages[] {
+  const grouped = Map.groupBy(records, ({ topic, message: { partition } }) => `${topic}:${partition}`);
+  return [...grouped.values()].map((of) => ({ topic: of[0].topic, messages: of.map(({ message }) => message) }));
 }
 
 /** Within a partition records stand in the order in which they were sent. */
 function marksOf(letters: readonly StoredLetter[], sent: readonly RecordMetadata[]): ReplayMark[] {
-  demandAcknowledged(
-    letters.map(({ stream, partition }) => `${stream}:${partition}`),
-    sent,
-  );
   const next = new Map(sent.map((of) => [`${of.topicName}:${of.partition}`, Number(of.baseOffset)]));
   return letters.map(({ stream, partition, offset }) => {
     const replayed = next.get(`${stream}:${partition}`)!;
     next.set(`${stream}:${partition}`, replayed + 1);
     return { stream, partition, offset, replayed };
   });
-}
-
-/** The client leaves a partition out without a word whose leader changes while it sends. */
-function demandAcknowledged(partitions: readonly string[], sent: readonly RecordMetadata[]): void {
-  const acknowledged = new Set(sent.map(({ topicName, partition }) => `${topicName}:${partition}`));
-  const missing = partitions.find((partition) => !acknowledged.has(partition));
-  if (missing !== undefined) throw new Error(`what was sent to ${missing} was not acknowledged; run the command again`);
 }

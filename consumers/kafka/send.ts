@@ -1,8 +1,8 @@
-import kafkajs, { type PartitionMetadata, type TopicMessages, type Transaction } from 'kafkajs';
-import { WeirError } from '../../runtime/errors.ts';
+import kafkajs, { type PartitionMetadata, type RecordMetadata, type TopicMessages, type Transaction } from 'kafkajs';
 import type { OutputBatch, OutputEvent } from '../ports.ts';
 import { compressRecords } from './codecs.ts';
 import { encodedMessages } from './encoded-messages.ts';
+import { isFenced } from './faults.ts';
 import { fitLetter, type SentLetter } from './fitting.ts';
 import { type EncodedRecords, encodeRecords, type RecordLayout, recordSizes } from './record-batch.ts';
 
@@ -33,8 +33,8 @@ const lengthBytes = 5;
 /** Sends one output's batches, one at a time. */
 export interface Sender {
   /**
-   * Sends events and dead letters in order, request after request; resolves when the brokers have them all. After a rejection the
-   * sender is not to be used any more.
+   * Sends events and dead letters, those of one partition in order, request after request; resolves when the brokers have them all. After a
+   * rejection the sender is not to be used any more.
    * @param timestamp of all records, milliseconds since the epoch.
    */
   send(to: Pick<Transaction, 'sendBatch'>, batch: OutputBatch, timestamp: number): Promise<void>;
@@ -52,7 +52,7 @@ export function createSender({ events, deadLetters, maxMessageBytes, compression
       for (let turn = 0; ; turn++) {
         const shares = streams.flatMap((stream) => sharesOf(stream, turn));
         if (shares.length === 0) return;
-        await sendAll(to, shares);
+        await sendApart(to, shares.map(messagesOf));
       }
     },
   };
@@ -103,28 +103,23 @@ function sharesOf({ topic, byPartition }: EncodedStream, turn: number): Share[] 
 }
 
 /**
- * Sends until each partition is acknowledged. The client sends to a broker once: when a partition gets a new leader while it is sent to, and
- * the new leader has taken its own share already, the client leaves the partition out, and succeeds.
+ * Sends each partition's messages by a call of their own, all at a time; when it ends, none is under way any more. One call for several
+ * brokers begins again when one of them fails: what another has taken, or takes meanwhile, is then sent to it once more as something new, and
+ * a partition whose leader has moved may be left out.
+ * @param messages for one partition each.
  */
-async function sendAll(to: Pick<Transaction, 'sendBatch'>, shares: readonly Share[]): Promise<void> {
-  for (let left = shares; left.length > 0; ) {
-    const answers = await to.sendBatch({ acks: -1, topicMessages: messagesOf(left) });
-    const isAnswered = ({ topic, partition }: Share) =>
-      answers.some((answer) => answer.topicName === topic && answer.partition === partition);
-    const rest = left.filter((share) => !isAnswered(share));
-    if (rest.length === left.length) {
-      const names = rest.map(({ topic, partition }) => `${topic}:${partition}`).join(', ');
-      throw new WeirError('BROKER', `the brokers did not acknowledge what was sent to ${names}; it is sent again`);
-    }
-    left = rest;
-  }
+export async function sendApart(
+  to: Pick<Transaction, 'sendBatch'>,
+  messages: readonly TopicMessages[],
+): Promise<RecordMetadata[]> {
+  const sent = await Promise.allSettled(messages.map((one) => to.sendBatch({ acks: -1, topicMessages: [one] })));
+  const failures = sent.flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []));
+  if (failures.length > 0) throw failures.find(isFenced) ?? failures[0];
+  return sent.flatMap((result) => (result.status === 'fulfilled' ? result.value : []));
 }
 
-function messagesOf(shares: readonly Share[]): TopicMessages[] {
-  return [...Map.groupBy(shares, ({ topic }) => topic)].map(([topic, of]) => ({
-    topic,
-    messages: encodedMessages(new Map(of.map(({ partition, records }) => [partition, records]))),
-  }));
+function messagesOf({ topic, partition, records }: Share): TopicMessages {
+  return { topic, messages: encodedMessages(new Map([[partition, records]])) };
 }
 
 async function encode<R>(

@@ -1,10 +1,84 @@
 import { createRequire } from 'node:module';
 import { describe, expect, it } from '@jest/globals';
+import type { ProducerBatch, RecordMetadata, TopicMessages } from 'kafkajs';
+import { sendApart } from '../../consumers/kafka/send.ts';
 
 const require = createRequire(import.meta.url);
+const createSendMessages = require('kafkajs/src/producer/sendMessages.js');
+const createEosManager = require('kafkajs/src/producer/eosManager/index.js');
+const createRetry = require('kafkajs/src/retry/index.js');
+
+type SendBatch = (batch: ProducerBatch) => Promise<RecordMetadata[]>;
+
+interface ProduceRequest {
+  readonly topicData: readonly { topic: string; partitions: readonly { partition: number; firstSequence: number }[] }[];
+}
+
+const logger = { debug() {}, info() {}, warn() {}, error() {} };
+
+/**
+ * The client's own producer over two brokers: "fast" at broker 1, which refuses the first request, and "slow" at broker 2, which answers
+ * when the first has been asked again.
+ */
+async function producerOverTwo(): Promise<{ sendBatch: SendBatch; taken: string[] }> {
+  const taken: string[] = [];
+  const repeated = Promise.withResolvers<void>();
+  const leaderOf = (topic: string) => (topic === 'fast' ? 1 : 2);
+  let requests = 0;
+  const broker = (nodeId: number) => ({
+    nodeId,
+    initProducerId: async () => ({ producerId: 7, producerEpoch: 0 }),
+    async produce({ topicData }: ProduceRequest) {
+      if (nodeId === 1 && requests++ === 0) {
+        throw Object.assign(new Error('away'), { name: 'KafkaJSConnectionClosedError', retriable: true });
+      }
+      if (nodeId === 1) repeated.resolve();
+      else await repeated.promise;
+      const topics = topicData.map(({ topic: topicName, partitions }) => {
+        for (const { firstSequence } of partitions) taken.push(`${topicName} from ${firstSequence}`);
+        return { topicName, partitions: partitions.map(({ partition }) => ({ partition, errorCode: 0 })) };
+      });
+      return { topics };
+    },
+  });
+  const brokers = [broker(1), broker(2)];
+  const cluster = {
+    targetTopics: new Set(),
+    isConnected: () => true,
+    removeBroker() {},
+    refreshMetadata: async () => {},
+    refreshMetadataIfNecessary: async () => {},
+    addMultipleTargetTopics: async () => {},
+    findTopicPartitionMetadata: () => [{ partitionId: 0 }],
+    findLeaderForPartitions: (topic: string, partitions: readonly string[]) => ({
+      [leaderOf(topic)]: partitions.map(Number),
+    }),
+    findBroker: async ({ nodeId }: { nodeId: string }) => brokers[Number(nodeId) - 1],
+    findControllerBroker: async () => brokers[0],
+  };
+  const eosManager = createEosManager({ logger, cluster, transactional: false });
+  await eosManager.initProducerId();
+  const retrier = createRetry({ initialRetryTime: 1, retries: 5 });
+  const sendBatch = createSendMessages({ logger, cluster, partitioner: () => 0, eosManager, retrier });
+  return { sendBatch, taken };
+}
+
+const messages: readonly TopicMessages[] = ['slow', 'fast'].map((topic) => ({ topic, messages: [{ value: 'x' }] }));
 
 describe('the Kafka client', () => {
   it('is the version whose inner parts consumers/kafka/internals.ts names', () => {
     expect(require('kafkajs/package.json').version).toBe('2.2.4');
+  });
+
+  it('would send twice what one call has for two brokers of which one fails', async () => {
+    const { sendBatch, taken } = await producerOverTwo();
+    await sendBatch({ topicMessages: [...messages] });
+    expect(taken.filter((one) => one.startsWith('slow'))).toEqual(['slow from 0', 'slow from 1']);
+  });
+
+  it('sends once what has a call for each partition', async () => {
+    const { sendBatch, taken } = await producerOverTwo();
+    await sendApart({ sendBatch }, messages);
+    expect(taken.toSorted()).toEqual(['fast from 0', 'slow from 0']);
   });
 });

@@ -24,40 +24,50 @@ function sender() {
   });
 }
 
-/** A client that acknowledges, call by call, only so much of what it is given. */
-function client(acknowledged: readonly RecordMetadata[][]) {
-  const sent: string[][] = [];
+/** A client whose calls end when the test says so. */
+function client() {
+  const calls: { readonly to: string; readonly end: PromiseWithResolvers<RecordMetadata[]> }[] = [];
   return {
-    sent,
-    async sendBatch({ topicMessages = [] }: ProducerBatch): Promise<RecordMetadata[]> {
-      sent.push(topicMessages.map(({ topic }) => topic));
-      return acknowledged[sent.length - 1];
+    calls,
+    sendBatch({ topicMessages = [] }: ProducerBatch): Promise<RecordMetadata[]> {
+      const partitions = topicMessages.flatMap(({ topic, messages }) =>
+        Object.keys(messages.reduce(() => ({}), {})).map((partition) => `${topic}:${partition}`),
+      );
+      const end = Promise.withResolvers<RecordMetadata[]>();
+      calls.push({ to: partitions.join(', '), end });
+      return end.promise;
     },
   };
 }
 
-const scored = { topicName: 'scored', partition: 0, errorCode: 0 };
-const dead = { topicName: 'dead', partition: 3, errorCode: 0 };
+const turn = () => new Promise(setImmediate);
 
 describe('the sender', () => {
-  it('sends once what is acknowledged', async () => {
-    const to = client([[scored, dead]]);
-    await sender().send(to, batch, 0);
-    expect(to.sent).toEqual([['scored', 'dead']]);
+  it('sends each partition its share by a call of its own, side by side', async () => {
+    const to = client();
+    const sending = sender().send(to, batch, 0);
+    await turn();
+    expect(to.calls.map((call) => call.to)).toEqual(['scored:0', 'dead:3']);
+    for (const { end } of to.calls) end.resolve([]);
+    await sending;
+    expect(to.calls).toHaveLength(2);
   });
 
-  it('sends again what the client left out without a word, and only that', async () => {
-    const to = client([[scored], [dead]]);
-    await sender().send(to, batch, 0);
-    expect(to.sent).toEqual([['scored', 'dead'], ['dead']]);
-  });
-
-  it('gives up when nothing is acknowledged any more, and names what is missing', async () => {
-    const to = client([[scored], []]);
-    await expect(sender().send(to, batch, 0)).rejects.toMatchObject({
-      code: 'BROKER',
-      message: expect.stringMatching(/dead:3/),
-    });
-    expect(to.sent).toHaveLength(2);
+  it('fails when all calls have ended, by then with nothing under way, and names the cause', async () => {
+    const to = client();
+    let error: unknown;
+    const sending = sender()
+      .send(to, batch, 0)
+      .catch((reason: unknown) => {
+        error = reason;
+      });
+    await turn();
+    const [events, letters] = to.calls;
+    letters.end.reject(new Error('no leader'));
+    await turn();
+    expect(error).toBeUndefined();
+    events.end.reject(Object.assign(new Error('fenced'), { type: 'PRODUCER_FENCED' }));
+    await sending;
+    expect(error).toMatchObject({ message: 'fenced' });
   });
 });
