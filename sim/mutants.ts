@@ -93,7 +93,7 @@ export const mutants: readonly Mutant[] = [
       '  if (((await parts.fence()) ?? 0) > position) throw',
     ),
     // A flush of the former owner has to end between the two questions.
-    firstSeed: 80,
+    firstSeed: 280,
   },
   one(
     'recovery begins at the committed position',
@@ -254,7 +254,7 @@ export const mutants: readonly Mutant[] = [
       '    if (!state.dirty && offset >= state.offset) {\n      state.dirty = true;\n      entity.dirty++;',
     ),
     // A fail-over during a recovery loses state behind which the fence had not come yet.
-    firstSeed: 4_004,
+    firstSeed: 5_250,
   },
 ];
 
