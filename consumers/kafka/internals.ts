@@ -120,6 +120,8 @@ export interface CoordinatorQuery {
 }
 
 export interface BrokerCalls {
+  readonly brokerAddress: string;
+  connect(): Promise<void>;
   fetch(query: object): Promise<FetchAnswer>;
   findGroupCoordinator(query: CoordinatorQuery): Promise<object>;
   addPartitionsToTxn(request: object): Promise<unknown>;

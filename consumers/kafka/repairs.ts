@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import kafkajs from 'kafkajs';
 import { stopIdleTimer } from '../../runtime/kafka-client.ts';
 import { protocolType } from './faults.ts';
 import { Broker } from './internals.ts';
@@ -10,6 +11,7 @@ export function repairClient(): void {
   stopIdleTimer();
   tellMarkersFromKeys();
   waitForEarlierEnds();
+  giveUpWhoSaysNothing();
 }
 
 let isRepaired = false;
@@ -54,6 +56,24 @@ function waitForEarlierEnds(): void {
         if (protocolType(error) !== 'CONCURRENT_TRANSACTIONS' || attempt === endAttempts) throw error;
         await delay(endWaitMs);
       }
+    }
+  };
+}
+
+const silences = new Set(['KafkaJSConnectionClosedError', 'KafkaJSRequestTimeoutError']);
+
+/**
+ * A broker that cannot be reached the client leaves for the next. Where a proxy or a load balancer stands in front of a dead one, it takes the
+ * connection and closes it, or never answers: then the client asks there again and again, and each new client begins with the first of its list.
+ */
+function giveUpWhoSaysNothing(): void {
+  const { connect } = Broker.prototype;
+  Broker.prototype.connect = async function () {
+    try {
+      await connect.call(this);
+    } catch (error) {
+      if (!(error instanceof Error && silences.has(error.name))) throw error;
+      throw Object.assign(new kafkajs.KafkaJSConnectionError(error.message), { broker: this.brokerAddress });
     }
   };
 }

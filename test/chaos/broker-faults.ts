@@ -11,12 +11,12 @@ const allPartitions = async (trial: Trial) => [...(await trial.positions()).keys
 export async function killBroker(trial: Trial): Promise<readonly number[]> {
   const { nodes } = trial.ground.cluster;
   const node = nodes[trial.random.below(nodes.length)];
-  const led = await partitionsLedBy(trial, node.id);
+  const served = await partitionsServedBy(trial, node.id);
   await node.kill();
   if (nodes.length > 1) await trial.progress(1 + trial.random.below(1000));
   await node.restart();
   await untilInSync(trial);
-  return led;
+  return served;
 }
 
 /** A broker's machine is gone: nobody says that its connections have ended, and who makes one hears nothing. Later it is back. */
@@ -24,14 +24,14 @@ export async function loseBroker(trial: Trial): Promise<readonly number[]> {
   const { cluster, brokerProxies } = trial.ground;
   const at = trial.random.below(cluster.nodes.length);
   const node = cluster.nodes[at];
-  const led = await partitionsLedBy(trial, node.id);
+  const served = await partitionsServedBy(trial, node.id);
   brokerProxies[at].stall();
   await node.kill();
   await trial.progress(1 + trial.random.below(1000));
   await node.restart();
   brokerProxies[at].heal();
   await untilInSync(trial);
-  return led;
+  return served;
 }
 
 /** Brokers are restarted in order, one after the other, each when the one before has caught up. */
@@ -65,11 +65,32 @@ export async function cutConnections(trial: Trial): Promise<readonly number[]> {
   return allPartitions(trial);
 }
 
-/** Input partitions that the broker leads, or the output of. */
-async function partitionsLedBy({ admin, topics }: Trial, id: number): Promise<number[]> {
-  const { topics: found } = await admin.fetchTopicMetadata({ topics: [topics.input, topics.scored] });
-  const led = found.flatMap(({ partitions }) => partitions.filter(({ leader }) => leader === id));
-  return [...new Set(led.map(({ partitionId }) => partitionId))];
+/** Input partitions that the broker leads, or the output of, or whose transactions or positions it coordinates. */
+async function partitionsServedBy({ admin, topics: { input, scored, dead } }: Trial, id: number): Promise<number[]> {
+  const { topics: found } = await admin.fetchTopicMetadata({
+    topics: [input, scored, dead, transactionsTopic, positionsTopic],
+  });
+  const leads = (topic: string, partition: number) =>
+    found
+      .find(({ name }) => name === topic)!
+      .partitions.some(({ partitionId, leader }) => partitionId === partition && leader === id);
+  const coordinates = (topic: string, name: string) =>
+    leads(topic, placeOf(name, found.find((one) => one.name === topic)!.partitions.length));
+  const isServed = (partition: number) =>
+    [input, scored, dead].some((topic) => leads(topic, partition)) ||
+    ['a', 'b'].some((turn) => coordinates(transactionsTopic, `${input}.${input}.${partition}.${turn}`));
+  const all = found.find(({ name }) => name === input)!.partitions.map(({ partitionId }) => partitionId);
+  return coordinates(positionsTopic, input) ? all : all.filter(isServed);
+}
+
+const transactionsTopic = '__transaction_state';
+const positionsTopic = '__consumer_offsets';
+
+/** Where the brokers keep what is of a transactional id or of a group: by the hash of Java's strings. */
+function placeOf(name: string, partitions: number): number {
+  let hash = 0;
+  for (let k = 0; k < name.length; k++) hash = (Math.imul(31, hash) + name.charCodeAt(k)) | 0;
+  return (hash & 0x7fffffff) % partitions;
 }
 
 /** Until every replica of the trial's topics has caught up. */

@@ -1,6 +1,9 @@
+import { once } from 'node:events';
 import { createRequire } from 'node:module';
+import { type AddressInfo, createServer, type Server } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
 import type { ProducerBatch, RecordMetadata, TopicMessages } from 'kafkajs';
+import { createClient } from '../../consumers/kafka/client.ts';
 import { sendApart } from '../../consumers/kafka/send.ts';
 
 const require = createRequire(import.meta.url);
@@ -81,4 +84,20 @@ describe('the Kafka client', () => {
     await sendApart({ sendBatch }, messages);
     expect(taken.toSorted()).toEqual(['fast from 0', 'slow from 0']);
   });
+
+  it('goes on to the next broker where a proxy closes what it takes for one that is dead', async () => {
+    const [dead, living] = [createServer((socket) => socket.destroy()), createServer()];
+    const brokers = await Promise.all([dead, living].map(addressOf));
+    const admin = createClient({ brokers, client_id: 'weir', tls: false, connect_timeout_ms: 1_000 }).admin();
+    const connecting = admin.connect().catch(() => undefined);
+    const [socket] = await once(living, 'connection');
+    socket.destroy();
+    for (const server of [dead, living]) server.close();
+    await connecting;
+  });
 });
+
+async function addressOf(server: Server): Promise<string> {
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
