@@ -2,7 +2,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { type Ownership, partitionName, type RawBatch, type RecordFormat } from '../ports.ts';
 import type { Checkpoint } from './checkpoint.ts';
-import { hashFilter } from './hash-range.ts';
+import { type HashRange, hashFilter } from './hash-range.ts';
 import { createNumbering } from './numbering.ts';
 import {
   type Anchor,
@@ -29,7 +29,7 @@ export interface ShardLease {
   readonly key: string;
   readonly checkpoint: Checkpoint;
   readonly positions: PositionTexts;
-  readonly hashRange: { readonly start: string; readonly end: string } | undefined;
+  readonly hashRange: HashRange;
   /** Aborts when the lease is lost or given back. */
   readonly revoked: AbortSignal;
   /** @throws WeirError FENCED when the lease is lost; BROKER when the table does not answer. */
@@ -82,7 +82,7 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
   const name = partitionName({ stream, partition });
   const release = new AbortController();
   const revoked = AbortSignal.any([lease.revoked, release.signal]);
-  const filter = lease.hashRange && hashFilter(lease.hashRange);
+  const filter = hashFilter(lease.hashRange);
   let kept = readPositions(lease.positions, lease.key);
   let checkpoint = lease.checkpoint;
   let position: number | undefined;

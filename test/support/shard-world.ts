@@ -81,7 +81,7 @@ export function createShardWorld(initial: string): ShardWorld {
         return last;
       },
       positions: table.positions,
-      hashRange: undefined,
+      hashRange: { start: '0', end: String(2n ** 128n - 1n) },
       revoked: revocation.signal,
       async write(checkpoint, positions) {
         beforeWrite();
