@@ -68,6 +68,7 @@ async function benchReading(rows: readonly HandbookRow[], runs: number): Promise
     const reader = createShardReader({
       pages: log.open({ kind: 'beginning' }),
       numbering: createNumbering({ checkpoint: undefined, anchors: [] }, undefined),
+      cut: () => new Error('the log was cut'),
       filter: undefined,
       position: 0,
       limits: { records: 10_000, bytes: 8_388_608 },

@@ -11,7 +11,7 @@ import { textHash } from './hash.ts';
 import { createHistory } from './history.ts';
 import { type Asked, askedBy, createNeed, type Need } from './needs.ts';
 import { type EntityPlan, type FeatureSet, idField, latenessOf } from './plan.ts';
-import { createReplayedIds, forgetOldest, markOf } from './repeats.ts';
+import { createReplayedIds, forgetOldest, markOf, repeatsFinished } from './repeats.ts';
 import { type FeatureRows, featureStates, resizeRows } from './rows.ts';
 import { lostState, type StateStore, type SubStateChange } from './store.ts';
 import { applyLabel, type Insertion, insertEvent, type SubState } from './sub-state.ts';
@@ -279,6 +279,9 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     if (isAhead && replayed!.isRepeat(entity.id, state, time, offset, id)) return true;
     const mark = isAhead ? time : markOf(state, repeats, time, offset, id);
     if (mark === undefined) return true;
+    const event = { partition, mark, time, id };
+    const isOther = (other: SubState) => other !== state && repeatsFinished(other, repeats, event, readable!);
+    if (readable !== undefined && entity.subStates.some(isOther)) return true;
     const own = facts[featurePlans];
     own[1] = offset;
     own[2] = id;

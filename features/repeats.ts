@@ -72,6 +72,36 @@ export function markOf(
   return Number.isNaN(mark) ? Math.max(time, rows[head * stride]) : mark;
 }
 
+/**
+ * Whether an event repeats one of a partition that was read to its end before the event's own began: what its producer put again behind a split
+ * or merge. Of other partitions' ids nothing is sure: which of two came first would depend on who reads faster.
+ * @param state the source key's ids in the other partition.
+ * @param mark of the event in its own.
+ * @param readable numbers of the partitions of the stream that have something left to be read.
+ */
+export function repeatsFinished(
+  { partition, rows, head, last }: SubState,
+  { stride, windowMs }: RepeatPlan,
+  event: { readonly partition: string; readonly mark: number; readonly time: number; readonly id: number },
+  readable: readonly number[],
+): boolean {
+  const [stream, number] = streamAndNumber(partition);
+  const [ownStream, own] = streamAndNumber(event.partition);
+  // A partition that came from others has the greater number.
+  if (stream !== ownStream || number >= own || readable.includes(number)) return false;
+  const mark = last > head ? Math.max(event.mark, rows[last * stride]) : event.mark;
+  for (let start = last * stride, base = head * stride; start > base; start -= stride) {
+    const isWithin = mark - rows[start] < windowMs || Math.abs(event.time - rows[start]) < windowMs;
+    if (rows[start + idAt] === event.id && isWithin) return true;
+  }
+  return false;
+}
+
+function streamAndNumber(partition: string): [stream: string, number: number] {
+  const at = partition.lastIndexOf(':');
+  return [partition.slice(0, at), Number(partition.slice(at + 1))];
+}
+
 /** Judges events that are applied again although the ids that were stored reach beyond them, and may have forgotten those from before. */
 export interface ReplayedIds {
   /**

@@ -16,6 +16,7 @@ import { checkOrigin } from './origin.ts';
 import { faultOf } from './polling.ts';
 import type { LogStart, ShardLog, ShardPage, ShardPages } from './shard-log.ts';
 import { pageOf } from './stream-records.ts';
+import { followTrail } from './trail.ts';
 
 /** Opens a subscription; it ends by itself after five minutes. */
 export type Subscribe = (
@@ -70,12 +71,11 @@ export function fanOutShard(subscribe: Subscribe, options: FanOutOptions): Shard
   function open(from: LogStart): ShardPages {
     const closing = new AbortController();
     const signal = AbortSignal.any([options.signal, closing.signal]);
-    let start: StartingPosition =
-      from.kind === 'beginning'
-        ? { Type: 'TRIM_HORIZON' }
-        : { Type: 'AT_SEQUENCE_NUMBER', SequenceNumber: from.sequence };
+    let start: StartingPosition = from.kind === 'beginning' ? { Type: 'TRIM_HORIZON' } : beginAt(from.sequence);
     let events: AsyncIterator<SubscribeToShardEventStream> | undefined;
     const origin = checkOrigin(name);
+    const trail = followTrail(clock);
+    let openedAt = Number.NEGATIVE_INFINITY;
     let isOver = false;
     let hasGiven = false;
     let failures = 0;
@@ -84,6 +84,9 @@ export function fanOutShard(subscribe: Subscribe, options: FanOutOptions): Shard
     async function event(): Promise<SubscribeToShardEventStream | undefined> {
       if (events === undefined) {
         hasGiven = false;
+        const doubted = trail.doubted(true);
+        if (doubted !== undefined) start = beginAt(doubted);
+        openedAt = clock.now();
         events = (await subscribe(start, signal))[Symbol.asyncIterator]();
       }
       const { done, value } = await untilAborted(events.next(), signal);
@@ -97,12 +100,13 @@ export function fanOutShard(subscribe: Subscribe, options: FanOutOptions): Shard
       if (fault !== undefined) throw fault;
       const next = given?.ContinuationSequenceNumber;
       if (next !== undefined) start = { Type: 'AFTER_SEQUENCE_NUMBER', SequenceNumber: next };
-      const page = pageOf(given?.Records ?? [], given?.MillisBehindLatest, next, given?.ChildShards);
-      origin.read(page);
-      isOver = page.children !== undefined;
+      const read = pageOf(given?.Records ?? [], given?.MillisBehindLatest, next, given?.ChildShards);
+      origin.read(read);
+      isOver = read.children !== undefined;
       hasGiven = true;
       failures = 0;
-      return page;
+      // The event may have waited for whoever takes it, but was made in this subscription.
+      return trail.follow(read, openedAt);
     }
 
     /** Waits before the subscription is opened anew. @throws WeirError when that would be no use. */
@@ -153,6 +157,10 @@ function isServerFault(error: unknown): boolean {
   return (
     $fault === 'server' || ($metadata?.httpStatusCode ?? 0) >= 500 || code !== undefined || name === 'TimeoutError'
   );
+}
+
+function beginAt(sequence: string): StartingPosition {
+  return { Type: 'AT_SEQUENCE_NUMBER', SequenceNumber: sequence };
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -3,6 +3,7 @@ import { WeirError } from '../../runtime/errors.ts';
 import type { Random } from '../../runtime/random.ts';
 import { leasesToTake, leaseToEvenOut } from './balance.ts';
 import { isInitial, isShardEnd, shardEnd } from './checkpoint.ts';
+import type { HashRange } from './hash-range.ts';
 import { type HeldLease, holdLease } from './held-lease.ts';
 import { type Lease, newLease } from './lease.ts';
 import type { LeaseTable } from './lease-table.ts';
@@ -42,8 +43,8 @@ export interface LeaseCoordinatorParts {
   readonly random: Random;
   /** Aborts when this worker is about to leave: it takes no more leases, since those that it gives up are for others. */
   readonly leaving: AbortSignal;
-  /** A shard may be read from its lease's checkpoint on, until the lease is revoked. */
-  readonly onReady: (held: HeldLease) => void;
+  /** A shard, which has the hash keys of the range, may be read from its lease's checkpoint on, until the lease is revoked. */
+  readonly onReady: (held: HeldLease, hashRange: HashRange) => void;
   readonly onEvent?: (event: LeaseEvent) => void;
   /** The table has answered, and what it says was acted on: told what it says. */
   readonly onLook?: (look: LeaseLook) => void;
@@ -221,8 +222,11 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     if (started.has(one) || !isReady(one.lease, find) || !(await parentsAreGone(one.lease))) return;
     if (await isMadeAnew(one.lease, now)) return drop(one, 'deleted');
     if (one.revoked.aborted || started.has(one)) return;
+    const { key, hashRange = listed.find(({ id }) => id === key)?.hashRange } = one.lease;
+    // Old versions of the library write none. Until the stream has told it, nobody knows what of an aggregated record is the shard's.
+    if (hashRange === undefined) return;
     started.add(one);
-    parts.onReady(one);
+    parts.onReady(one, hashRange);
   }
 
   /**

@@ -22,6 +22,11 @@ export interface Numbering {
   place(sequence: string, arrivedAt: number, users: number): Place;
   /** Whether the last number was not counted from an anchor: it has to be made one before the record is given out. */
   readonly isUnanchored: boolean;
+  /**
+   * What followed the last record may be gone, with numbers that a former owner has given it: what comes next gets higher ones.
+   * @returns whether it can. Before an anchor it would have to be counted back from there.
+   */
+  passGap(): boolean;
   /** The log's end is reached: a beginning by time lies behind what was read. */
   reachEnd(): void;
 }
@@ -73,6 +78,12 @@ export function createNumbering(kept: KeptPositions, from: Anchor | undefined): 
       const place = { number: next, users: Math.max(1, users), sequence };
       next += place.users;
       return place;
+    },
+    passGap() {
+      if (ahead < anchors.length) return false;
+      next += lostGap;
+      isCounting = false;
+      return true;
     },
     reachEnd: passOrigin,
   };

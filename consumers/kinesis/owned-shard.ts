@@ -2,9 +2,10 @@ import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { type Ownership, partitionName, type RawBatch, type RecordFormat } from '../ports.ts';
 import type { Checkpoint } from './checkpoint.ts';
-import { hashFilter } from './hash-range.ts';
+import { type HashRange, hashFilter } from './hash-range.ts';
 import { createNumbering } from './numbering.ts';
 import {
+  type Anchor,
   anchorsOf,
   compareSequences,
   isOrigin,
@@ -28,7 +29,7 @@ export interface ShardLease {
   readonly key: string;
   readonly checkpoint: Checkpoint;
   readonly positions: PositionTexts;
-  readonly hashRange: { readonly start: string; readonly end: string } | undefined;
+  readonly hashRange: HashRange;
   /** Aborts when the lease is lost or given back. */
   readonly revoked: AbortSignal;
   /** @throws WeirError FENCED when the lease is lost; BROKER when the table does not answer. */
@@ -81,7 +82,7 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
   const name = partitionName({ stream, partition });
   const release = new AbortController();
   const revoked = AbortSignal.any([lease.revoked, release.signal]);
-  const filter = lease.hashRange && hashFilter(lease.hashRange);
+  const filter = hashFilter(lease.hashRange);
   let kept = readPositions(lease.positions, lease.key);
   let checkpoint = lease.checkpoint;
   let position: number | undefined;
@@ -145,6 +146,7 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
     reader = createShardReader({
       pages: parts.tail.open(startAt(from)),
       numbering: createNumbering(kept, from),
+      cut,
       filter,
       position: to,
       limits: parts.limits,
@@ -170,26 +172,45 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
       await write();
       if (found.number <= to) return;
     }
+    throw cut();
+  }
+
+  function cut(): WeirError {
     const message = `the log of ${name} has been cut beyond the state that is stored of it`;
-    throw new WeirError('INPUT', `${message}: the partition begins again, with what is left`);
+    return new WeirError('INPUT', `${message}: the partition begins again, with what is left`);
   }
 
   /**
    * What is given out must have the same number for whoever comes after.
+   * @param from the position before the batch.
    * @returns what was gone before it was read. How many records that were, Kinesis does not tell: it stands for one.
    */
-  async function keepNumbers({ beginnings, last, batch }: TakenBatch): Promise<RawBatch['lost']> {
+  async function keepNumbers(from: number, { beginnings, last, batch }: TakenBatch): Promise<RawBatch['lost']> {
     const before = kept;
-    let lost: RawBatch['lost'];
+    const known = wantedAnchors().at(-1);
+    const behind = known && beginnings.find(({ number }) => number > known.number);
     if (beginnings.length > 0) {
-      const known = anchorsOf(kept).at(-1);
-      const behind = known && beginnings.find(({ number }) => number > known.number)?.number;
-      if (behind !== undefined) lost = { from: behind - 1, to: behind };
-      kept = { ...kept, anchors: beginnings.reduce(withBeginning, anchorsOf(kept)) };
+      const anchors = beginnings.reduce(withBeginning, anchorsOf(kept));
+      kept = { ...kept, anchors: behind === undefined ? anchors : withoutGone(anchors, behind.sequence) };
     }
     if (last !== undefined && position !== undefined && batch.next < position) keepAhead(last);
     if (kept !== before) await write();
-    return lost;
+    const first = behind ?? jumpWithin(from, batch.next);
+    return first && { from: first.number - 1, to: first.number };
+  }
+
+  /** A gap that was found before, by somebody who did not come to publish what is behind it. */
+  function jumpWithin(from: number, to: number): Anchor | undefined {
+    const unpublished = Math.max(from, position ?? Number.POSITIVE_INFINITY);
+    return wantedAnchors().find(
+      ({ isJump, number }, index) => isJump && index > 0 && number >= unpublished && number < to,
+    );
+  }
+
+  /** What comes before the origin is nobody's to read. */
+  function wantedAnchors(): readonly Anchor[] {
+    const { checkpoint: origin } = kept;
+    return isOrigin(origin) ? anchorsOf(kept).filter(({ number }) => number >= origin.number) : anchorsOf(kept);
   }
 
   /**
@@ -218,8 +239,9 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
     const reading = reader === undefined || reader.position !== from ? await seek(from) : reader;
     await reading.arrival(readWaitMs);
     assertOwned();
+    const before = reading.position;
     const taken = reading.take(parts.maxEvents);
-    const lost = await keepNumbers(taken);
+    const lost = await keepNumbers(before, taken);
     remember(taken);
     if (taken.batch.values.length === 0) await endIfDone();
     else assertOwned();

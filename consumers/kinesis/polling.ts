@@ -15,6 +15,7 @@ import { awsFault, isThrottled } from './faults.ts';
 import { checkOrigin } from './origin.ts';
 import type { LogStart, ShardLog, ShardPage, ShardPages } from './shard-log.ts';
 import { pageOf } from './stream-records.ts';
+import { followTrail } from './trail.ts';
 
 export interface PollingOptions {
   readonly stream: string;
@@ -67,31 +68,36 @@ export function pollShard(client: KinesisClient, options: PollingOptions): Shard
     const closing = new AbortController();
     const signal = AbortSignal.any([options.signal, closing.signal]);
     let start: Partial<GetShardIteratorCommandInput> =
-      from.kind === 'beginning'
-        ? { ShardIteratorType: 'TRIM_HORIZON' }
-        : { ShardIteratorType: 'AT_SEQUENCE_NUMBER', StartingSequenceNumber: from.sequence };
+      from.kind === 'beginning' ? { ShardIteratorType: 'TRIM_HORIZON' } : beginAt(from.sequence);
     let iterator: string | undefined;
     const origin = checkOrigin(name);
+    const trail = followTrail(clock);
     let isOver = false;
 
     async function ask(): Promise<ShardPage> {
+      const doubted = trail.doubted(iterator === undefined);
+      if (doubted !== undefined) {
+        start = beginAt(doubted);
+        iterator = undefined;
+      }
       iterator ??= await iteratorFor(start);
+      const askedAt = clock.now();
       const command = new GetRecordsCommand({ ShardIterator: iterator, Limit: options.maxRecords });
       const answer: GetRecordsCommandOutput = await client.send(command);
-      const page = pageOf(
+      const read = pageOf(
         answer.Records ?? [],
         answer.MillisBehindLatest,
         answer.NextShardIterator,
         answer.ChildShards,
       );
-      origin.read(page);
+      origin.read(read);
       iterator = answer.NextShardIterator;
-      isOver = page.children !== undefined;
-      const last = page.records.at(-1);
+      isOver = read.children !== undefined;
+      const last = read.records.at(-1);
       if (last !== undefined) {
         start = { ShardIteratorType: 'AFTER_SEQUENCE_NUMBER', StartingSequenceNumber: last.sequence };
       }
-      return page;
+      return trail.follow(read, askedAt);
     }
 
     /** Undefined when the request is to be made again. */
@@ -127,6 +133,10 @@ export function pollShard(client: KinesisClient, options: PollingOptions): Shard
   }
 
   return { open };
+}
+
+function beginAt(sequence: string): Partial<GetShardIteratorCommandInput> {
+  return { ShardIteratorType: 'AT_SEQUENCE_NUMBER', StartingSequenceNumber: sequence };
 }
 
 function never(signal: AbortSignal): Promise<void> {

@@ -25,6 +25,8 @@ export interface ShardPages {
 
 export interface ShardPage {
   readonly records: readonly ShardRecord[];
+  /** What the log had between the records that were read before and these may have been deleted. */
+  readonly isBehindGap: boolean;
   /** How long ago what comes behind these records arrived; 0 at the log's end. Milliseconds. */
   readonly millisBehind: number;
   /** Set once the shard has ended and this is its last page: the shards that follow it. */

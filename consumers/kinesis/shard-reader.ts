@@ -10,6 +10,8 @@ import type { Shard } from './shards.ts';
 export interface ShardReaderParts {
   readonly pages: ShardPages;
   readonly numbering: Numbering;
+  /** What is thrown where the log is cut before a place whose number is fixed. */
+  readonly cut: () => Error;
   readonly filter: HashFilter | undefined;
   /** What comes before it is left out. */
   readonly position: number;
@@ -47,7 +49,7 @@ export interface TakenBatch {
 
 export function createShardReader(parts: ShardReaderParts): ShardReader {
   const { pages, numbering, limits } = parts;
-  const held: { readonly page: NumberedPage; taken: number }[] = [];
+  const held: { readonly page: NumberedPage; readonly isBehindGap: boolean; taken: number }[] = [];
   let records = 0;
   let bytes = 0;
   let position = parts.position;
@@ -66,12 +68,14 @@ export function createShardReader(parts: ShardReaderParts): ShardReader {
         });
         continue;
       }
-      const { records: read, millisBehind, children: following } = await pages.next();
+      const { records: read, isBehindGap, millisBehind, children: following } = await pages.next();
       if (isClosed) return;
+      if (isBehindGap && !numbering.passGap()) throw parts.cut();
       isBehind = millisBehind > 0 && following === undefined;
       const page = numberPage(read, !isBehind, numbering, parts.filter, position);
       // Nobody may take for hours, and empty pages come all the time.
-      if (page.places.length > 0 || following !== undefined || held.length === 0) held.push({ page, taken: 0 });
+      if (page.places.length > 0 || following !== undefined || held.length === 0)
+        held.push({ page, isBehindGap, taken: 0 });
       records += page.offsets.length;
       bytes += page.bytes;
       parts.onRead(page.bytes);
@@ -93,6 +97,8 @@ export function createShardReader(parts: ShardReaderParts): ShardReader {
     while (held.length > 0) {
       const one = held[0];
       const { page } = one;
+      // What is missing is told before what follows it.
+      if (one.isBehindGap && one.taken === 0 && columns.offsets.length > 0) break;
       if (one.taken === 0) beginnings.push(...page.beginnings);
       const until = Math.min(page.offsets.length, one.taken + maxEvents - columns.offsets.length);
       if (until > one.taken) last = page.places[page.at[until - 1]];

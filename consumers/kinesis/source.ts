@@ -14,6 +14,7 @@ import { openLeaseTable } from './dynamo-lease-table.ts';
 import { fanOutShard, subscribeTo } from './fan-out.ts';
 import { fanOutConsumer } from './fan-out-consumer.ts';
 import { awsFault } from './faults.ts';
+import type { HashRange } from './hash-range.ts';
 import type { HeldLease } from './held-lease.ts';
 import { createLeaseCoordinator, type LeaseCoordinator, type LeaseEvent, type LeaseLook } from './lease-coordinator.ts';
 import type { LeaseTable } from './lease-table.ts';
@@ -92,7 +93,7 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
       clock,
       random,
       leaving: leaving.signal,
-      onReady: (held) => gain(held, coordinator, table),
+      onReady: (held, hashRange) => gain(held, hashRange, coordinator, table),
       onEvent(event) {
         options.onLease?.(event);
         if (event.kind === 'evicted') void options.released?.give();
@@ -108,7 +109,7 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
     await coordinator.run(closing.signal);
   }
 
-  function gain(held: HeldLease, coordinator: LeaseCoordinator, table: LeaseTable): void {
+  function gain(held: HeldLease, hashRange: HashRange, coordinator: LeaseCoordinator, table: LeaseTable): void {
     const { key } = held.lease;
     const partition = shardNumber(key);
     const reading = {
@@ -140,7 +141,7 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
         format: options.format,
         maxEvents: options.maxEvents,
         limits: { records: config.prefetch_records, bytes: config.prefetch_bytes },
-        lease: leaseOf(held, coordinator),
+        lease: leaseOf(held, hashRange, coordinator),
         log,
         tail,
         startsAt: () => startOf(config, clock.now()),
@@ -186,8 +187,8 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
   };
 }
 
-function leaseOf(held: HeldLease, coordinator: LeaseCoordinator): ShardLease {
-  const { key, hashRange, positions = {} } = held.lease;
+function leaseOf(held: HeldLease, hashRange: HashRange, coordinator: LeaseCoordinator): ShardLease {
+  const { key, positions = {} } = held.lease;
   return {
     key,
     hashRange,

@@ -1,3 +1,4 @@
+import { WeirError } from '../../runtime/errors.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { deaggregate } from './deaggregate.ts';
 import { createNumbering } from './numbering.ts';
@@ -78,7 +79,8 @@ async function* recordsFrom(log: ShardLog, from: Anchor | undefined): AsyncGener
   const pages = log.open(startAt(from));
   try {
     for (;;) {
-      const { records, millisBehind, children } = await pages.next();
+      const { records, isBehindGap, millisBehind, children } = await pages.next();
+      if (isBehindGap) throw new WeirError('BROKER', 'the log was cut while its records were counted');
       yield* records;
       if (millisBehind === 0 || children !== undefined) return;
     }

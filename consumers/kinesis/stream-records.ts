@@ -18,6 +18,7 @@ export function pageOf(
       data: Buffer.from(Data!.buffer, Data!.byteOffset, Data!.byteLength),
       arrivedAt: ApproximateArrivalTimestamp?.getTime() ?? Number.NaN,
     })),
+    isBehindGap: false,
     millisBehind: millisBehind ?? 0,
     children:
       next === undefined

@@ -46,20 +46,25 @@ export function createShardWorld(initial: string): ShardWorld {
     let at = from.kind === 'beginning' ? 0 : records.findIndex(({ sequence }) => sequence === from.sequence);
     let isClosed = false;
     let hasToldEnd = false;
+    let hasRead = false;
     return {
       async next(): Promise<ShardPage> {
         await Promise.resolve();
         const { fault } = world;
         world.fault = undefined;
         if (fault !== undefined) throw fault;
+        // With the last record that was read, what followed it may be gone.
+        const isLastGone = hasRead && at <= trimmed;
         at = Math.max(at, trimmed);
         const read = records.slice(at, at + 3);
+        const isBehindGap = isLastGone && read.length > 0;
+        hasRead ||= read.length > 0;
         at += read.length;
         const children = world.hasEnded && at >= records.length ? [] : undefined;
         if (read.length === 0 && children === undefined && hasToldEnd) await turn();
         if (isClosed) throw new WeirError('FENCED', 'closed');
         hasToldEnd = read.length === 0;
-        return { records: read, millisBehind: (records.length - at) * arrivalStepMs, children };
+        return { records: read, isBehindGap, millisBehind: (records.length - at) * arrivalStepMs, children };
       },
       close() {
         isClosed = true;
@@ -76,7 +81,7 @@ export function createShardWorld(initial: string): ShardWorld {
         return last;
       },
       positions: table.positions,
-      hashRange: undefined,
+      hashRange: { start: '0', end: String(2n ** 128n - 1n) },
       revoked: revocation.signal,
       async write(checkpoint, positions) {
         beforeWrite();

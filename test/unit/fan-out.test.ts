@@ -27,7 +27,7 @@ function event(sequences: readonly string[], next: string | undefined, more: obj
 /** What each subscription gives, one after the other: events and then its end, or an error instead of it. */
 type Script = readonly (readonly (SubscribeToShardEventStream | Error)[] | Error)[];
 
-function play(script: Script, from = 'beginning' as 'beginning' | string) {
+function play(script: Script, from = 'beginning' as 'beginning' | string, now = () => 0) {
   const starts: StartingPosition[] = [];
   const waits: number[] = [];
   let throttles = 0;
@@ -46,7 +46,7 @@ function play(script: Script, from = 'beginning' as 'beginning' | string) {
     {
       name: 'shard 7',
       clock: {
-        ...clockAt(() => 0),
+        ...clockAt(now),
         sleep: async (ms) => {
           waits.push(ms);
           return true;
@@ -73,6 +73,36 @@ describe('enhanced fan-out', () => {
     expect(await sequences(pages)).toEqual(['6']);
     expect(starts).toEqual([{ Type: 'TRIM_HORIZON' }, { Type: 'AFTER_SEQUENCE_NUMBER', SequenceNumber: '5' }]);
     expect(waits).toEqual([]);
+  });
+
+  it('looks whether the last record is still there where a day has gone by since, and says so where it is not', async () => {
+    let hours = 0;
+    const { pages, starts } = play(
+      [
+        [event(['1'], '3', { MillisBehindLatest: 9 })],
+        [event(['1', '4'], '4', { MillisBehindLatest: 9 })],
+        [event(['7'], '8')],
+        [event(['9'], '9')],
+      ],
+      'beginning',
+      () => hours * 3_600_000,
+    );
+    const next = async () => {
+      const { records, isBehindGap } = await pages.next();
+      return { read: records.map(({ sequence }) => sequence), isBehindGap };
+    };
+    expect(await next()).toEqual({ read: ['1'], isBehindGap: false });
+    hours = 25;
+    expect(await next()).toEqual({ read: ['4'], isBehindGap: false });
+    hours = 50;
+    expect(await next()).toEqual({ read: ['7'], isBehindGap: true });
+    // The log's end was seen a moment ago.
+    expect(await next()).toEqual({ read: ['9'], isBehindGap: false });
+    expect(starts.slice(1)).toEqual([
+      { Type: 'AT_SEQUENCE_NUMBER', SequenceNumber: '1' },
+      { Type: 'AT_SEQUENCE_NUMBER', SequenceNumber: '4' },
+      { Type: 'AFTER_SEQUENCE_NUMBER', SequenceNumber: '8' },
+    ]);
   });
 
   it('begins at a record', async () => {

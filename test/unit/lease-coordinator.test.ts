@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import type { HashRange } from '../../consumers/kinesis/hash-range.ts';
 import type { HeldLease } from '../../consumers/kinesis/held-lease.ts';
 import { newLease } from '../../consumers/kinesis/lease.ts';
 import { createLeaseCoordinator, type LeaseEvent } from '../../consumers/kinesis/lease-coordinator.ts';
@@ -26,6 +27,7 @@ function startWorker(away = { table: false, stream: false }) {
   const truth = memoryLeaseTable();
   const asked = { table: 0, stream: 0 };
   const held = new Map<string, HeldLease>();
+  const ranges = new Map<string, HashRange>();
   const stream = { shards: [...shards], gone: [] as string[] };
   const leaving = new AbortController();
   const events: LeaseEvent['kind'][] = [];
@@ -65,8 +67,9 @@ function startWorker(away = { table: false, stream: false }) {
     clock,
     random: seededRandom(1),
     leaving: leaving.signal,
-    onReady: (one) => {
+    onReady: (one, hashRange) => {
       const { key } = one.lease;
+      ranges.set(key, hashRange);
       held.set(key, one);
       one.revoked.addEventListener('abort', () => held.delete(key));
     },
@@ -85,6 +88,7 @@ function startWorker(away = { table: false, stream: false }) {
     asked,
     away,
     held,
+    ranges,
     events,
     /** Gives the requests of a time to come. */
     async during(ms: number): Promise<{ readonly table: number; readonly stream: number }> {
@@ -192,6 +196,28 @@ describe('a lease that is made anew after its shard was read to its end', () => 
     await during(4 * failoverMs);
     expect([...held.keys()]).toEqual([child.id]);
     expect(await truth.read(first.id)).toBeUndefined();
+    await end();
+  });
+});
+
+describe('the hash keys of a shard', () => {
+  it('are those that the stream tells where its lease was made without, and it is not read before', async () => {
+    const { truth, stream, away, during, ranges, end } = startWorker();
+    const [bare, told] = shards;
+    for (const { id, parents } of [bare, told]) {
+      const range = id === told.id ? { start: '7', end: '8' } : undefined;
+      await truth.write({ kind: 'create', lease: newLease(id, { sequence: 'TRIM_HORIZON', sub: 0 }, parents, range) });
+    }
+    away.stream = true;
+    await during(2 * failoverMs);
+    expect([...ranges]).toEqual([[told.id, { start: '7', end: '8' }]]);
+    stream.shards = [told];
+    away.stream = false;
+    await during(shardSyncMs);
+    expect(ranges.size).toBe(1);
+    stream.shards = [bare, told];
+    await during(shardSyncMs + failoverMs);
+    expect(ranges.get(bare.id)).toEqual(bare.hashRange);
     await end();
   });
 });

@@ -65,7 +65,9 @@ async function tell({ initial, before, seed, events }: Story, cuts: Cuts): Promi
     let left = crashAfter;
     const step = () => {
       if (--left < 0) throw new Crash();
-      if (Number.isFinite(crashAfter) && random.below(20) === 0) append(1);
+      if (!Number.isFinite(crashAfter)) return;
+      if (random.below(20) === 0) append(1);
+      if (cuts === 'any' && random.below(20) === 0) world.trim(1 + random.below(6));
     };
     const ownership = world.own({ beforeWrite: step, maxEvents: 1 + random.below(6), startsAt });
     let last = -1;
@@ -79,12 +81,21 @@ async function tell({ initial, before, seed, events }: Story, cuts: Cuts): Promi
       },
     };
     try {
-      await ownUntilEnd(ownership, store, hooks).catch(async (error: unknown) => {
-        // The partition begins again, as with every fault that passes.
-        expect(error).toMatchObject({ message: expect.stringMatching(/^crash$|has been cut beyond/) });
-        if (error instanceof Crash) throw error;
-        await ownUntilEnd(ownership, store, hooks);
-      });
+      for (let isDone = false; !isDone; ) {
+        isDone = await ownUntilEnd(ownership, store, hooks).then(
+          () => true,
+          (error: unknown) => {
+            // The partition begins again, as with every fault that passes.
+            expect(error).toMatchObject({
+              message: expect.stringMatching(/^crash$|has been cut beyond|was cut while/),
+            });
+            if (error instanceof Crash) throw error;
+            // What is not published yet is given out once more.
+            last = -1;
+            return false;
+          },
+        );
+      }
     } catch (error) {
       if (!(error instanceof Crash)) throw error;
     } finally {
@@ -305,6 +316,61 @@ describe('records that were deleted before they were read', () => {
     expect(batch.values.map(String)).toEqual(['4.0', '5.0']);
     expect(batch.lost).toEqual({ from: batch.offsets[0] - 1, to: batch.offsets[0] });
     expect((await owner.read(batch.next)).lost).toBeUndefined();
+    await owner.release();
+  });
+
+  it('are told behind what was read before, where the log is cut ahead of who reads it, and leave the records that follow their own numbers', async () => {
+    const world = createShardWorld('TRIM_HORIZON');
+    for (let record = 0; record < 40; record++) world.append(1);
+    const owner = world.own({});
+    let { earliest: at } = await owner.range();
+    const read: string[] = [];
+    const untilLost = async () => {
+      for (;;) {
+        const batch = await owner.read(at);
+        if (batch.lost !== undefined || batch.values.some((value) => String(value) === '39.0')) return batch;
+        at = batch.next;
+        read.push(...batch.values.map(String));
+      }
+    };
+    const first = await owner.read(at);
+    at = first.next;
+    await owner.checkpoint(at);
+    world.trim(35);
+    const behind = await untilLost();
+    const readAhead = first.values.length + read.length;
+    expect(readAhead).toBeLessThan(35);
+    expect(read).toEqual(Array.from({ length: read.length }, (_, index) => `${first.values.length + index}.0`));
+    expect(String(behind.values[0])).toBe('35.0');
+    expect(behind.lost).toEqual({ from: behind.offsets[0] - 1, to: behind.offsets[0] });
+    // A former owner may have given out any of those that are gone.
+    expect(behind.offsets[0] - at).toBeGreaterThan(35 - readAhead);
+    await owner.release();
+
+    // Whoever comes after has not heard of it.
+    const next = world.own({});
+    const again = await next.read((await next.checkpointed())!);
+    expect(again.values.map(String)[0]).toBe('35.0');
+    expect(again.offsets[0]).toBe(behind.offsets[0]);
+    expect(again.lost).toEqual(behind.lost);
+    await next.checkpoint(again.next);
+    expect((await next.read(again.next)).lost).toBeUndefined();
+    await next.release();
+  });
+
+  it('are none of those that came before the time at which the shard begins', async () => {
+    const world = createShardWorld('LATEST');
+    for (let record = 0; record < 9; record++) world.append(1);
+    const owner = world.own({});
+    let at = (await owner.checkpointed())!;
+    for (let reads = 0; reads < 5; reads++) at = (await owner.read(at)).next;
+    world.append(1);
+    for (let given = 0; given === 0; ) {
+      const { values, next, lost } = await owner.read(at);
+      expect(lost).toBeUndefined();
+      given = values.length;
+      at = next;
+    }
     await owner.release();
   });
 });

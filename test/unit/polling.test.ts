@@ -1,0 +1,172 @@
+import {
+  ExpiredIteratorException,
+  type GetRecordsCommand,
+  GetShardIteratorCommand,
+  InvalidArgumentException,
+  type KinesisClient,
+} from '@aws-sdk/client-kinesis';
+import { describe, expect, it } from '@jest/globals';
+import { pollShard } from '../../consumers/kinesis/polling.ts';
+import { seededRandom } from '../../runtime/random.ts';
+import { clockAt } from '../support/clock.ts';
+
+const hourMs = 3_600_000;
+
+/** A shard as Kinesis answers for it: its records arrive at times, and are deleted from the oldest on. */
+function shardOf(arrivals: readonly number[], idleMs = 1_000) {
+  /** By request: "AT_SEQUENCE_NUMBER 3" or "records". */
+  const asked: string[] = [];
+  const waits: number[] = [];
+  const world = { now: 0, trimmed: 0, perPage: 2, isExpired: false, refuses: false, emptyPages: 0 };
+  const sequence = (index: number) => String(index + 1);
+
+  function iterator({ input }: GetShardIteratorCommand): { ShardIterator: string } {
+    const { ShardIteratorType: type, StartingSequenceNumber: at } = input;
+    asked.push(at === undefined ? type! : `${type} ${at}`);
+    const from = at === undefined ? 0 : Number(at) - (type === 'AFTER_SEQUENCE_NUMBER' ? 0 : 1);
+    if (world.refuses && at !== undefined && from < world.trimmed)
+      throw new InvalidArgumentException({ $metadata: {}, message: 'old' });
+    return { ShardIterator: String(from) };
+  }
+
+  function records({ input }: GetRecordsCommand) {
+    asked.push('records');
+    if (world.isExpired) {
+      world.isExpired = false;
+      throw new ExpiredIteratorException({ $metadata: {}, message: 'old' });
+    }
+    const from = Math.max(Number(input.ShardIterator), world.trimmed);
+    const isEmpty = world.emptyPages > 0;
+    if (isEmpty) world.emptyPages--;
+    const arrived = arrivals.filter((time) => time <= world.now).length;
+    const to = isEmpty ? from : Math.min(arrived, from + world.perPage);
+    return {
+      Records: arrivals.slice(from, to).map((time, index) => ({
+        SequenceNumber: sequence(from + index),
+        PartitionKey: 'k',
+        Data: Buffer.from('v'),
+        ApproximateArrivalTimestamp: new Date(time),
+      })),
+      NextShardIterator: String(Math.max(from, to)),
+      MillisBehindLatest: to < arrived ? world.now - arrivals[to] : 0,
+    };
+  }
+
+  const client = {
+    send: async (command: unknown) =>
+      command instanceof GetShardIteratorCommand ? iterator(command) : records(command as GetRecordsCommand),
+  } as unknown as KinesisClient;
+  const log = pollShard(client, {
+    stream: 'tx',
+    shard: 'shardId-000000000000',
+    maxRecords: 100,
+    idleMs,
+    clock: {
+      ...clockAt(() => world.now),
+      sleep: async (ms) => {
+        waits.push(ms);
+        world.now += ms;
+        return true;
+      },
+    },
+    random: seededRandom(1),
+    signal: new AbortController().signal,
+    onThrottled: () => {},
+  });
+  const pages = log.open({ kind: 'beginning' });
+  return {
+    world,
+    waits,
+    /** The records of the next page with "gap" before them where it says that there may be one. */
+    async read(): Promise<string[]> {
+      const page = await pages.next();
+      return [...(page.isBehindGap ? ['gap'] : []), ...page.records.map((record) => record.sequence)];
+    },
+    /** What was asked for since the last call. */
+    asked: () => asked.splice(0),
+  };
+}
+
+describe('polling', () => {
+  it('goes on at once, within the limits of a shard, where a page without records is not the last', async () => {
+    const { world, waits, read } = shardOf([0, 0, 0], 60_000);
+    world.now = hourMs;
+    world.emptyPages = 3;
+    for (let page = 0; page < 3; page++) expect(await read()).toEqual([]);
+    expect(await read()).toEqual(['1', '2']);
+    expect(waits).toEqual([0, 200, 200, 200]);
+    expect(await read()).toEqual(['3']);
+    expect(await read()).toEqual([]);
+    await read();
+    expect(waits.slice(-2)).toEqual([200, 60_000]);
+  });
+});
+
+describe('records that are deleted ahead of who polls', () => {
+  it('cannot be any while all is read that had arrived a day before, so nothing more is asked', async () => {
+    const { world, read, asked } = shardOf([0, 0, hourMs, 50 * hourMs]);
+    world.now = 22 * hourMs;
+    expect(await read()).toEqual(['1', '2']);
+    world.isExpired = true;
+    expect(await read()).toEqual(['3']);
+    expect(asked()).toEqual(['TRIM_HORIZON', 'records', 'records', 'AFTER_SEQUENCE_NUMBER 2', 'records']);
+    // Nothing comes for longer than a day: the log's end was seen until then.
+    for (; world.now < 50 * hourMs; world.now += hourMs) expect(await read()).toEqual([]);
+    world.trimmed = 3;
+    expect(await read()).toEqual(['4']);
+    expect(new Set(asked())).toEqual(new Set(['records']));
+  });
+
+  it('are none where the last record is still there: it is asked for with the next, and left out', async () => {
+    const { world, read, asked } = shardOf([0, 0, 0, 0]);
+    world.now = 100 * hourMs;
+    expect(await read()).toEqual(['1', '2']);
+    expect(await read()).toEqual(['3']);
+    expect(await read()).toEqual(['4']);
+    expect(asked()).toEqual([
+      ...['TRIM_HORIZON', 'records'],
+      ...['AT_SEQUENCE_NUMBER 2', 'records'],
+      ...['AT_SEQUENCE_NUMBER 3', 'records'],
+    ]);
+  });
+
+  it.each([
+    ['goes on at the oldest record', false],
+    ['refuses the place', true],
+  ])('are told where it is gone and Kinesis %s', async (_, refuses) => {
+    const { world, read } = shardOf([0, 0, 0, 0, 0, 0]);
+    world.refuses = refuses;
+    expect(await read()).toEqual(['1', '2']);
+    world.now = 25 * hourMs;
+    world.trimmed = 4;
+    expect(await read()).toEqual(['gap', '5', '6']);
+    expect(await read()).toEqual([]);
+  });
+
+  it('are told behind pages without records, and where an iterator has expired', async () => {
+    const { world, read } = shardOf([0, 0, 0, 0, 0, 0]);
+    expect(await read()).toEqual(['1', '2']);
+    world.now = 25 * hourMs;
+    world.trimmed = 4;
+    world.emptyPages = 2;
+    expect(await read()).toEqual([]);
+    expect(await read()).toEqual([]);
+    world.isExpired = true;
+    expect(await read()).toEqual(['gap', '5', '6']);
+  });
+
+  it('are looked for without standing still: a page may have room for the last record alone', async () => {
+    const { world, read, asked } = shardOf([0, 0, 0]);
+    world.perPage = 1;
+    world.now = 25 * hourMs;
+    const pages: string[] = [];
+    for (let page = 0; page < 4; page++) pages.push(String(await read()));
+    expect(pages).toEqual(['1', '', '2', '']);
+    asked();
+    // However long that was ago.
+    world.isExpired = true;
+    expect(await read()).toEqual([]);
+    expect(asked()).toEqual(['records', 'AT_SEQUENCE_NUMBER 2', 'records']);
+    expect(await read()).toEqual(['3']);
+  });
+});
