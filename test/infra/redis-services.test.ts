@@ -36,7 +36,8 @@ describe('startRedisReplica', () => {
 describe('startRedisCluster', () => {
   const clientOf = ({ addresses }: RedisCluster) => {
     const [host, port] = addresses[0].split(':');
-    const client = new Redis.Cluster([{ host, port: Number(port) }]);
+    // It asks again until it has found out who has the slot now.
+    const client = new Redis.Cluster([{ host, port: Number(port) }], { maxRedirections: 1_000 });
     ends.push(() => client.disconnect());
     return client;
   };
