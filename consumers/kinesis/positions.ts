@@ -124,13 +124,14 @@ const growth = 16;
 
 /**
  * With the place through which the store has confirmed state, and of those before it one for every sixteenfold distance: a store that falls
- * back to an earlier state is repaired by counting from the place before that.
+ * back to an earlier state is repaired by counting from the place before that. The last before each jump stays: no other leads back to
+ * what lies before it, once the log is cut there.
  */
 export function withFence(anchors: readonly Anchor[], fence: Place): readonly Anchor[] {
   const added = withAnchor(anchors, { ...fence, isJump: false });
   const distances = new Set<number>();
-  return added.filter(({ number, isJump }) => {
-    if (isJump || number >= fence.number) return true;
+  return added.filter(({ number, isJump }, index) => {
+    if (isJump || added[index + 1]?.isJump || number >= fence.number) return true;
     const distance = Math.max(0, Math.ceil(Math.log((fence.number - number) / nearest) / Math.log(growth)));
     const isFirst = !distances.has(distance);
     distances.add(distance);

@@ -172,6 +172,22 @@ const cutBehindState: Story = {
     { kind: 'trim', records: 9 },
   ],
 };
+/** The log is cut before the shard's origin, behind state that one group has fallen back to. */
+const cutBeforeOrigin: Story = {
+  initial: 'AT_TIMESTAMP',
+  before: 9,
+  seed: 346_450_076,
+  events: [
+    { kind: 'append', records: 3 },
+    { kind: 'own', crashAfter: 16 },
+    { kind: 'append', records: 2 },
+    { kind: 'own', crashAfter: 29 },
+    { kind: 'append', records: 1 },
+    { kind: 'own', crashAfter: 7 },
+    { kind: 'fall back', group: 1, by: 2 },
+    { kind: 'own', crashAfter: 1 },
+  ],
+};
 
 describe('positions of a shard', () => {
   it('are the same for every owner, and no two records share one, whatever happens', async () => {
@@ -218,7 +234,7 @@ describe('positions of a shard', () => {
           expect(applied.slice(applied.length - (wanted.get(entity)?.length ?? 0))).toEqual(wanted.get(entity) ?? []);
         }
       }),
-      { ...runs, examples: [[cutBehindState]] },
+      { ...runs, examples: [[cutBehindState], [cutBeforeOrigin]] },
     );
   });
 });

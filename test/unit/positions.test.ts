@@ -91,6 +91,11 @@ describe('anchors', () => {
     expect(withFence(anchors, at(100)).map(({ number }) => number)).toEqual([10, 100, 500, 900]);
   });
 
+  it('keep the last before each jump: no other leads back to what lies before it', () => {
+    const anchors = [at(10), at(500), at(501), at(1_000_000, true)];
+    expect(withFence(anchors, at(1_000_050)).map(({ number }) => number)).toEqual([10, 501, 1_000_000, 1_000_050]);
+  });
+
   it('have one number for a place', () => {
     const anchors = [at(10), at(20)];
     expect(withAnchor(anchors, { ...at(20), number: 15 })).toBe(anchors);
