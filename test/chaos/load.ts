@@ -116,12 +116,13 @@ export function startLoad(
  * twice: a repetition, as real producers make them.
  */
 function createSender(brokers: readonly string[], topic: string) {
-  const kafka = plainKafka({ clientId: 'chaos-load', brokers: [...brokers], requestTimeout: 10_000 });
+  // Also for connecting, or the client waits up to five seconds for a broker that is back.
+  const retry = { initialRetryTime: 50, maxRetryTime: 500, retries: 10 };
+  const kafka = plainKafka({ clientId: 'chaos-load', brokers: [...brokers], requestTimeout: 10_000, retry });
   let connected: Promise<Producer> | undefined;
   let isClosed = false;
 
   async function connect(): Promise<Producer> {
-    const retry = { initialRetryTime: 50, maxRetryTime: 500, retries: 10 };
     const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1, allowAutoTopicCreation: false, retry });
     await producer.connect();
     return producer;
