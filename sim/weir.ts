@@ -4,7 +4,7 @@ import { deliveryOf } from '../consumers/config.ts';
 import { runParts } from '../consumers/job.ts';
 import { sinkConnection } from '../consumers/kafka/config.ts';
 import { createFetcher } from '../consumers/kafka/fetcher.ts';
-import { joinGroup } from '../consumers/kafka/group-member.ts';
+import { joinGroup, newIdentity } from '../consumers/kafka/group-member.ts';
 import { sinkOver } from '../consumers/kafka/sink.ts';
 import { sourceOver } from '../consumers/kafka/source.ts';
 import type { Sink, Source } from '../consumers/ports.ts';
@@ -75,10 +75,11 @@ export async function runWeir(
   });
   await sink.connect();
   const kafka = config.source.kafka!;
+  const identity = newIdentity(process.name);
   const source = sourceOver(
     {
       client,
-      join: (events) => joinGroup(client, kafka, process.name, clock, events),
+      join: (events) => joinGroup(client, kafka, identity, clock, events),
       fetch: (events) => createFetcher(client, kafka, clock, events),
     },
     kafka,

@@ -31,15 +31,29 @@ const lookMs = 100;
 /** How long the others may take to join again before the group goes on without them. */
 const rebalanceMs = 60_000;
 
+/** A process as its group knows it, from one of its memberships to the next. */
+export interface GroupIdentity {
+  /** What the process calls itself, also after a restart. */
+  readonly name: string;
+  /** Empty: the group does not wait for it. While it does, it would wait for the session timeout before another member gets anything. */
+  memberId: string;
+  /** Who had which partitions. */
+  names: ByName;
+}
+
+export function newIdentity(name: string): GroupIdentity {
+  return { name, memberId: '', names: [] };
+}
+
 /**
  * Joins the group in the background, by the client's requests but not by its consumer: that one ties heartbeats to fetching and stops
  * fetching while the group rebalances.
- * @param name what the process calls itself, also after a restart.
+ * @param identity changed as the group says.
  */
 export function joinGroup(
   client: Kafka,
   config: KafkaSourceConfig,
-  name: string,
+  identity: GroupIdentity,
   clock: Clock,
   events: GroupEvents,
 ): GroupMember {
@@ -48,15 +62,13 @@ export function joinGroup(
   // A connection answers one request after the other, and that of joining waits for the whole group.
   const committing = clusterOf(client);
   const leaving = new AbortController();
-  let memberId = '';
   let last: Assignment | undefined;
-  let names: ByName = [];
   let coordinator: Coordinator | undefined;
   let committer: Promise<Broker> | undefined;
   let heardAt = clock.monotonic();
 
   const assigners = [
-    stickyAssigner({ cluster, topic, name, last: () => ({ assignment: last, names }) }),
+    stickyAssigner({ cluster, topic, name: identity.name, last: () => ({ assignment: last, names: identity.names }) }),
     // Spoken by versions before, so that both can be in the group while one replaces the other.
     kafkajs.PartitionAssigners.roundRobin({ cluster, groupId, logger: undefined as never }),
   ];
@@ -93,11 +105,12 @@ export function joinGroup(
             groupId,
             sessionTimeout,
             rebalanceTimeout: Math.max(sessionTimeout, rebalanceMs),
-            memberId,
+            memberId: identity.memberId,
             groupProtocols,
           }),
         );
-        ({ memberId } = joined);
+        const { memberId } = joined;
+        identity.memberId = memberId;
         if (leaving.signal.aborted) return undefined;
         const { generationId: generation } = joined;
         const groupAssignment = joined.leaderId === memberId ? await assign(joined) : [];
@@ -105,7 +118,7 @@ export function joinGroup(
           at.syncGroup({ groupId, generationId: generation, memberId, groupAssignment }),
         );
         const decoded = kafkajs.AssignerProtocol.MemberAssignment.decode(synced.memberAssignment);
-        if (decoded !== null && decoded.userData.length > 0) names = readNames(decoded.userData);
+        if (decoded !== null && decoded.userData.length > 0) identity.names = readNames(decoded.userData);
         return { memberId, generation, partitions: decoded?.assignment[topic] ?? [] };
       } catch (error) {
         noteIfExpelled(error);
@@ -116,11 +129,11 @@ export function joinGroup(
   }
 
   function sharedOut(): number {
-    return Math.max(0, ...names.flatMap(([, partitions]) => partitions.map((partition) => partition + 1)));
+    return Math.max(0, ...identity.names.flatMap(([, partitions]) => partitions.map((partition) => partition + 1)));
   }
 
   /** Tells the group that the process lives, until there is something to join for. */
-  async function stay({ generation }: Assignment): Promise<void> {
+  async function stay({ generation, memberId }: Assignment): Promise<void> {
     const known = Math.max(partitionsOf(cluster, topic).length, sharedOut());
     let lookedAt = clock.monotonic();
     while (await clock.sleep(config.heartbeat_interval_ms, leaving.signal)) {
@@ -148,7 +161,7 @@ export function joinGroup(
 
   function noteIfExpelled(error: unknown): void {
     if (!expelling.has(protocolType(error) ?? '')) return;
-    memberId = '';
+    identity.memberId = '';
     last = undefined;
     events.expelled();
   }
@@ -167,7 +180,15 @@ export function joinGroup(
 
   /** The others get the partitions at once instead of after the session timeout. */
   async function sayGoodbye(): Promise<void> {
-    if (memberId !== '') await coordinator?.leaveGroup({ groupId, memberId }).catch(() => undefined);
+    const { memberId } = identity;
+    if (memberId !== '' && coordinator !== undefined) {
+      await coordinator.leaveGroup({ groupId, memberId }).then(
+        () => {
+          identity.memberId = '';
+        },
+        () => undefined,
+      );
+    }
     await Promise.all([cluster, committing].map((connection) => connection.disconnect().catch(() => undefined)));
   }
 
@@ -185,6 +206,7 @@ export function joinGroup(
       committer ??= committing.connect().then(() => committing.findGroupCoordinator({ groupId }));
       try {
         const at = await committer;
+        const { memberId } = identity;
         await at.offsetCommit({ groupId, groupGenerationId: last?.generation ?? -1, memberId, topics });
       } catch (error) {
         committer = undefined;

@@ -11,7 +11,7 @@ import { carriedOutOffsets, committedOffset } from './committed-offset.ts';
 import type { KafkaSourceConfig } from './config.ts';
 import { brokerFault, isRefusal, missingTopic, protocolType } from './faults.ts';
 import { createFetcher, type Fetcher, type FetcherEvents } from './fetcher.ts';
-import { type GroupEvents, type GroupMember, joinGroup } from './group-member.ts';
+import { type GroupEvents, type GroupMember, joinGroup, newIdentity } from './group-member.ts';
 import { type Liveness, watchLiveness } from './liveness.ts';
 import { createLogRanges, type LogRange } from './log-ranges.ts';
 import { createOwnedPartition, type OwnedPartition } from './owned-partition.ts';
@@ -39,9 +39,10 @@ const longestWaitMs = 5_000;
 export function createKafkaSource(config: KafkaSourceConfig, options: KafkaSourceOptions): Source {
   const client = createClient(config, options.log);
   const { clock } = options;
+  const identity = newIdentity(processName(config.process_name));
   const parts: KafkaSourceParts = {
     client,
-    join: (events) => joinGroup(client, config, processName(config.process_name), clock, events),
+    join: (events) => joinGroup(client, config, identity, clock, events),
     fetch: (events) => createFetcher(client, config, clock, events),
   };
   return sourceOver(parts, config, options);

@@ -68,7 +68,7 @@ const turns = ['a', 'b'];
 /**
  * The group's committed offset. A transaction that stays unsettled although its id is taken over has lost its end: a broker that is
  * killed right after it acknowledged a commit, and that no replica stands in for, may come back without having written the markers
- * (seen with Kafka 4.3: "likely deleted already and hence can be skipped"). If the commit was acknowledged to this process, and
+ * (KAFKA-20734, seen with Kafka 4.3.1: "likely deleted already and hence can be skipped"). If the commit was acknowledged to this process, and
  * none was sent since, it goes on from there: the next commit of the same id makes up for the markers.
  */
 async function committedPosition(

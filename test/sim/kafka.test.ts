@@ -3,12 +3,18 @@ import type { Kafka } from 'kafkajs';
 import { jobConfig } from '../../consumers/config.ts';
 import { sinkConnection } from '../../consumers/kafka/config.ts';
 import { createFetcher } from '../../consumers/kafka/fetcher.ts';
-import { joinGroup } from '../../consumers/kafka/group-member.ts';
+import { joinGroup, newIdentity } from '../../consumers/kafka/group-member.ts';
 import { sinkOver } from '../../consumers/kafka/sink.ts';
 import { sourceOver } from '../../consumers/kafka/source.ts';
 import type { Sink, Source } from '../../consumers/ports.ts';
 import { epoch } from '../../sim/job.ts';
-import { createBroker, isVisible, type SentRecord, type SimulatedBroker } from '../../sim/kafka/broker.ts';
+import {
+  type BrokerOptions,
+  createBroker,
+  isVisible,
+  type SentRecord,
+  type SimulatedBroker,
+} from '../../sim/kafka/broker.ts';
 import { simulatedClient } from '../../sim/kafka/client.ts';
 import { append } from '../../sim/kafka/log.ts';
 import { createProcess, type SimulatedProcess } from '../../sim/process.ts';
@@ -35,7 +41,7 @@ const config = jobConfig.parse({
   sink: { kafka: { topic: 'scored', dead_letters: 'dead' } },
 });
 
-function brokerOf({ time }: RunningTime): SimulatedBroker {
+function brokerOf({ time }: RunningTime, more: Partial<BrokerOptions> = {}): SimulatedBroker {
   return createBroker({
     time,
     chance: createChance(1, 'broker'),
@@ -47,6 +53,7 @@ function brokerOf({ time }: RunningTime): SimulatedBroker {
     rebalanceMs: 60_000,
     onDecided: () => {},
     onShared: () => {},
+    ...more,
   });
 }
 
@@ -62,10 +69,11 @@ function clientOf(running: RunningTime, broker: SimulatedBroker) {
 function openSource(running: RunningTime, broker: SimulatedBroker, maxEvents: number): Source {
   const { process, client } = clientOf(running, broker);
   const kafka = config.source.kafka!;
+  const identity = newIdentity(process.name);
   return sourceOver(
     {
       client,
-      join: (events) => joinGroup(client, kafka, process.name, process.clock, events),
+      join: (events) => joinGroup(client, kafka, identity, process.clock, events),
       fetch: (events) => createFetcher(client, kafka, process.clock, events),
     },
     kafka,
@@ -173,12 +181,13 @@ describe('the Kafka source, where fetching fails whatever it does', () => {
     const running = startTime();
     const { process, client } = clientOf(running, brokerOf(running));
     const kafka = config.source.kafka!;
+    const identity = newIdentity(process.name);
     const waits: number[] = [];
     const warn = (details: object) => void waits.push((details as { retry_in_ms: number }).retry_in_ms);
     const source = sourceOver(
       {
         client,
-        join: (events) => joinGroup(client, kafka, process.name, process.clock, events),
+        join: (events) => joinGroup(client, kafka, identity, process.clock, events),
         fetch: ({ failed }) => ({
           add: () => failed(new Error('unheard of')),
           remove() {},
@@ -191,6 +200,29 @@ describe('the Kafka source, where fetching fails whatever it does', () => {
     );
     for await (const _ of source.ownerships(new AbortController().signal)) if (waits.length >= 4) break;
     expect(waits.slice(0, 4)).toEqual([200, 400, 800, 1_600]);
+    await source.close();
+    running.stop();
+  });
+});
+
+describe('the Kafka source, whose brokers were away for longer than its session', () => {
+  it('comes back as the member that its group waits for', async () => {
+    let isAway = false;
+    const running = startTime(() => (isAway ? { kind: 'request-lost' } : undefined));
+    const generations: string[][] = [];
+    // Brokers that come back give each member a whole session.
+    const broker = brokerOf(running, {
+      sessionMs: 60_000,
+      onShared: (_, shares) => void generations.push(shares.map(({ memberId }) => memberId)),
+    });
+    const source = openSource(running, broker, 1);
+    const ownerships = source.ownerships(new AbortController().signal)[Symbol.asyncIterator]();
+    const { value: first } = await ownerships.next();
+    isAway = true;
+    await new Promise((resolve) => first.revoked.addEventListener('abort', resolve));
+    isAway = false;
+    await ownerships.next();
+    expect(generations).toEqual([['member-0'], ['member-0']]);
     await source.close();
     running.stop();
   });
