@@ -43,21 +43,21 @@ export const mutants: readonly Mutant[] = [
   one(
     'the position is one too far',
     'consumers/kafka/transactional-output.ts',
-    'producer.transaction(), batch, position, sender',
-    'producer.transaction(), batch, position + 1, sender',
+    'producers[turn].transaction(), batch, position, sender',
+    'producers[turn].transaction(), batch, position + 1, sender',
   ),
   one(
     'the position is one too near',
     'consumers/kafka/transactional-output.ts',
-    'producer.transaction(), batch, position, sender',
-    'producer.transaction(), batch, position - 1, sender',
+    'producers[turn].transaction(), batch, position, sender',
+    'producers[turn].transaction(), batch, position - 1, sender',
   ),
   one(
     'a commit without an answer is done again',
     'consumers/kafka/transactional-output.ts',
     '        throw fault(error, destination, parts);',
     '        if (isFenced(error)) throw fault(error, destination, parts);\n' +
-      '        const again = transactionalProducer(client, `${parts.transactionalId}.again.${published}`, 60_000);\n' +
+      '        const again = transactionalProducer(client, `${parts.transactionalId}.again.${position}`, 60_000);\n' +
       '        await again.connect();\n' +
       '        await commit(await again.transaction(), batch, position, sender, parts);',
   ),

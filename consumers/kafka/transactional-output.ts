@@ -16,8 +16,14 @@ export interface TransactionalParts {
   readonly clock: Clock;
   /** The partition whose committed offset of the group is the input position. */
   readonly position: { readonly topic: string; readonly partition: number };
-  /** Positions whose commit the broker has acknowledged to this process, by transactional id; none while a later commit has no answer. */
-  readonly acknowledged: Map<string, number>;
+  /** What the broker has acknowledged to this process last, by transactional id; nothing while a later commit has no answer. */
+  readonly acknowledged: Map<string, AcknowledgedCommit>;
+}
+
+export interface AcknowledgedCommit {
+  readonly position: number;
+  /** Which of the producers it was. */
+  readonly turn: number;
 }
 
 /**
@@ -33,11 +39,12 @@ export async function openTransactionalOutput(
   destination: Destination,
   parts: TransactionalParts,
 ): Promise<Output> {
-  const producers = turns.map((turn) =>
-    transactionalProducer(client, `${parts.transactionalId}.${turn}`, parts.transactionTimeoutMs),
+  const producers = turns.map((name) =>
+    transactionalProducer(client, `${parts.transactionalId}.${name}`, parts.transactionTimeoutMs),
   );
   const sender = createSender(destination);
-  let published = 0;
+  // Should the last commit hang, its own id ends it with the next one: another's commit in between would lie behind a transaction without end.
+  let turn = parts.acknowledged.get(parts.transactionalId)?.turn ?? 0;
   const close = async () => {
     await Promise.all(producers.map((producer) => producer.disconnect().catch(() => undefined)));
   };
@@ -51,10 +58,10 @@ export async function openTransactionalOutput(
   return {
     position: () => committedPosition(parts, destination),
     async publish(batch, position) {
-      const producer = producers[published++ % producers.length];
       try {
-        await commit(await producer.transaction(), batch, position, sender, parts);
-        parts.acknowledged.set(parts.transactionalId, position);
+        await commit(await producers[turn].transaction(), batch, position, sender, parts);
+        parts.acknowledged.set(parts.transactionalId, { position, turn });
+        turn = (turn + 1) % producers.length;
       } catch (error) {
         throw fault(error, destination, parts);
       }
@@ -82,7 +89,7 @@ async function committedPosition(
       group,
       position.topic,
       position.partition,
-      acknowledged.get(transactionalId),
+      acknowledged.get(transactionalId)?.position,
     );
   } catch (error) {
     throw brokerFault(error, `looking up the position of ${transactionalId}`, destination.brokers);

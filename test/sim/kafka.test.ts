@@ -229,16 +229,17 @@ describe('the Kafka source, whose brokers were away for longer than its session'
 });
 
 describe('a position whose transaction stays unsettled', () => {
-  /** The client, but the answer to the commit of this number is lost. */
-  function withoutAnswer(client: Kafka, number: number): Kafka {
-    let commits = 0;
+  /** The client, but the answer to the commit of this number is lost. @param committers ids of the transactions, in order. */
+  function withoutAnswer(client: Kafka, number: number, committers: string[] = []): Kafka {
     const producer: Kafka['producer'] = (options) => {
       const made = client.producer(options);
       const transaction = async () => {
         const begun = await made.transaction();
         const commit = async () => {
           await begun.commit();
-          if (++commits === number) throw Object.assign(new Error('closed'), { name: 'KafkaJSConnectionClosedError' });
+          committers.push(options!.transactionalId!);
+          if (committers.length === number)
+            throw Object.assign(new Error('closed'), { name: 'KafkaJSConnectionClosedError' });
         };
         return { ...begun, commit };
       };
@@ -246,6 +247,22 @@ describe('a position whose transaction stays unsettled', () => {
     };
     return { ...client, producer } as Kafka;
   }
+
+  it('is ended by the next commit', async () => {
+    const running = startTime();
+    const committers: string[] = [];
+    const { process, client } = clientOf(running, brokerOf(running));
+    const sink = sinkOf(process, withoutAnswer(client, Number.NaN, committers), 'exactly-once');
+    const nothing = { events: [], deadLetters: [] };
+    for (const commits of [2, 1, 3]) {
+      const output = await sink.open(ownedPartition('input'));
+      for (let commit = 0; commit < commits; commit++) await output.publish(nothing, 100);
+      await output.close();
+    }
+    expect(committers.map((id) => id.at(-1))).toEqual(['a', 'b', 'b', 'b', 'a', 'b']);
+    await sink.close();
+    running.stop();
+  });
 
   it('is the one that was acknowledged, unless a later commit had no answer', async () => {
     const running = startTime();
