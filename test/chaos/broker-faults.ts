@@ -67,15 +67,12 @@ export async function cutConnections(trial: Trial): Promise<readonly number[]> {
 
 /** Input partitions that the broker leads, or the output of, or whose transactions or positions it coordinates. */
 async function partitionsServedBy({ admin, topics: { input, scored, dead } }: Trial, id: number): Promise<number[]> {
-  const { topics: found } = await admin.fetchTopicMetadata({
-    topics: [input, scored, dead, transactionsTopic, positionsTopic],
-  });
+  // Brokers that never had a transaction have no topic for them.
+  const { topics: found } = await admin.fetchTopicMetadata();
+  const partitionsOf = (topic: string) => found.find(({ name }) => name === topic)?.partitions ?? [];
   const leads = (topic: string, partition: number) =>
-    found
-      .find(({ name }) => name === topic)!
-      .partitions.some(({ partitionId, leader }) => partitionId === partition && leader === id);
-  const coordinates = (topic: string, name: string) =>
-    leads(topic, placeOf(name, found.find((one) => one.name === topic)!.partitions.length));
+    partitionsOf(topic).some(({ partitionId, leader }) => partitionId === partition && leader === id);
+  const coordinates = (topic: string, name: string) => leads(topic, placeOf(name, partitionsOf(topic).length));
   const isServed = (partition: number) =>
     [input, scored, dead].some((topic) => leads(topic, partition)) ||
     ['a', 'b'].some((turn) => coordinates(transactionsTopic, `${input}.${input}.${partition}.${turn}`));
