@@ -37,12 +37,13 @@ export interface GroupIdentity {
   readonly name: string;
   /** Empty: the group does not wait for it. While it does, it would wait for the session timeout before another member gets anything. */
   memberId: string;
-  /** Who had which partitions. */
+  /** Who had which partitions, and in which generation. */
   names: ByName;
+  generation: number;
 }
 
 export function newIdentity(name: string): GroupIdentity {
-  return { name, memberId: '', names: [] };
+  return { name, memberId: '', names: [], generation: -1 };
 }
 
 /**
@@ -62,13 +63,15 @@ export function joinGroup(
   // A connection answers one request after the other, and that of joining waits for the whole group.
   const committing = clusterOf(client);
   const leaving = new AbortController();
+  /** Left without an answer to what is under way: another membership of the process may have begun. */
+  let isGivenUp = false;
   let last: Assignment | undefined;
   let coordinator: Coordinator | undefined;
   let committer: Promise<Broker> | undefined;
   let heardAt = clock.monotonic();
 
   const assigners = [
-    stickyAssigner({ cluster, topic, name: identity.name, last: () => ({ assignment: last, names: identity.names }) }),
+    stickyAssigner({ cluster, topic, member: sayMember }),
     // Spoken by versions before, so that both can be in the group while one replaces the other.
     kafkajs.PartitionAssigners.roundRobin({ cluster, groupId, logger: undefined as never }),
   ];
@@ -90,6 +93,11 @@ export function joinGroup(
     }
   }
 
+  function sayMember() {
+    const { name, generation, names } = identity;
+    return { name, generation, owned: last?.partitions ?? [], names };
+  }
+
   function assign({ groupProtocol, members }: JoinedGroup) {
     const assigner = assigners.find((candidate) => candidate.name === groupProtocol)!;
     return cluster.refreshMetadata().then(() => assigner.assign({ members, topics: [topic] }));
@@ -109,16 +117,18 @@ export function joinGroup(
             groupProtocols,
           }),
         );
-        const { memberId } = joined;
+        if (isGivenUp) return undefined;
+        const { memberId, generationId: generation } = joined;
         identity.memberId = memberId;
         if (leaving.signal.aborted) return undefined;
-        const { generationId: generation } = joined;
         const groupAssignment = joined.leaderId === memberId ? await assign(joined) : [];
         const synced = await ask((at) =>
           at.syncGroup({ groupId, generationId: generation, memberId, groupAssignment }),
         );
         const decoded = kafkajs.AssignerProtocol.MemberAssignment.decode(synced.memberAssignment);
+        if (isGivenUp) return undefined;
         if (decoded !== null && decoded.userData.length > 0) identity.names = readNames(decoded.userData);
+        identity.generation = generation;
         return { memberId, generation, partitions: decoded?.assignment[topic] ?? [] };
       } catch (error) {
         noteIfExpelled(error);
@@ -144,6 +154,7 @@ export function joinGroup(
         if (isRebalancing(error)) return;
         throw error;
       }
+      if (isGivenUp) return;
       events.confirmed();
       if (clock.monotonic() - lookedAt < config.topic_refresh_ms) continue;
       lookedAt = clock.monotonic();
@@ -160,7 +171,7 @@ export function joinGroup(
   }
 
   function noteIfExpelled(error: unknown): void {
-    if (!expelling.has(protocolType(error) ?? '')) return;
+    if (isGivenUp || !expelling.has(protocolType(error) ?? '')) return;
     identity.memberId = '';
     last = undefined;
     events.expelled();
@@ -181,10 +192,10 @@ export function joinGroup(
   /** The others get the partitions at once instead of after the session timeout. */
   async function sayGoodbye(): Promise<void> {
     const { memberId } = identity;
-    if (memberId !== '' && coordinator !== undefined) {
+    if (memberId !== '' && coordinator !== undefined && !isGivenUp) {
       await coordinator.leaveGroup({ groupId, memberId }).then(
         () => {
-          identity.memberId = '';
+          if (identity.memberId === memberId) identity.memberId = '';
         },
         () => undefined,
       );
@@ -206,8 +217,8 @@ export function joinGroup(
       committer ??= committing.connect().then(() => committing.findGroupCoordinator({ groupId }));
       try {
         const at = await committer;
-        const { memberId } = identity;
-        await at.offsetCommit({ groupId, groupGenerationId: last?.generation ?? -1, memberId, topics });
+        const { generation, memberId } = last ?? noMember;
+        await at.offsetCommit({ groupId, groupGenerationId: generation, memberId, topics });
       } catch (error) {
         committer = undefined;
         throw error;
@@ -218,10 +229,12 @@ export function joinGroup(
       // A join under way ends when the others have joined; who cannot be reached is not waited for.
       const hasEnded = new AbortController();
       void ended.then(() => hasEnded.abort());
-      await clock.sleep(sessionTimeout, hasEnded.signal);
+      isGivenUp = await clock.sleep(sessionTimeout, hasEnded.signal);
     },
   };
 }
+
+const noMember = { memberId: '', generation: -1 };
 
 /** The group goes on without this member, or has begun anew. */
 const expelling = new Set(['UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION']);

@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import type { Assignment } from './assignment.ts';
 import { assignSticky, type Claimant } from './sticky-assignment.ts';
 
 /** What travels with the protocol of consumer groups beside topics and partitions. */
@@ -7,12 +6,14 @@ import { assignSticky, type Claimant } from './sticky-assignment.ts';
 /** Partitions that processes have, or had when they were last in the group, by name; those that left last come first. */
 export type ByName = readonly (readonly [name: string, partitions: readonly number[]])[];
 
-const partitions = z.array(z.int().min(0));
-const byName = z.array(z.tuple([z.string(), partitions]));
+const partitions = z.array(z.int().min(0)).readonly();
+const byName = z.array(z.tuple([z.string(), partitions]).readonly()).readonly();
 
 const memberData = z.object({
   name: z.string(),
+  /** That it was told in last: -1 in none. */
   generation: z.int(),
+  /** What it still has of that. */
   owned: partitions,
   /** How many partitions the topic has as far as the member knows: one that has noticed new ones says something new by joining. */
   count: z.int(),
@@ -22,9 +23,7 @@ const memberData = z.object({
 /** How a member joins. */
 export type MemberData = z.output<typeof memberData>;
 
-/** What a process says when it joins, given what it had last. */
-export function describeMember(name: string, last: Assignment | undefined, count: number, names: ByName): Buffer {
-  const data = { name, generation: last?.generation ?? -1, owned: last?.partitions ?? [], count, names };
+export function describeMember(data: MemberData): Buffer {
   return Buffer.from(JSON.stringify(data));
 }
 

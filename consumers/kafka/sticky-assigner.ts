@@ -1,7 +1,6 @@
 import kafkajs, { type Assigner, type Cluster } from 'kafkajs';
-import type { Assignment } from './assignment.ts';
 import { partitionsOf } from './cluster.ts';
-import { assignMembers, type ByName, describeMember, readMember, writeNames } from './member-data.ts';
+import { assignMembers, describeMember, type MemberData, readMember, writeNames } from './member-data.ts';
 
 const { MemberMetadata, MemberAssignment } = kafkajs.AssignerProtocol;
 
@@ -10,20 +9,17 @@ const version = 0;
 export interface StickyAssignerOptions {
   readonly cluster: Cluster;
   readonly topic: string;
-  /** What the process calls itself. */
-  readonly name: string;
-  /** What it had last, and what it was told of all. */
-  last(): { readonly assignment: Assignment | undefined; readonly names: ByName };
+  /** What the process is to say of itself now, but for what it knows of the topic. */
+  member(): Omit<MemberData, 'count'>;
 }
 
 /** Partitions stay where they are; see sticky-assignment.ts. Members that read other topics get nothing of this one. */
-export function stickyAssigner({ cluster, topic, name, last }: StickyAssignerOptions): Assigner {
+export function stickyAssigner({ cluster, topic, member }: StickyAssignerOptions): Assigner {
   return {
     name: 'weir-sticky',
     version,
     protocol({ topics }) {
-      const { assignment, names } = last();
-      const userData = describeMember(name, assignment, partitionsOf(cluster, topic).length, names);
+      const userData = describeMember({ ...member(), count: partitionsOf(cluster, topic).length });
       return { name: this.name, metadata: MemberMetadata.encode({ version, topics, userData }) };
     },
     async assign({ members }) {

@@ -6,7 +6,7 @@ import { createFetcher } from '../../consumers/kafka/fetcher.ts';
 import { joinGroup, newIdentity } from '../../consumers/kafka/group-member.ts';
 import { sinkOver } from '../../consumers/kafka/sink.ts';
 import { sourceOver } from '../../consumers/kafka/source.ts';
-import type { Sink, Source } from '../../consumers/ports.ts';
+import type { Ownership, Sink, Source } from '../../consumers/ports.ts';
 import { epoch } from '../../sim/job.ts';
 import {
   type BrokerOptions,
@@ -67,7 +67,10 @@ function clientOf(running: RunningTime, broker: SimulatedBroker) {
 }
 
 function openSource(running: RunningTime, broker: SimulatedBroker, maxEvents: number): Source {
-  const { process, client } = clientOf(running, broker);
+  return sourceOf(clientOf(running, broker), maxEvents);
+}
+
+function sourceOf({ process, client }: ReturnType<typeof clientOf>, maxEvents: number): Source {
   const kafka = config.source.kafka!;
   const identity = newIdentity(process.name);
   return sourceOver(
@@ -206,24 +209,78 @@ describe('the Kafka source, where fetching fails whatever it does', () => {
 });
 
 describe('the Kafka source, whose brokers were away for longer than its session', () => {
-  it('comes back as the member that its group waits for', async () => {
+  it('comes back as the member that its group waits for, to the partitions that it had', async () => {
     let isAway = false;
     const running = startTime(() => (isAway ? { kind: 'request-lost' } : undefined));
-    const generations: string[][] = [];
+    const members: string[][] = [];
     // Brokers that come back give each member a whole session.
     const broker = brokerOf(running, {
+      partitions: 2,
       sessionMs: 60_000,
-      onShared: (_, shares) => void generations.push(shares.map(({ memberId }) => memberId)),
+      onShared: (_, shares) => void members.push(shares.map(({ memberId }) => memberId).sort()),
     });
-    const source = openSource(running, broker, 1);
-    const ownerships = source.ownerships(new AbortController().signal)[Symbol.asyncIterator]();
-    const { value: first } = await ownerships.next();
+    const signal = new AbortController().signal;
+    const open = (of: ReturnType<typeof clientOf>) => {
+      const source = sourceOf(of, 1);
+      const gained: Ownership[] = [];
+      void (async () => {
+        for await (const ownership of source.ownerships(signal)) gained.push(ownership);
+      })();
+      const owned = () => gained.filter(({ revoked }) => !revoked.aborted).map(({ partition }) => partition);
+      return { source, owned };
+    };
+    const until = async (isSo: () => boolean) => {
+      while (!isSo()) await new Promise((resolve) => setImmediate(resolve));
+    };
+    const [a, b] = [clientOf(running, broker), clientOf(running, broker)];
+    const first = open(a);
+    await until(() => first.owned().length === 2);
+    const second = open(b);
+    await until(() => first.owned().length === 1 && second.owned().length === 1);
+    const had = first.owned();
+    // By the order in which they came, each would get what the other has.
+    await first.source.close();
+    const back = open(a);
+    await until(() => back.owned().length === 1 && second.owned().length === 1);
+    expect(back.owned()).toEqual(had);
+    const before = members.at(-1);
     isAway = true;
-    await new Promise((resolve) => first.revoked.addEventListener('abort', resolve));
+    await until(() => back.owned().length === 0 && second.owned().length === 0);
     isAway = false;
-    await ownerships.next();
-    expect(generations).toEqual([['member-0'], ['member-0']]);
-    await source.close();
+    await until(() => back.owned().length === 1 && second.owned().length === 1);
+    expect(back.owned()).toEqual(had);
+    expect(members.at(-1)).toEqual(before);
+    await Promise.all([back, second].map(({ source }) => source.close()));
+    running.stop();
+  });
+});
+
+describe('a membership that was left without waiting for its answers', () => {
+  it('says nothing any more: its process may be a member again', async () => {
+    let isSlow = false;
+    const running = startTime((_, port) =>
+      isSlow && port === 'heartbeat' ? { kind: 'slow', byMs: 30_000 } : undefined,
+    );
+    const { process, client } = clientOf(running, brokerOf(running));
+    const identity = newIdentity(process.name);
+    const said: string[] = [];
+    const { clock } = process;
+    await new Promise<void>((resolve) => {
+      const member = joinGroup(client, config.source.kafka!, identity, clock, {
+        assigned() {
+          isSlow = true;
+          said.push('assigned');
+          // Its heartbeat is under way by then, and answered when the group knows it no more.
+          clock.after(2_000, () => void member.leave().then(resolve));
+        },
+        confirmed: () => void said.push('confirmed'),
+        expelled: () => void said.push('expelled'),
+      });
+    });
+    identity.memberId = 'of the next membership';
+    await clock.sleep(60_000);
+    expect(said).toEqual(['assigned']);
+    expect(identity.memberId).toBe('of the next membership');
     running.stop();
   });
 });
