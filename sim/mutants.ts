@@ -43,14 +43,14 @@ export const mutants: readonly Mutant[] = [
   one(
     'the position is one too far',
     'consumers/kafka/transactional-output.ts',
-    'producers[turn].transaction(), batch, position, sender',
-    'producers[turn].transaction(), batch, position + 1, sender',
+    'prepare(transaction, batch, position, {',
+    'prepare(transaction, batch, position + 1, {',
   ),
   one(
     'the position is one too near',
     'consumers/kafka/transactional-output.ts',
-    'producers[turn].transaction(), batch, position, sender',
-    'producers[turn].transaction(), batch, position - 1, sender',
+    'prepare(transaction, batch, position, {',
+    'prepare(transaction, batch, position - 1, {',
   ),
   one(
     'a commit without an answer is done again',
@@ -59,7 +59,9 @@ export const mutants: readonly Mutant[] = [
     '        if (isFenced(error)) throw fault(error, destination, parts);\n' +
       '        const again = transactionalProducer(client, `${parts.transactionalId}.again.${position}`, 60_000);\n' +
       '        await again.connect();\n' +
-      '        await commit(await again.transaction(), batch, position, sender, parts);',
+      '        const other = await again.transaction();\n' +
+      '        await prepare(other, batch, position, { sender, parts, inOrder: false });\n' +
+      '        await other.commit();',
   ),
   one(
     'a commit without an answer is taken for done',
@@ -70,8 +72,8 @@ export const mutants: readonly Mutant[] = [
   one(
     'the position is not part of the transaction',
     'consumers/kafka/transactional-output.ts',
-    '    sendPosition(transaction, position, parts),',
-    '    Promise.resolve(position),',
+    'const move = () => sendPosition(transaction, position, parts);',
+    'const move = () => Promise.resolve(position);',
   ),
   one(
     'the position may still be changed by a transaction',

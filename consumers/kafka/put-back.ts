@@ -1,7 +1,7 @@
-import type { Kafka, Message, Producer, RecordMetadata, TopicMessages } from 'kafkajs';
+import type { Kafka, Message, Producer, RecordMetadata } from 'kafkajs';
 import { WeirError } from '../../runtime/errors.ts';
 import { brokerFault, isFenced } from './faults.ts';
-import { sendApart } from './send.ts';
+import { type PartitionMessages, sendApart } from './send.ts';
 import { markHeaders, type ReplayMark, type StoredLetter } from './stored-letter.ts';
 import { takeOver, transactionalProducer } from './transactional-producer.ts';
 
@@ -82,9 +82,12 @@ function recordOf({ stream: topic, partition, key, value, timestamp }: StoredLet
   };
 }
 
-function byPartition(records: readonly Addressed[]): TopicMessages[] {
+function byPartition(records: readonly Addressed[]): PartitionMessages[] {
   const grouped = Map.groupBy(records, ({ topic, message: { partition } }) => `${topic}:${partition}`);
-  return [...grouped.values()].map((of) => ({ topic: of[0].topic, messages: of.map(({ message }) => message) }));
+  return [...grouped.values()].map((of) => {
+    const [{ topic, message }] = of;
+    return { topic, partition: message.partition, messages: of.map(({ message }) => message) };
+  });
 }
 
 /** Within a partition records stand in the order in which they were sent. */

@@ -1,4 +1,5 @@
 import kafkajs, { type PartitionMetadata, type RecordMetadata, type TopicMessages, type Transaction } from 'kafkajs';
+import { WeirError } from '../../runtime/errors.ts';
 import type { OutputBatch, OutputEvent } from '../ports.ts';
 import { compressRecords } from './codecs.ts';
 import { encodedMessages } from './encoded-messages.ts';
@@ -102,24 +103,42 @@ function sharesOf({ topic, byPartition }: EncodedStream, turn: number): Share[] 
   return shares;
 }
 
+export interface PartitionMessages extends TopicMessages {
+  readonly partition: number;
+}
+
 /**
  * Sends each partition's messages by a call of their own, all at a time; when it ends, none is under way any more. One call for several
- * brokers begins again when one of them fails: what another has taken, or takes meanwhile, is then sent to it once more as something new, and
- * a partition whose leader has moved may be left out.
- * @param messages for one partition each.
+ * brokers begins again when one of them fails: what another has taken, or takes meanwhile, is then sent to it once more as something new.
+ * @returns where they stand now, in the order of the messages.
+ * @throws WeirError BROKER when one was not acknowledged: a partition that it does not know, the client leaves out without a word.
  */
 export async function sendApart(
   to: Pick<Transaction, 'sendBatch'>,
-  messages: readonly TopicMessages[],
+  messages: readonly PartitionMessages[],
 ): Promise<RecordMetadata[]> {
-  const sent = await Promise.allSettled(messages.map((one) => to.sendBatch({ acks: -1, topicMessages: [one] })));
+  const sent = await Promise.allSettled(messages.map((one) => sendOne(to, one)));
   const failures = sent.flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []));
   if (failures.length > 0) throw failures.find(isFenced) ?? failures[0];
-  return sent.flatMap((result) => (result.status === 'fulfilled' ? result.value : []));
+  return sent.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
 }
 
-function messagesOf({ topic, partition, records }: Share): TopicMessages {
-  return { topic, messages: encodedMessages(new Map([[partition, records]])) };
+async function sendOne(
+  to: Pick<Transaction, 'sendBatch'>,
+  { topic, partition, messages }: PartitionMessages,
+): Promise<RecordMetadata> {
+  const answers = await to.sendBatch({ acks: -1, topicMessages: [{ topic, messages }] });
+  const answer = answers.find((one) => one.topicName === topic && one.partition === partition);
+  if (answer !== undefined) return answer;
+  const message = `the brokers did not acknowledge what was sent to ${topic}:${partition}`;
+  throw new WeirError(
+    'BROKER',
+    `${message}: the client takes it for a partition that does not exist; it is sent again`,
+  );
+}
+
+function messagesOf({ topic, partition, records }: Share): PartitionMessages {
+  return { topic, partition, messages: encodedMessages(new Map([[partition, records]])) };
 }
 
 async function encode<R>(

@@ -17,7 +17,7 @@ import type { KafkaConnection, KafkaSinkConfig } from './config.ts';
 import { brokerFault, isRefusal } from './faults.ts';
 import { deadLetterLayout, eventLayout } from './records.ts';
 import { createSender, type Destination } from './send.ts';
-import { type AcknowledgedCommit, openTransactionalOutput } from './transactional-output.ts';
+import { type LastCommit, openTransactionalOutput } from './transactional-output.ts';
 
 export interface KafkaSinkOptions {
   /** From `sinkConnection`. */
@@ -51,7 +51,7 @@ export function createKafkaSink(config: KafkaSinkConfig, options: KafkaSinkOptio
 export function sinkOver(client: KafkaClient, config: KafkaSinkConfig, options: KafkaSinkOptions): KafkaSink {
   const { connection, clock, group } = options;
   const outputs = new Set<Output>();
-  const acknowledged = new Map<string, AcknowledgedCommit>();
+  const lastCommits = new Map<string, LastCommit>();
   const layout = eventLayout(eventSource(options.job), eventType);
   let cluster: Promise<{ admin: Admin; partitions: PartitionCounts }> | undefined;
   let shared: Promise<Producer> | undefined;
@@ -106,7 +106,7 @@ export function sinkOver(client: KafkaClient, config: KafkaSinkConfig, options: 
       admin,
       group,
       clock,
-      acknowledged,
+      lastCommits,
       // Positions are kept as committed offsets, and brokers take those only for topics they have. A source that is no Kafka topic
       // (a file, which has one partition) borrows the first partition of the sink's own topic: no consumer of the group reads it.
       position: options.sourceIsKafka

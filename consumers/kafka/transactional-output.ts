@@ -16,12 +16,13 @@ export interface TransactionalParts {
   readonly clock: Clock;
   /** The partition whose committed offset of the group is the input position. */
   readonly position: { readonly topic: string; readonly partition: number };
-  /** What the broker has acknowledged to this process last, by transactional id; nothing while a later commit has no answer. */
-  readonly acknowledged: Map<string, AcknowledgedCommit>;
+  /** What this process has sent last, by transactional id. */
+  readonly lastCommits: Map<string, LastCommit>;
 }
 
-export interface AcknowledgedCommit {
-  readonly position: number;
+export interface LastCommit {
+  /** Undefined: without an answer, it may be decided or not. */
+  readonly acknowledged: number | undefined;
   /** Which of the producers it was. */
   readonly turn: number;
 }
@@ -43,8 +44,10 @@ export async function openTransactionalOutput(
     transactionalProducer(client, `${parts.transactionalId}.${name}`, parts.transactionTimeoutMs),
   );
   const sender = createSender(destination);
+  const { lastCommits, transactionalId } = parts;
   // Should the last commit hang, its own id ends it with the next one: another's commit in between would lie behind a transaction without end.
-  let turn = parts.acknowledged.get(parts.transactionalId)?.turn ?? 0;
+  let turn = lastCommits.get(transactionalId)?.turn ?? 0;
+  let mayHang = true;
   const close = async () => {
     await Promise.all(producers.map((producer) => producer.disconnect().catch(() => undefined)));
   };
@@ -59,8 +62,15 @@ export async function openTransactionalOutput(
     position: () => committedPosition(parts, destination),
     async publish(batch, position) {
       try {
-        await commit(await producers[turn].transaction(), batch, position, sender, parts);
-        parts.acknowledged.set(parts.transactionalId, { position, turn });
+        const transaction = await producers[turn].transaction();
+        // What an abort ends of a commit that hangs is not done: by then it must not count as acknowledged.
+        if (mayHang) lastCommits.set(transactionalId, { acknowledged: undefined, turn });
+        await prepare(transaction, batch, position, { sender, parts, inOrder: mayHang });
+        // Without an answer it may be decided, and what was acknowledged before is not the position any more.
+        lastCommits.set(transactionalId, { acknowledged: undefined, turn });
+        await transaction.commit();
+        lastCommits.set(transactionalId, { acknowledged: position, turn });
+        mayHang = false;
         turn = (turn + 1) % producers.length;
       } catch (error) {
         throw fault(error, destination, parts);
@@ -79,7 +89,7 @@ const turns = ['a', 'b'];
  * none was sent since, it goes on from there: the next commit of the same id makes up for the markers.
  */
 async function committedPosition(
-  { admin, clock, group, position, transactionalId, acknowledged }: TransactionalParts,
+  { admin, clock, group, position, transactionalId, lastCommits }: TransactionalParts,
   destination: Destination,
 ): Promise<number | undefined> {
   try {
@@ -89,37 +99,38 @@ async function committedPosition(
       group,
       position.topic,
       position.partition,
-      acknowledged.get(transactionalId)?.position,
+      lastCommits.get(transactionalId)?.acknowledged,
     );
   } catch (error) {
     throw brokerFault(error, `looking up the position of ${transactionalId}`, destination.brokers);
   }
 }
 
-async function commit(
+interface Preparation {
+  readonly sender: Sender;
+  readonly parts: TransactionalParts;
+  /** The records first: should it be aborted on the way, and a commit before it hang, then that of the position hangs on and is seen to. */
+  readonly inOrder: boolean;
+}
+
+async function prepare(
   transaction: Transaction,
   batch: OutputBatch,
   position: number,
-  sender: Sender,
-  parts: TransactionalParts,
+  { sender, parts, inOrder }: Preparation,
 ): Promise<void> {
-  // Side by side: neither needs the other, and both wait mostly for answers.
-  const [sent, offsets] = await Promise.allSettled([
-    sender.send(transaction, batch, parts.clock.now()),
-    sendPosition(transaction, position, parts),
-  ]);
+  const sending = sender.send(transaction, batch, parts.clock.now());
+  const move = () => sendPosition(transaction, position, parts);
+  // Else side by side: neither needs the other, and both wait mostly for answers.
+  const [sent, offsets] = await Promise.allSettled([sending, inOrder ? sending.then(move) : move()]);
   const failures = [sent, offsets].flatMap((result) =>
     result.status === 'rejected' ? [result.reason as unknown] : [],
   );
-  if (failures.length > 0) {
-    // A kindness to subscribers, who wait for open transactions; the next open aborts it anyway.
-    transaction.abort().catch(() => undefined);
-    // Of two that fail in different words, the one that names the cause.
-    throw failures.find(isFenced) ?? failures[0];
-  }
-  // Without an answer it may be decided, and what was acknowledged before is not the position any more.
-  parts.acknowledged.delete(parts.transactionalId);
-  await transaction.commit();
+  if (failures.length === 0) return;
+  // A kindness to subscribers, who wait for open transactions; the next open aborts it anyway.
+  transaction.abort().catch(() => undefined);
+  // Of two that fail in different words, the one that names the cause.
+  throw failures.find(isFenced) ?? failures[0];
 }
 
 const concurrentWaitMs = 5;

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createRequire } from 'node:module';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
-import type { ProducerBatch, RecordMetadata, TopicMessages } from 'kafkajs';
+import type { Message, ProducerBatch, RecordMetadata } from 'kafkajs';
 import { createClient } from '../../consumers/kafka/client.ts';
 import { sendApart } from '../../consumers/kafka/send.ts';
 
@@ -53,20 +53,27 @@ async function producerOverTwo(): Promise<{ sendBatch: SendBatch; taken: string[
     refreshMetadataIfNecessary: async () => {},
     addMultipleTargetTopics: async () => {},
     findTopicPartitionMetadata: () => [{ partitionId: 0 }],
-    findLeaderForPartitions: (topic: string, partitions: readonly string[]) => ({
-      [leaderOf(topic)]: partitions.map(Number),
-    }),
+    findLeaderForPartitions: (topic: string, partitions: readonly string[]) => {
+      const found = partitions.map(Number).filter((partition) => partition === 0);
+      return found.length === 0 ? {} : { [leaderOf(topic)]: found };
+    },
     findBroker: async ({ nodeId }: { nodeId: string }) => brokers[Number(nodeId) - 1],
     findControllerBroker: async () => brokers[0],
   };
   const eosManager = createEosManager({ logger, cluster, transactional: false });
   await eosManager.initProducerId();
   const retrier = createRetry({ initialRetryTime: 1, retries: 5 });
-  const sendBatch = createSendMessages({ logger, cluster, partitioner: () => 0, eosManager, retrier });
+  const sendBatch = createSendMessages({
+    logger,
+    cluster,
+    partitioner: ({ message: { partition = 0 } }: { message: Message }) => partition,
+    eosManager,
+    retrier,
+  });
   return { sendBatch, taken };
 }
 
-const messages: readonly TopicMessages[] = ['slow', 'fast'].map((topic) => ({ topic, messages: [{ value: 'x' }] }));
+const messages = ['slow', 'fast'].map((topic) => ({ topic, partition: 0, messages: [{ value: 'x' }] }));
 
 describe('the Kafka client', () => {
   it('is the version whose inner parts consumers/kafka/internals.ts names', () => {
@@ -83,6 +90,17 @@ describe('the Kafka client', () => {
     const { sendBatch, taken } = await producerOverTwo();
     await sendApart({ sendBatch }, messages);
     expect(taken.toSorted()).toEqual(['fast from 0', 'slow from 0']);
+  });
+
+  it('would leave out, without a word, what is for a partition that it does not know', async () => {
+    const { sendBatch, taken } = await producerOverTwo();
+    const message = { topic: 'fast', partition: 5, messages: [{ value: 'x', partition: 5 }] };
+    expect(await sendBatch({ topicMessages: [message] })).toEqual([]);
+    expect(taken).toEqual([]);
+    await expect(sendApart({ sendBatch }, [message])).rejects.toMatchObject({
+      code: 'BROKER',
+      message: expect.stringMatching(/did not acknowledge what was sent to fast:5/),
+    });
   });
 
   it('goes on to the next broker where a proxy closes what it takes for one that is dead', async () => {

@@ -26,7 +26,7 @@ function sender() {
 
 /** A client whose calls end when the test says so. */
 function client() {
-  const calls: { readonly to: string; readonly end: PromiseWithResolvers<RecordMetadata[]> }[] = [];
+  const calls: { readonly to: string; readonly end: PromiseWithResolvers<RecordMetadata[]>; take(): void }[] = [];
   return {
     calls,
     sendBatch({ topicMessages = [] }: ProducerBatch): Promise<RecordMetadata[]> {
@@ -34,7 +34,14 @@ function client() {
         Object.keys(messages.reduce(() => ({}), {})).map((partition) => `${topic}:${partition}`),
       );
       const end = Promise.withResolvers<RecordMetadata[]>();
-      calls.push({ to: partitions.join(', '), end });
+      const take = () =>
+        end.resolve(
+          partitions.map((one) => {
+            const [topicName, partition] = one.split(':');
+            return { topicName, partition: Number(partition), errorCode: 0 };
+          }),
+        );
+      calls.push({ to: partitions.join(', '), end, take });
       return end.promise;
     },
   };
@@ -48,7 +55,7 @@ describe('the sender', () => {
     const sending = sender().send(to, batch, 0);
     await turn();
     expect(to.calls.map((call) => call.to)).toEqual(['scored:0', 'dead:3']);
-    for (const { end } of to.calls) end.resolve([]);
+    for (const { take } of to.calls) take();
     await sending;
     expect(to.calls).toHaveLength(2);
   });
