@@ -201,6 +201,8 @@ export function createEntityCache(options: EntityCacheOptions): EntityCache {
       subStates.splice(k, 1);
       entity.version = neverLoaded;
     }
+    // What comes of the present tenures until it is loaded, which may never be, is not doubtful.
+    if (entity.version === neverLoaded) entity.epoch = tenures.epoch;
   }
 
   /** Not all that memory should have of it is there. */

@@ -1,3 +1,4 @@
+import type { Loaded } from '../../features/cache.ts';
 import type { EventLayout, TransactionBatch } from '../../features/columns.ts';
 import { compileFeatures } from '../../features/definition.ts';
 import { createFeatureEngine } from '../../features/engine.ts';
@@ -115,8 +116,21 @@ export function createProcess(store: StateStore, cacheEntities = 100, keyEntity?
   });
   /** Applies and answers the named feature of every event, with its state unless that is fresh. */
   async function apply(partition: string, batch: TransactionBatch, feature: string, seenBefore?: number) {
+    return applyLoaded(partition, batch, await engine.load(batch, partition), feature, seenBefore);
+  }
+  /** The same without the store. */
+  function applyHeld(partition: string, batch: TransactionBatch, feature: string) {
+    return applyLoaded(partition, batch, engine.held(batch, partition), feature);
+  }
+  function applyLoaded(
+    partition: string,
+    batch: TransactionBatch,
+    loaded: Loaded,
+    feature: string,
+    seenBefore?: number,
+  ) {
     const rows = newRows(set.names.length);
-    lates.push(engine.apply(batch, await engine.load(batch, partition), partition, rows, seenBefore).late);
+    lates.push(engine.apply(batch, loaded, partition, rows, seenBefore).late);
     knownFrom = [...rows.knownFrom.subarray(0, batch.count)].map((time) => time / minute);
     const column = set.names.indexOf(feature);
     return Array.from({ length: batch.count }, (_, row) => {
@@ -132,5 +146,5 @@ export function createProcess(store: StateStore, cacheEntities = 100, keyEntity?
     return changes.length;
   }
   const tick = (ms: number) => (now += ms);
-  return { engine, apply, flush, lookups, lates, damages, tick, knownFrom: () => knownFrom };
+  return { engine, apply, applyHeld, flush, lookups, lates, damages, tick, knownFrom: () => knownFrom };
 }

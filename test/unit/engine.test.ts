@@ -130,6 +130,27 @@ describe('the feature engine', () => {
     expect(engine.asksOfOthers()).toMatchObject({ undelayed: true, delayMs: Number.POSITIVE_INFINITY });
   });
 
+  it('marks what a partition that goes on without the store lacks, also when another has loaded it since', async () => {
+    const { store } = heldStore();
+    const { engine, apply, applyHeld, flush } = createProcess(store);
+    const batch = (offset: number) => batchOf([offset], 'c', 'x');
+    engine.gain('t:0', 2);
+    engine.gain('t:1', 2);
+    await apply('t:0', batch(0), 'terminal.count.1h');
+    await flush('t:0');
+    // It begins again, and the store is away.
+    engine.lose('t:0');
+    engine.gain('t:0', 2);
+    engine.cutOff('t:0');
+    expect(applyHeld('t:0', batch(1), 'terminal.count.1h')).toEqual(['1 incomplete']);
+    expect(applyHeld('t:0', batch(2), 'terminal.count.1h')).toEqual(['2 incomplete']);
+    // The store is back, and t:1 hears of it first.
+    engine.lose('t:1');
+    engine.gain('t:1', 2);
+    await apply('t:1', batchOf([2], 'd', 'x'), 'terminal.count.1h');
+    expect(applyHeld('t:0', batch(3), 'terminal.count.1h')).toEqual(['4 incomplete']);
+  });
+
   it('asks the store once for what two partitions want at the same time', async () => {
     const { store, held, hold } = heldStore();
     const { engine, apply, lookups } = createProcess(store);
