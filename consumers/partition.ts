@@ -96,7 +96,7 @@ async function orDegrade<T>(
   } catch (error) {
     if (!flusher.degrade(error)) throw error;
     engine.lose(name);
-    engine.gain(name, ownership.partitions);
+    engine.gain(name, ownership.partitions, ownership.ancestors);
     return instead;
   }
 }
