@@ -423,9 +423,8 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
 
   return {
     readable: () => {
-      const find = (key: string) => view.get(key)?.lease;
-      const leases = [...view.values()].map(({ lease }) => lease);
-      return leases.filter((lease) => !isShardEnd(lease.checkpoint) && isReady(lease, find)).map(({ key }) => key);
+      const left = new Map([...view].filter(([key]) => !memory.isDone(key)).map(([key, { lease }]) => [key, lease]));
+      return [...left.values()].filter((lease) => isReady(lease, (key) => left.get(key))).map(({ key }) => key);
     },
     ancestors: memory.ancestors,
     known: () => [...new Set([...view.keys(), ...listed.map(({ id }) => id)])],

@@ -230,6 +230,17 @@ describe('what was once seen of shards', () => {
     expect(coordinator.ancestors(line[0])).toEqual([]);
     await end();
   });
+
+  it('says that they were read to their end, also where the table answers with what it had before', async () => {
+    const { truth, coordinator, during, older, line, end } = await startLine();
+    await during(100);
+    expect(coordinator.readable()).toEqual([line[2]]);
+    const leases = await truth.list();
+    older.answer = leases.map((lease) => ({ ...lease, checkpoint: { sequence: '4967', sub: 0 } }));
+    await during(failoverMs);
+    expect(coordinator.readable()).toEqual([line[2]]);
+    await end();
+  });
 });
 
 describe('the hash keys of a shard', () => {
