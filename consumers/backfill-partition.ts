@@ -49,7 +49,7 @@ export async function withPartition(
 ): Promise<void> {
   const { config, ownership, store, engine, log } = parts;
   const name = partitionName(ownership);
-  engine.gain(name, ownership.partitions);
+  engine.gain(name, ownership.partitions, ownership.ancestors);
   const { flusher, forget } = openFlusher(parts, signal, () => undefined);
   try {
     await apply({

@@ -18,6 +18,8 @@ export function observePartition({ clock, log, metrics, of, onBatch }: ObserveOp
   let isRecovering = false;
   let readAt = 0;
   let position = 0;
+  /** What was lost before this offset is counted. */
+  let lostThrough = Number.NEGATIVE_INFINITY;
   const decisionCounts = new Array<number>(decisionNames.length).fill(0);
 
   function stage<T>(name: Stage, work: () => T): T {
@@ -54,7 +56,10 @@ export function observePartition({ clock, log, metrics, of, onBatch }: ObserveOp
       if (isRecovering) log.info({}, 'the state is recovered: scoring goes on');
       isRecovering = false;
     },
-    lost(from, to) {
+    lost(begin, to) {
+      const from = Math.max(begin, lostThrough);
+      if (to <= from) return;
+      lostThrough = to;
       of.lostRecords(to - from, clock.now());
       log.warn(
         { from, to },

@@ -28,7 +28,7 @@ export interface PartitionObserver extends RecoveryObserver, AlignmentObserver {
   /** The state reaches the position: scoring begins. */
   restored(): void;
   published(batch: PublishedBatch): void;
-  /** The log has been cut before it was read: what was there is never scored. */
+  /** The log has been cut before it was read: what was there is never scored. Told again when the partition begins again before it. */
   lost(from: number, to: number): void;
   flushed(fence: number, seconds: number): void;
   /** The partition goes on without the store, or no longer. */
@@ -96,7 +96,7 @@ async function orDegrade<T>(
   } catch (error) {
     if (!flusher.degrade(error)) throw error;
     engine.lose(name);
-    engine.gain(name, ownership.partitions);
+    engine.gain(name, ownership.partitions, ownership.ancestors);
     return instead;
   }
 }

@@ -31,6 +31,11 @@ export interface Ownership {
    * nothing left, and what follows them may not be read before.
    */
   readable?(): readonly number[];
+  /**
+   * Those of the partitions that this one came from, however far back: all of them were read to their end before it began. Absent where partitions
+   * do not come from others.
+   */
+  readonly ancestors?: () => readonly number[];
   readonly format: RecordFormat;
   /** The stream had its other partitions before this one, and the job has begun with them: all of its records are newer than that. */
   readonly isAdded?: boolean;

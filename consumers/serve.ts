@@ -144,7 +144,7 @@ async function serveOnce(
   const ownership = watch.ownership(parts.ownership);
   const name = partitionName(ownership);
   const output = watch.output(await sink.open(parts.ownership));
-  engine.gain(name, ownership.partitions);
+  engine.gain(name, ownership.partitions, ownership.ancestors);
   const onFlushed = (fence: number, seconds: number) => {
     ownership.stored?.(fence);
     observer.flushed(fence, seconds);

@@ -6,12 +6,13 @@ import { createEntityCache, type Entity, type Loaded, markUnread, neverLoaded } 
 import { createSubStateWriter } from './codec.ts';
 import type { TransactionBatch } from './columns.ts';
 import { createEvaluator, type Moment } from './evaluate.ts';
+import { eventFeatures } from './event-features.ts';
 import { createFrontiers, type Frontiers } from './frontiers.ts';
 import { textHash } from './hash.ts';
 import { createHistory } from './history.ts';
 import { type Asked, askedBy, createNeed, type Need } from './needs.ts';
 import { type EntityPlan, type FeatureSet, idField, latenessOf } from './plan.ts';
-import { createReplayedIds, forgetOldest, markOf, repeatsFinished } from './repeats.ts';
+import { createReplayedIds, forgetOldest, markOf, repeatsAncestor } from './repeats.ts';
 import { type FeatureRows, featureStates, resizeRows } from './rows.ts';
 import { lostState, type StateStore, type SubStateChange } from './store.ts';
 import { applyLabel, type Insertion, insertEvent, type SubState } from './sub-state.ts';
@@ -33,8 +34,12 @@ export interface FeatureEngineOptions {
 
 /** The velocity features of one process: entity states in memory, applied and evaluated batch by batch. */
 export interface FeatureEngine {
-  /** The partition is owned from now on. @param partitions how many the stream has: owning all spares reading others' states. */
-  gain(partition: string, partitions: number): void;
+  /**
+   * The partition is owned from now on.
+   * @param partitions how many the stream has: owning all spares reading others' states.
+   * @param ancestors numbers of those that the partition came from, all read to their end.
+   */
+  gain(partition: string, partitions: number, ancestors?: () => readonly number[]): void;
   /** The partition is lost, or its memory is not to be trusted any more. */
   lose(partition: string): void;
   /**
@@ -125,6 +130,9 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   const latenessMs = latenessOf(set);
   const history = createHistory(store, clock, latenessMs);
   const changed = new Map<string, Change[]>();
+  const ancestorsOf = new Map<string, () => readonly number[]>();
+  /** Names of those of the batch's partition. */
+  let ancestors: ReadonlySet<string> = new Set();
   const replayed = repeats && createReplayedIds(repeats, options.cacheEntities);
   const columns = createBatchColumns(set);
   const facts = plans.map((plan) => new Float64Array(1 + plan.numbers.length + plan.hashes.length));
@@ -269,19 +277,23 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     return insertion;
   }
 
+  function meetAncestors(partition: string): void {
+    ancestors = new Set(ancestorsOf.get(partition)!().map((index) => `${ofStream}${index}`));
+  }
+
   /** Judges whether the event repeats an earlier one of the log, and remembers its id if not. */
   function repeatsEarlier(batch: TransactionBatch, loaded: Loaded, partition: string, changes: Change[]): boolean {
     if (repeats === undefined) return false;
     const entity = loaded.entities[featurePlans][row]!;
     const state = cache.ownSubState(entity, repeats, partition);
     const [time, offset, id] = [batch.times[row], batch.offsets[row], columns.ids[row]];
+    const isInherited = (mark: number) =>
+      ancestors.size > 0 &&
+      entity.subStates.some((of) => ancestors.has(of.partition) && repeatsAncestor(of, repeats, mark, time, id));
     const isAhead = offset < state.offset;
-    if (isAhead && replayed!.isRepeat(entity.id, state, time, offset, id)) return true;
+    if (isAhead && replayed!.isRepeat(entity.id, state, time, offset, id, isInherited)) return true;
     const mark = isAhead ? time : markOf(state, repeats, time, offset, id);
-    if (mark === undefined) return true;
-    const event = { partition, mark, time, id };
-    const isOther = (other: SubState) => other !== state && repeatsFinished(other, repeats, event, readable!);
-    if (readable !== undefined && entity.subStates.some(isOther)) return true;
+    if (mark === undefined || (!isAhead && isInherited(mark))) return true;
     const own = facts[featurePlans];
     own[1] = offset;
     own[2] = id;
@@ -291,7 +303,8 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   }
 
   return {
-    gain(partition, partitions) {
+    gain(partition, partitions, lineage = () => []) {
+      ancestorsOf.set(partition, lineage);
       cache.own(partition);
       frontiers.own(partition);
       changed.set(partition, []);
@@ -306,6 +319,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     lose(partition) {
       for (const { entity } of changed.get(partition) ?? []) entity.dirty--;
       changed.delete(partition);
+      ancestorsOf.delete(partition);
       replayed?.forget(partition);
       cache.disown(partition);
       frontiers.disown(partition);
@@ -342,6 +356,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     held: (batch, partition) => cache.held(plans, idsOf(batch), batch.count, partition),
     apply(batch, loaded, partition, out, seenBefore = Number.POSITIVE_INFINITY) {
       columns.fill(batch);
+      meetAncestors(partition);
       replayed?.forget(partition);
       history.began(partition, batch.times, batch.offsets, batch.count);
       const knownOfAll = history.knownFrom(ofStream);
@@ -402,6 +417,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     replay(batch, loaded, partition) {
       behind.replays(partition);
       columns.fill(batch);
+      meetAncestors(partition);
       history.began(partition, batch.times, batch.offsets, batch.count);
       const changes = changed.get(partition)!;
       for (row = 0; row < batch.count; row++) {
@@ -472,25 +488,3 @@ export function derivedFeatures({ derived }: FeatureSet, out: FeatureRows, base:
 }
 
 const absent = featureStates.indexOf('absent');
-
-const dayMs = 86_400_000;
-
-function eventFeatures(set: FeatureSet, batch: TransactionBatch, row: number, out: FeatureRows, base: number): void {
-  for (const feature of set.eventFeatures) {
-    const at = base + feature.column;
-    if (feature.source === 'field') {
-      const value = batch.numbers[feature.field][row];
-      const missing = Number.isNaN(value);
-      out.values[at] = missing ? 0 : value / feature.divisor;
-      if (missing) out.states[at] = 1;
-    } else {
-      out.values[at] = eventCalendar(feature.source, batch.times[row]);
-    }
-  }
-}
-
-/** 1 or 0 by the UTC calendar; the night is 00:00 to 06:59, the weekend Saturday and Sunday. 1970-01-01 was a Thursday. */
-function eventCalendar(source: 'is-weekend' | 'is-night', time: number): number {
-  if (source === 'is-night') return Math.floor(time / 3_600_000) % 24 <= 6 ? 1 : 0;
-  return (Math.floor(time / dayMs) + 3) % 7 >= 5 ? 1 : 0;
-}

@@ -73,33 +73,24 @@ export function markOf(
 }
 
 /**
- * Whether an event repeats one of a partition that was read to its end before the event's own began: what its producer put again behind a split
- * or merge. Of other partitions' ids nothing is sure: which of two came first would depend on who reads faster.
- * @param state the source key's ids in the other partition.
- * @param mark of the event in its own.
- * @param readable numbers of the partitions of the stream that have something left to be read.
+ * Whether an event repeats one of a partition that its own came from: what its producer put again behind a split or merge. Of other partitions'
+ * ids nothing is sure: which of two came first would depend on who reads faster.
+ * @param state the source key's ids in the ancestor, which was read to its end before the event's own partition began.
+ * @param ownMark of the event in its own.
  */
-export function repeatsFinished(
-  { partition, rows, head, last }: SubState,
+export function repeatsAncestor(
+  { rows, head, last }: SubState,
   { stride, windowMs }: RepeatPlan,
-  event: { readonly partition: string; readonly mark: number; readonly time: number; readonly id: number },
-  readable: readonly number[],
+  ownMark: number,
+  time: number,
+  id: number,
 ): boolean {
-  const [stream, number] = streamAndNumber(partition);
-  const [ownStream, own] = streamAndNumber(event.partition);
-  // A partition that came from others has the greater number.
-  if (stream !== ownStream || number >= own || readable.includes(number)) return false;
-  const mark = last > head ? Math.max(event.mark, rows[last * stride]) : event.mark;
+  const mark = last > head ? Math.max(ownMark, rows[last * stride]) : ownMark;
   for (let start = last * stride, base = head * stride; start > base; start -= stride) {
-    const isWithin = mark - rows[start] < windowMs || Math.abs(event.time - rows[start]) < windowMs;
-    if (rows[start + idAt] === event.id && isWithin) return true;
+    const isWithin = mark - rows[start] < windowMs || Math.abs(time - rows[start]) < windowMs;
+    if (rows[start + idAt] === id && isWithin) return true;
   }
   return false;
-}
-
-function streamAndNumber(partition: string): [stream: string, number: number] {
-  const at = partition.lastIndexOf(':');
-  return [partition.slice(0, at), Number(partition.slice(at + 1))];
 }
 
 /** Judges events that are applied again although the ids that were stored reach beyond them, and may have forgotten those from before. */
@@ -107,9 +98,17 @@ export interface ReplayedIds {
   /**
    * To be asked in the order of the log, from where it is applied again.
    * @param state the source key's ids, which reach beyond the event.
+   * @param isInherited whether an event of the mark repeats one of another partition; asked only where the ids themselves do not tell.
    * @returns whether the event repeats an earlier one.
    */
-  isRepeat(key: string, state: SubState, time: number, offset: number, id: number): boolean;
+  isRepeat(
+    key: string,
+    state: SubState,
+    time: number,
+    offset: number,
+    id: number,
+    isInherited: (mark: number) => boolean,
+  ): boolean;
   /** The partition is through, or begins anew. */
   forget(partition: string): void;
 }
@@ -127,7 +126,7 @@ export function createReplayedIds(plan: RepeatPlan, keys: number): ReplayedIds {
 
   return {
     forget: (partition) => void byPartition.delete(partition),
-    isRepeat(key, state, time, offset, id) {
+    isRepeat(key, state, time, offset, id, isInherited) {
       const gathered = gatheredOf(state.partition);
       const found = gathered.get(key);
       gathered.delete(key);
@@ -136,13 +135,14 @@ export function createReplayedIds(plan: RepeatPlan, keys: number): ReplayedIds {
       if (row > state.head) return state.rows[row * plan.stride + offsetAt] !== offset;
       const ids = found ?? emptySubState(plan, state.partition);
       const mark = markOf(ids, plan, time, offset, id);
-      if (mark !== undefined) {
+      const isFirst = mark !== undefined && !isInherited(mark);
+      if (isFirst) {
         insertEvent(ids, plan, mark, Float64Array.of(0, offset, id));
         forgetOldest(ids, plan);
       }
       gathered.set(key, ids);
       if (gathered.size > keys) gathered.delete(gathered.keys().next().value!);
-      return mark === undefined;
+      return !isFirst;
     },
   };
 }

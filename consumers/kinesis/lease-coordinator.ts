@@ -9,6 +9,7 @@ import { type Lease, newLease } from './lease.ts';
 import type { LeaseTable } from './lease-table.ts';
 import { isFree, type LeaseView, leasesByWorker, look, nextChange } from './lease-view.ts';
 import { leaseWrites } from './lease-writes.ts';
+import { createShardMemory } from './shard-memory.ts';
 import { isWanted, type ShardState, shardStandings, shardStates } from './shard-standing.ts';
 import {
   firstLeases,
@@ -83,6 +84,8 @@ export interface LeaseCoordinator {
   known(): string[];
   /** Ids of the shards that have something left to be read, and whose parents have not. */
   readable(): string[];
+  /** Ids of the shards that the shard came from, however far back, as far as the stream or the table has told this process. */
+  ancestors(id: string): string[];
 }
 
 const noShards = Object.fromEntries(shardStates.map((state) => [state, 0])) as Record<ShardState, number>;
@@ -106,6 +109,7 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   const held = new Map<string, HeldLease>();
   const started = new WeakSet<HeldLease>();
   const onEvent = parts.onEvent ?? (() => {});
+  const memory = createShardMemory();
   let view: LeaseView = new Map();
   /** When what it shows was asked for. */
   let lookedAt = Number.NEGATIVE_INFINITY;
@@ -154,6 +158,7 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
       }
     }
     view = look(view, leases, clock.monotonic());
+    memory.leased(leases);
     lookedAt = askedAt;
     noticeLosses();
     if (isDue && syncFault === undefined) await dropGone(leases);
@@ -311,6 +316,7 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
    */
   async function sync(leases: readonly Lease[]): Promise<boolean> {
     listed = await shards.list('all');
+    memory.listed(listed);
     const missing =
       leases.length === 0 ? firstLeases(await shards.list('initial'), initial) : await trulyMissing(leases);
     for (const lease of missing) await writes.make({ kind: 'create', lease });
@@ -417,10 +423,10 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
 
   return {
     readable: () => {
-      const find = (key: string) => view.get(key)?.lease;
-      const leases = [...view.values()].map(({ lease }) => lease);
-      return leases.filter((lease) => !isShardEnd(lease.checkpoint) && isReady(lease, find)).map(({ key }) => key);
+      const left = new Map([...view].filter(([key]) => !memory.isDone(key)).map(([key, { lease }]) => [key, lease]));
+      return [...left.values()].filter((lease) => isReady(lease, (key) => left.get(key))).map(({ key }) => key);
     },
+    ancestors: memory.ancestors,
     known: () => [...new Set([...view.keys(), ...listed.map(({ id }) => id)])],
     async run(signal) {
       const until = AbortSignal.any([signal, failed.signal]);

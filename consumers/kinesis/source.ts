@@ -132,25 +132,24 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
             name: `shard ${key} of stream ${config.stream}`,
             ...reading,
           });
-    gained.push(
-      createOwnedShard({
-        stream: config.stream,
-        partition,
-        partitions: () => 1 + Math.max(partition, ...coordinator.known().map(shardNumber)),
-        readable: () => coordinator.readable().map(shardNumber),
-        format: options.format,
-        maxEvents: options.maxEvents,
-        limits: { records: config.prefetch_records, bytes: config.prefetch_bytes },
-        lease: leaseOf(held, hashRange, coordinator),
-        log,
-        tail,
-        startsAt: () => startOf(config, clock.now()),
-        isWhole: (kept) => isWhole(held, kept, table),
-        clock,
-        onBehind: (ms) => options.onBehind?.(partition, ms),
-        onRead: held.read,
-      }),
-    );
+    const owned = createOwnedShard({
+      stream: config.stream,
+      partition,
+      partitions: () => 1 + Math.max(partition, ...coordinator.known().map(shardNumber)),
+      readable: () => coordinator.readable().map(shardNumber),
+      format: options.format,
+      maxEvents: options.maxEvents,
+      limits: { records: config.prefetch_records, bytes: config.prefetch_bytes },
+      lease: leaseOf(held, hashRange, coordinator),
+      log,
+      tail,
+      startsAt: () => startOf(config, clock.now()),
+      isWhole: (kept) => isWhole(held, kept, table),
+      clock,
+      onBehind: (ms) => options.onBehind?.(partition, ms),
+      onRead: held.read,
+    });
+    gained.push(Object.assign(owned, { ancestors: () => coordinator.ancestors(key).map(shardNumber) }));
   }
 
   /**

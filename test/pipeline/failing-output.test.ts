@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { createFileSink } from '../../consumers/file/sink.ts';
-import type { Sink } from '../../consumers/ports.ts';
+import type { Ownership, Sink, Source } from '../../consumers/ports.ts';
 import type { StateStore } from '../../features/store.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import {
@@ -11,6 +11,7 @@ import {
   type MemoryStream,
   memoryJob,
   openStateIn,
+  quietSurroundings,
   runInMemory,
   until,
 } from '../support/memory-stream.ts';
@@ -78,5 +79,45 @@ describe('an output that cannot be made safe', () => {
     await running;
     expect(opened).toBe(2);
     expect(new Set(stream.events.map((event) => event.transaction_id)).size).toBe(50);
+  });
+});
+
+/** The source, where what comes before `earliest` was deleted. */
+function cutSource(inner: Source, earliest: () => number): Source {
+  const cut = (ownership: Ownership): Ownership => ({
+    ...ownership,
+    async read(position) {
+      const from = Math.max(position, earliest());
+      const batch = await ownership.read(from);
+      return from === position ? batch : { ...batch, lost: { from: position, to: from } };
+    },
+  });
+  return {
+    ...inner,
+    async *ownerships(signal) {
+      for await (const ownership of inner.ownerships(signal)) yield cut(ownership);
+    },
+  };
+}
+
+describe('records that were deleted before they were read', () => {
+  it('count once however often what follows them cannot be published, and are missing in its features all the same', async () => {
+    const stream = streamOf(50);
+    let tries = 0;
+    stream.hooks.onPublish = () => {
+      if (++tries < 3) throw new WeirError('BROKER', 'away');
+    };
+    // Before the second try two more are deleted.
+    const source = cutSource(stream.source(10), () => (tries === 0 ? 3 : 5));
+    const stopping = new AbortController();
+    const surroundings = quietSurroundings();
+    const running = runInMemory(job, { store, source, sink: stream.sink(), signal: stopping.signal, surroundings });
+    await until(() => stream.positions[0] === 50);
+    stopping.abort();
+    await running;
+    const lost = (await surroundings.metrics.text()).match(/^weir_lost_records_total\{.*\} (\d+)$/m);
+    expect(lost?.[1]).toBe('5');
+    expect(stream.events).toHaveLength(45);
+    for (const event of stream.events) expect(event.feature_state).toMatchObject({ 'card.count.90d': 'incomplete' });
   });
 });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type { HashRange } from '../../consumers/kinesis/hash-range.ts';
 import type { HeldLease } from '../../consumers/kinesis/held-lease.ts';
-import { newLease } from '../../consumers/kinesis/lease.ts';
+import { type Lease, newLease } from '../../consumers/kinesis/lease.ts';
 import { createLeaseCoordinator, type LeaseEvent } from '../../consumers/kinesis/lease-coordinator.ts';
 import type { LeaseTable } from '../../consumers/kinesis/lease-table.ts';
 import type { Shard } from '../../consumers/kinesis/shards.ts';
@@ -39,12 +39,14 @@ function startWorker(away = { table: false, stream: false }) {
   };
   /** Of each look whether it was to be current. */
   const looks: boolean[] = [];
+  /** What the table answers to looks instead: what it had some time before. */
+  const older = { answer: undefined as readonly Lease[] | undefined };
   /** What happens before the next take arrives. */
   const refuse = { next: async (): Promise<unknown> => undefined };
   const table: LeaseTable = {
     list(isCurrent = false) {
       looks.push(isCurrent);
-      return ask('table', truth.list);
+      return ask('table', async () => [...(older.answer ?? (await truth.list()))]);
     },
     read: (key) => ask('table', () => truth.read(key)),
     async write(change) {
@@ -84,6 +86,7 @@ function startWorker(away = { table: false, stream: false }) {
     leaving,
     coordinator,
     looks,
+    older,
     refuse,
     asked,
     away,
@@ -196,6 +199,46 @@ describe('a lease that is made anew after its shard was read to its end', () => 
     await during(4 * failoverMs);
     expect([...held.keys()]).toEqual([child.id]);
     expect(await truth.read(first.id)).toBeUndefined();
+    await end();
+  });
+});
+
+describe('what was once seen of shards', () => {
+  /** The first shard, and what came from it one after the other, all but the last read to their end. */
+  async function startLine() {
+    const worker = startWorker();
+    const { hashRange } = shards[0];
+    const line = [0, 4, 5].map((n) => `shardId-00000000000${n}`);
+    const parentsOf = (at: number) => line.slice(Math.max(0, at - 1), at);
+    worker.stream.shards = line.map((id, at) => ({ id, parents: parentsOf(at), hashRange, isOpen: at === 2 }));
+    for (const [at, id] of line.entries()) {
+      const sequence = at < 2 ? 'SHARD_END' : '4968';
+      const lease = newLease(id, { sequence, sub: 0 }, parentsOf(at), hashRange);
+      await worker.truth.write({ kind: 'create', lease });
+    }
+    return { ...worker, line };
+  }
+
+  it('says where they came from, also once the leases and the shards are gone', async () => {
+    const { truth, stream, coordinator, during, line, end } = await startLine();
+    await during(shardSyncMs);
+    expect((await truth.list()).map(({ key }) => key)).toEqual([line[2]]);
+    stream.shards = stream.shards.slice(2);
+    await during(shardSyncMs + failoverMs);
+    expect(coordinator.known()).toEqual([line[2]]);
+    expect(coordinator.ancestors(line[2])).toEqual([line[1], line[0]]);
+    expect(coordinator.ancestors(line[0])).toEqual([]);
+    await end();
+  });
+
+  it('says that they were read to their end, also where the table answers with what it had before', async () => {
+    const { truth, coordinator, during, older, line, end } = await startLine();
+    await during(100);
+    expect(coordinator.readable()).toEqual([line[2]]);
+    const leases = await truth.list();
+    older.answer = leases.map((lease) => ({ ...lease, checkpoint: { sequence: '4967', sub: 0 } }));
+    await during(failoverMs);
+    expect(coordinator.readable()).toEqual([line[2]]);
     await end();
   });
 });
