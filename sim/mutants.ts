@@ -95,7 +95,7 @@ export const mutants: readonly Mutant[] = [
       '  if (((await parts.fence()) ?? 0) > position) throw',
     ),
     // A flush of the former owner has to end between the two questions.
-    firstSeed: 280,
+    firstSeed: 1_600,
   },
   one(
     'recovery begins at the committed position',

@@ -28,7 +28,7 @@ const electionMs = 3_000 + sessionMs + settleMs;
 
 /** Somebody is missed after a session, and only what it had waits. Marks are given while that is taken over, a second of a round of ten or more. */
 export const takeOver: Allowance = {
-  skippedShare: 0.1,
+  skippedShare: 0.15,
   silence: () => ({ struckMs: sessionMs + settleMs, othersMs: settleMs }),
 };
 
