@@ -1,4 +1,6 @@
-import { parseArgs } from 'node:util';
+import { Command } from 'commander';
+import { wholeNumber } from '../cli/whole-number.ts';
+import { runCommand } from '../test/support/command.ts';
 import { benchDecode } from './decode.ts';
 import { benchFeatures } from './features.ts';
 import { benchFile } from './file.ts';
@@ -13,20 +15,7 @@ import { benchScoring } from './scoring.ts';
 import { benchState } from './state.ts';
 import { benchTakeOver } from './take-over.ts';
 
-/**
- * `npm run bench`: JSON lines {name, unit, median, min, max, runs}. With words, only the figures whose names contain one of them:
- * `npm run bench -- latency backlog.file --runs 5`.
- */
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { runs: { type: 'string', default: '3' } },
-});
-const runs = Number(values.runs);
-if (!Number.isInteger(runs) || runs < 1) throw new Error(`--runs wants a whole number, not ${values.runs}`);
-const only = (name: string) =>
-  positionals.length === 0 || positionals.some((word) => name.includes(word) || word.startsWith(`${name}.`));
-
-for (const bench of [
+const benches = [
   benchDecode,
   benchFeatures,
   benchState,
@@ -40,5 +29,25 @@ for (const bench of [
   benchIdle,
   benchKinesis,
   benchLeases,
-])
-  await bench(runs, only);
+];
+
+const mostRuns = 1_000;
+const examples = `
+Examples:
+  $ npm run bench                                      all figures
+  $ npm run bench -- latency backlog.file --runs 5     some of them`;
+
+async function bench(words: readonly string[], { runs }: { readonly runs: string }): Promise<void> {
+  const count = wholeNumber('--runs', runs, 1, mostRuns);
+  const only = (name: string) =>
+    words.length === 0 || words.some((word) => name.includes(word) || word.startsWith(`${name}.`));
+  for (const one of benches) await one(count, only);
+}
+
+const command = new Command('bench')
+  .description('Measures, and prints JSON lines {name, unit, median, min, max, runs}.')
+  .argument('[words...]', 'only the figures whose names contain one of them')
+  .option('--runs <n>', 'how often each is measured', '3')
+  .addHelpText('after', examples)
+  .action(bench);
+await runCommand(command);

@@ -82,7 +82,8 @@ export const degradation: Allowance = {
 
 /** Leaders move to brokers that live; a transaction whose coordinator or partitions were on the one that died may have to time out first. */
 export const election: Allowance = {
-  skippedShare: 0.25,
+  // While one partition waits for that, the others mark what they share with it.
+  skippedShare: 0.5,
   silence: () => ({ struckMs: transactionMs + electionMs, othersMs: electionMs }),
 };
 
