@@ -69,6 +69,7 @@ async function benchReading(rows: readonly HandbookRow[], runs: number): Promise
       pages: log.open({ kind: 'beginning' }),
       numbering: createNumbering({ checkpoint: undefined, anchors: [] }, undefined),
       cut: () => new Error('the log was cut'),
+      isBehindAnchor: false,
       filter: undefined,
       position: 0,
       limits: { records: 10_000, bytes: 8_388_608 },

@@ -21,6 +21,7 @@ export interface NumberedPage extends UserRecords {
 /**
  * Takes the records apart and numbers them; those before the position are left out.
  * @param isAtEnd nothing is in the log behind these records.
+ * @param cut what is thrown where a record's number can only be counted back.
  */
 export function numberPage(
   records: readonly ShardRecord[],
@@ -28,6 +29,7 @@ export function numberPage(
   numbering: Numbering,
   filter: HashFilter | undefined,
   position: number,
+  cut: () => Error,
 ): NumberedPage {
   const columns: Omit<NumberedPage, 'next' | 'bytes'> = {
     keys: [],
@@ -44,6 +46,7 @@ export function numberPage(
     const before = columns.subs.length;
     const users = deaggregate(partitionKey, data, filter, columns);
     const place = numbering.place(sequence, arrivedAt, users);
+    if (numbering.isCut) throw cut();
     const { number } = place;
     if (numbering.isUnanchored) columns.beginnings.push(place);
     if (number < position) leaveOut(columns, before, position - number);
@@ -56,7 +59,8 @@ export function numberPage(
     bytes += data.length + partitionKey.length;
   }
   if (isAtEnd) numbering.reachEnd();
-  return { ...columns, next: Math.max(position, numbering.next), bytes };
+  const reached = isAtEnd || records.length > 0 ? numbering.next : position;
+  return { ...columns, next: Math.max(position, reached), bytes };
 }
 
 /** Drops the rows from `before` on whose sub-sequence number is too low. */

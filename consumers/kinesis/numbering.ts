@@ -22,6 +22,8 @@ export interface Numbering {
   place(sequence: string, arrivedAt: number, users: number): Place;
   /** Whether the last number was not counted from an anchor: it has to be made one before the record is given out. */
   readonly isUnanchored: boolean;
+  /** Whether the last number is too low: the anchor before the record did not come, and it is to be counted back from the next one. */
+  readonly isCut: boolean;
   /**
    * What followed the last record may be gone, with numbers that a former owner has given it: what comes next gets higher ones.
    * @returns whether it can. Before an anchor it would have to be counted back from there.
@@ -42,6 +44,7 @@ export function createNumbering(kept: KeptPositions, from: Anchor | undefined): 
   let next = from?.number ?? beginning(anchors, origin !== undefined);
   let isCounting = false;
   let isUnanchored = false;
+  let isCut = false;
   let isBeforeOrigin = origin !== undefined;
 
   /** Takes over the number of every anchor that the record is at, or behind although its own record did not come. */
@@ -70,8 +73,12 @@ export function createNumbering(kept: KeptPositions, from: Anchor | undefined): 
     get isUnanchored() {
       return isUnanchored;
     },
+    get isCut() {
+      return isCut;
+    },
     place(sequence, arrivedAt, users) {
       if (ahead < anchors.length) passAnchors(sequence);
+      isCut = !isCounting && ahead > 0 && ahead < anchors.length && !anchors[ahead].isJump;
       if (isBeforeOrigin && arrivedAt >= origin!.time) passOrigin();
       isUnanchored = !isCounting;
       isCounting = true;

@@ -89,6 +89,8 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
   let settled: Promise<void> | undefined;
   /** The oldest record that the log had when it was last looked for. */
   let oldest: string | undefined;
+  /** Places that were counted back from what is kept: whoever comes after counts the same. */
+  let counted: readonly Anchor[] = [];
   let reader: ShardReader | undefined;
   let ends: BatchEnd[] = [];
   let given = Number.NEGATIVE_INFINITY;
@@ -128,25 +130,31 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
     }
   }
 
+  /** What is kept, and all other places whose number is known here. */
+  function numbered(): KeptPositions {
+    return { ...kept, anchors: counted.reduce(withAnchor, kept.anchors) };
+  }
+
   /** The least number that the log's oldest record can have. */
   async function findEarliest(): Promise<number> {
     const first = await firstRecord(log);
     if (first === undefined) return position ?? createNumbering(kept, undefined).next;
     oldest = first.sequence;
     kept = { ...kept, anchors: withoutGone(kept.anchors, oldest) };
-    return createNumbering(kept, undefined).place(oldest, first.arrivedAt, 1).number;
+    return createNumbering(numbered(), undefined).place(oldest, first.arrivedAt, 1).number;
   }
 
   /** Reads from the position on, counting from the last anchor before it. */
   async function seek(to: number): Promise<ShardReader> {
     reader?.close();
     reader = undefined;
-    await closeGap(to);
-    const from = anchorsOf(kept).findLast(({ number }) => number <= to);
+    const oldestLeft = await closeGap(to);
+    const from = oldestLeft ?? anchorsOf(numbered()).findLast(({ number }) => number <= to);
     reader = createShardReader({
       pages: parts.tail.open(startAt(from)),
-      numbering: createNumbering(kept, from),
+      numbering: createNumbering(numbered(), from),
       cut,
+      isBehindAnchor: from !== undefined,
       filter,
       position: to,
       limits: parts.limits,
@@ -160,19 +168,23 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
   /**
    * Where the anchor to count from is gone, the log's oldest record gets its number by counting back from the next: states may reach further
    * than any other number that it could get.
+   * @returns the log's oldest record, where it was counted and lies behind the position.
    */
-  async function closeGap(to: number): Promise<void> {
-    const [gone, next] = anchorsOf(kept);
-    if (oldest === undefined || next === undefined || next.isJump || to >= next.number) return;
-    if (compareSequences(gone.sequence, oldest) >= 0) return;
-    const found = await countBack(log, next);
+  async function closeGap(to: number): Promise<Anchor | undefined> {
+    const anchors = anchorsOf(numbered());
+    const gone = anchors.findLastIndex(
+      ({ sequence }) => oldest !== undefined && compareSequences(sequence, oldest) < 0,
+    );
+    const next = anchors[gone + 1];
+    if (gone < 0 || next === undefined || next.isJump || to >= next.number) return undefined;
+    const places = await countBack(log, next);
     assertOwned();
-    if (found !== undefined) {
-      kept = { ...kept, anchors: withAnchor(kept.anchors, { ...found, isJump: false }) };
-      await write();
-      if (found.number <= to) return;
-    }
-    throw cut();
+    if (places === undefined) throw cut();
+    counted = [...places, ...counted.filter(({ number }) => number > next.number)];
+    const [first] = places;
+    kept = { ...kept, anchors: withAnchor(kept.anchors, first) };
+    await write();
+    return first.number > to ? first : undefined;
   }
 
   function cut(): WeirError {
@@ -185,7 +197,10 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
    * @param from the position before the batch.
    * @returns what was gone before it was read. How many records that were, Kinesis does not tell: it stands for one.
    */
-  async function keepNumbers(from: number, { beginnings, last, batch }: TakenBatch): Promise<RawBatch['lost']> {
+  async function keepNumbers(
+    from: number,
+    { beginnings, last, firstLeft, batch }: TakenBatch,
+  ): Promise<RawBatch['lost']> {
     const before = kept;
     const known = wantedAnchors().at(-1);
     const behind = known && beginnings.find(({ number }) => number > known.number);
@@ -195,7 +210,7 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
     }
     if (last !== undefined && position !== undefined && batch.next < position) keepAhead(last);
     if (kept !== before) await write();
-    const first = behind ?? jumpWithin(from, batch.next);
+    const first = firstLeft ?? behind ?? jumpWithin(from, batch.next);
     return first && { from: first.number - 1, to: first.number };
   }
 

@@ -12,6 +12,8 @@ export interface ShardReaderParts {
   readonly numbering: Numbering;
   /** What is thrown where the log is cut before a place whose number is fixed. */
   readonly cut: () => Error;
+  /** Whether there were records at the position: it is behind an anchor. */
+  readonly isBehindAnchor: boolean;
   readonly filter: HashFilter | undefined;
   /** What comes before it is left out. */
   readonly position: number;
@@ -43,6 +45,8 @@ export interface TakenBatch {
   readonly batch: RawBatch;
   /** The last Kinesis record before the position behind the batch. */
   readonly last: Place | undefined;
+  /** The first record that there is behind the position at which reading began, with its batch, where others were before it. */
+  readonly firstLeft: Place | undefined;
   /** Have to be anchors before the batch is given out. */
   readonly beginnings: readonly Place[];
 }
@@ -53,6 +57,8 @@ export function createShardReader(parts: ShardReaderParts): ShardReader {
   let records = 0;
   let bytes = 0;
   let position = parts.position;
+  let firstLeft: Place | undefined;
+  let hasBegun = false;
   let isBehind = true;
   let children: readonly Shard[] | undefined;
   let fault: { readonly error: unknown } | undefined;
@@ -72,7 +78,8 @@ export function createShardReader(parts: ShardReaderParts): ShardReader {
       if (isClosed) return;
       if (isBehindGap && !numbering.passGap()) throw parts.cut();
       isBehind = millisBehind > 0 && following === undefined;
-      const page = numberPage(read, !isBehind, numbering, parts.filter, position);
+      const page = numberPage(read, !isBehind, numbering, parts.filter, position, parts.cut);
+      if (!hasBegun) begin(page);
       // Nobody may take for hours, and empty pages come all the time.
       if (page.places.length > 0 || following !== undefined || held.length === 0)
         held.push({ page, isBehindGap, taken: 0 });
@@ -85,21 +92,31 @@ export function createShardReader(parts: ShardReaderParts): ShardReader {
     }
   }
 
+  function begin({ places: [first] }: NumberedPage): void {
+    if (first === undefined) return;
+    hasBegun = true;
+    if (parts.isBehindAnchor && first.number > parts.position) firstLeft = first;
+  }
+
   readAhead().catch((error: unknown) => {
     fault = { error };
     wakeTaker();
   });
 
   /** Moves records of the first pages into the columns, and the position behind them. */
-  function fill(columns: Columns, maxEvents: number): Pick<TakenBatch, 'last' | 'beginnings'> {
+  function fill(columns: Columns, maxEvents: number): Omit<TakenBatch, 'batch'> {
     const beginnings: Place[] = [];
     let last: Place | undefined;
+    let left: Place | undefined;
     while (held.length > 0) {
       const one = held[0];
       const { page } = one;
       // What is missing is told before what follows it.
       if (one.isBehindGap && one.taken === 0 && columns.offsets.length > 0) break;
-      if (one.taken === 0) beginnings.push(...page.beginnings);
+      if (one.taken === 0) {
+        beginnings.push(...page.beginnings);
+        if (page.places[0] === firstLeft) left = firstLeft;
+      }
       const until = Math.min(page.offsets.length, one.taken + maxEvents - columns.offsets.length);
       if (until > one.taken) last = page.places[page.at[until - 1]];
       append(columns, page, one.taken, until);
@@ -114,7 +131,7 @@ export function createShardReader(parts: ShardReaderParts): ShardReader {
       held.shift();
       if (columns.offsets.length === maxEvents) break;
     }
-    return { last, beginnings };
+    return { last, firstLeft: left, beginnings };
   }
 
   return {

@@ -7,7 +7,6 @@ import {
   anchorsOf,
   compareSequences,
   type KeptPositions,
-  type Place,
   standingOf,
   withBeginning,
 } from './positions.ts';
@@ -61,15 +60,33 @@ export async function firstRecord(log: ShardLog): Promise<ShardRecord | undefine
   return undefined;
 }
 
-/** The place of the log's oldest record, counted back from an anchor; undefined when the anchor is gone. */
-export async function countBack(log: ShardLog, anchor: Anchor): Promise<Place | undefined> {
-  let first: Omit<Place, 'number'> | undefined;
-  let number = anchor.number;
+/** Retention may delete so many records between counting and reading. */
+const nearby = 1_024;
+
+/**
+ * The places of the log's oldest records, counted back from an anchor, in log order: of those nearby each, then one at each doubling of the
+ * way to the anchor, which is the last. However far retention has come meanwhile, there is little to count to the next of them.
+ * @returns undefined when the anchor is gone.
+ */
+export async function countBack(log: ShardLog, anchor: Anchor): Promise<readonly [Anchor, ...Anchor[]] | undefined> {
+  const passed: Anchor[] = [];
+  let users = 0;
+  let count = 0;
+  let due = 0;
   for await (const record of recordsFrom(log, undefined)) {
-    if (record.sequence === anchor.sequence) return first === undefined ? anchor : { ...first, number };
-    const users = Math.max(1, usersOf(record));
-    first ??= { users, sequence: record.sequence };
-    number -= users;
+    const order = compareSequences(record.sequence, anchor.sequence);
+    if (order > 0) return undefined;
+    if (order === 0) {
+      const [first = anchor, ...others] = passed.map((one) => ({ ...one, number: anchor.number - users + one.number }));
+      return passed.length === 0 ? [anchor] : [first, ...others, anchor];
+    }
+    const place = { number: users, users: Math.max(1, usersOf(record)), sequence: record.sequence };
+    if (count === due) {
+      passed.push({ ...place, isJump: false });
+      due = count < nearby ? count + 1 : 2 * count;
+    }
+    users += place.users;
+    count++;
   }
   return undefined;
 }

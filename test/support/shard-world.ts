@@ -16,6 +16,8 @@ export interface ShardWorld {
   hasEnded: boolean;
   /** What the next page answers instead, once. */
   fault: WeirError | undefined;
+  /** Told before the log is opened, and before each page. */
+  onCall: () => void;
   /** Adds a Kinesis record with so many user records, each of which tells its own name: "7.2" is the third of the eighth. */
   append(users: number): void;
   /** Deletes the oldest records. */
@@ -43,6 +45,7 @@ export function createShardWorld(initial: string): ShardWorld {
   let trimmed = 0;
 
   function open(from: LogStart): ShardPages {
+    world.onCall();
     let at = from.kind === 'beginning' ? 0 : records.findIndex(({ sequence }) => sequence === from.sequence);
     let isClosed = false;
     let hasToldEnd = false;
@@ -50,6 +53,7 @@ export function createShardWorld(initial: string): ShardWorld {
     return {
       async next(): Promise<ShardPage> {
         await Promise.resolve();
+        world.onCall();
         const { fault } = world;
         world.fault = undefined;
         if (fault !== undefined) throw fault;
@@ -107,6 +111,7 @@ export function createShardWorld(initial: string): ShardWorld {
     records,
     hasEnded: false,
     fault: undefined,
+    onCall: () => {},
     append(users) {
       const index = records.length;
       const names = Array.from({ length: users }, (_, sub) => ({ key: 'k', data: Buffer.from(`${index}.${sub}`) }));

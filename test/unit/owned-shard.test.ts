@@ -32,11 +32,25 @@ const event = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('fall back' as const), group: fc.nat(2), by: fc.nat(3) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('lose all' as const) }) },
 );
+const owned = (min: number, max: number) =>
+  fc.record({ kind: fc.constant('own' as const), crashAfter: fc.integer({ min, max }) });
+/** Much is made again from a log that is cut within it. */
+const remade = fc
+  .tuple(
+    fc.record({ kind: fc.constant('append' as const), records: fc.integer({ min: 10, max: 60 }) }),
+    owned(60, 600),
+    fc.record({ kind: fc.constant('lose' as const), group: fc.nat(2) }),
+    fc.record({ kind: fc.constant('trim' as const), records: fc.integer({ min: 1, max: 30 }) }),
+    fc.array(fc.oneof({ weight: 3, arbitrary: owned(1, 60) }, event), { maxLength: 8 }),
+  )
+  .map(([append, first, lose, trim, others]) => [append, first, lose, trim, ...others]);
 const story = fc.record({
   initial: fc.constantFrom('TRIM_HORIZON', 'LATEST', 'AT_TIMESTAMP'),
   before: fc.nat(10),
   seed: fc.nat(),
-  events: fc.array(event, { minLength: 3, maxLength: 40 }),
+  /** The calls of the log, since the last attempt to begin, before which retention goes on by a record, if the log is cut at all. */
+  cutBefore: fc.subarray(Array.from({ length: 16 }, (_, call) => call)),
+  events: fc.oneof(fc.array(event, { minLength: 3, maxLength: 40 }), remade),
 });
 type Story = typeof story extends fc.Arbitrary<infer Value> ? Value : never;
 
@@ -50,7 +64,7 @@ interface Told {
 type Cuts = 'none' | 'done' | 'any';
 
 /** Lets it all happen, and then one owner live to the end. */
-async function tell({ initial, before, seed, events }: Story, cuts: Cuts): Promise<Told> {
+async function tell({ initial, before, seed, cutBefore, events }: Story, cuts: Cuts): Promise<Told> {
   const random = seededRandom(seed);
   const world = createShardWorld(initial);
   const store = emptyStore();
@@ -75,6 +89,13 @@ async function tell({ initial, before, seed, events }: Story, cuts: Cuts): Promi
     };
     const ownership = world.own({ beforeWrite: step, maxEvents: 1 + random.below(6), startsAt });
     let last = -1;
+    let attempts = 0;
+    let calls = 0;
+    world.onCall = () => {
+      if (cuts !== 'any') return;
+      if (cutBefore.includes(calls++)) world.trim(1);
+      if (Number.isFinite(crashAfter) && random.below(20) === 0) world.trim(1 + random.below(6));
+    };
     const hooks = {
       step,
       flushEvery: () => 1 + random.below(4),
@@ -86,6 +107,10 @@ async function tell({ initial, before, seed, events }: Story, cuts: Cuts): Promi
     };
     try {
       for (let isDone = false; !isDone; ) {
+        // Retention goes on for ever: were each attempt to fail because of it, the partition would never begin.
+        if (!Number.isFinite(crashAfter)) expect(++attempts).toBeLessThan(mostAttempts);
+        calls = 0;
+        if (cuts === 'any') append(cutBefore.length + 1);
         isDone = await ownUntilEnd(ownership, store, hooks).then(
           () => true,
           (error: unknown) => {
@@ -101,6 +126,7 @@ async function tell({ initial, before, seed, events }: Story, cuts: Cuts): Promi
     } catch (error) {
       if (!(error instanceof Crash)) throw error;
     } finally {
+      world.onCall = () => {};
       await ownership.release();
     }
     snapshots.push([...store.groups]);
@@ -156,12 +182,15 @@ function moveOn({ table, records, trimmed }: ShardWorld, count: number, startsAt
   if (to !== undefined && records.indexOf(to) > at) table.checkpoint = { sequence: to.sequence, sub: 0 };
 }
 
+/** A cut may come between any two calls; what was counted then has to do for the next attempt. */
+const mostAttempts = 6;
 const runs = { numRuns: 100 };
 /** The log is cut behind the only number that is known before what one group has and another has lost. */
 const cutBehindState: Story = {
   initial: 'TRIM_HORIZON',
   before: 0,
   seed: 20,
+  cutBefore: [],
   events: [
     { kind: 'append', records: 4 },
     { kind: 'kcl', records: 3 },
@@ -177,6 +206,7 @@ const cutBeforeOrigin: Story = {
   initial: 'AT_TIMESTAMP',
   before: 9,
   seed: 346_450_076,
+  cutBefore: [],
   events: [
     { kind: 'append', records: 3 },
     { kind: 'own', crashAfter: 16 },
@@ -185,6 +215,36 @@ const cutBeforeOrigin: Story = {
     { kind: 'append', records: 1 },
     { kind: 'own', crashAfter: 7 },
     { kind: 'fall back', group: 1, by: 2 },
+    { kind: 'own', crashAfter: 1 },
+  ],
+};
+/** With each attempt to make state again retention goes on, twice while its beginning is looked for. */
+const cutAgainAndAgain: Story = {
+  initial: 'TRIM_HORIZON',
+  before: 6,
+  seed: 0,
+  cutBefore: [5, 6],
+  events: [
+    { kind: 'append', records: 49 },
+    { kind: 'own', crashAfter: 110 },
+    { kind: 'lose', group: 0 },
+    { kind: 'trim', records: 1 },
+  ],
+};
+/** The record at which reading was to begin is deleted before the first page comes. */
+const cutBeforeFirstPage: Story = {
+  initial: 'AT_TIMESTAMP',
+  before: 7,
+  seed: 695_962_284,
+  cutBefore: [],
+  events: [
+    { kind: 'append', records: 59 },
+    { kind: 'own', crashAfter: 356 },
+    { kind: 'lose', group: 1 },
+    { kind: 'trim', records: 5 },
+    { kind: 'own', crashAfter: 4 },
+    { kind: 'own', crashAfter: 48 },
+    { kind: 'own', crashAfter: 4 },
     { kind: 'own', crashAfter: 1 },
   ],
 };
@@ -234,7 +294,7 @@ describe('positions of a shard', () => {
           expect(applied.slice(applied.length - (wanted.get(entity)?.length ?? 0))).toEqual(wanted.get(entity) ?? []);
         }
       }),
-      { ...runs, examples: [[cutBehindState], [cutBeforeOrigin]] },
+      { ...runs, examples: [[cutBehindState], [cutBeforeOrigin], [cutAgainAndAgain], [cutBeforeFirstPage]] },
     );
   });
 });
@@ -310,88 +370,6 @@ function wantedOf({ records }: ShardWorld, from = 0): Map<number, readonly strin
   }
   return wanted;
 }
-
-describe('records that were deleted before they were read', () => {
-  it('are told with the first that is left, and no others are', async () => {
-    const world = createShardWorld('TRIM_HORIZON');
-    for (let record = 0; record < 3; record++) world.append(1);
-    const former = world.own({ maxEvents: 2 });
-    const { earliest } = await former.range();
-    const read = await former.read(earliest);
-    expect(read.lost).toBeUndefined();
-    await former.checkpoint(read.next);
-    await former.release();
-
-    const unharmed = world.own({ maxEvents: 2 });
-    const position = (await unharmed.checkpointed())!;
-    expect((await unharmed.read(position)).lost).toBeUndefined();
-    await unharmed.release();
-
-    for (let record = 0; record < 3; record++) world.append(1);
-    world.trim(4);
-    const owner = world.own({});
-    const batch = await owner.read(position);
-    expect(batch.values.map(String)).toEqual(['4.0', '5.0']);
-    expect(batch.lost).toEqual({ from: batch.offsets[0] - 1, to: batch.offsets[0] });
-    expect((await owner.read(batch.next)).lost).toBeUndefined();
-    await owner.release();
-  });
-
-  it('are told behind what was read before, where the log is cut ahead of who reads it, and leave the records that follow their own numbers', async () => {
-    const world = createShardWorld('TRIM_HORIZON');
-    for (let record = 0; record < 40; record++) world.append(1);
-    const owner = world.own({});
-    let { earliest: at } = await owner.range();
-    const read: string[] = [];
-    const untilLost = async () => {
-      for (;;) {
-        const batch = await owner.read(at);
-        if (batch.lost !== undefined || batch.values.some((value) => String(value) === '39.0')) return batch;
-        at = batch.next;
-        read.push(...batch.values.map(String));
-      }
-    };
-    const first = await owner.read(at);
-    at = first.next;
-    await owner.checkpoint(at);
-    world.trim(35);
-    const behind = await untilLost();
-    const readAhead = first.values.length + read.length;
-    expect(readAhead).toBeLessThan(35);
-    expect(read).toEqual(Array.from({ length: read.length }, (_, index) => `${first.values.length + index}.0`));
-    expect(String(behind.values[0])).toBe('35.0');
-    expect(behind.lost).toEqual({ from: behind.offsets[0] - 1, to: behind.offsets[0] });
-    // A former owner may have given out any of those that are gone.
-    expect(behind.offsets[0] - at).toBeGreaterThan(35 - readAhead);
-    await owner.release();
-
-    // Whoever comes after has not heard of it.
-    const next = world.own({});
-    const again = await next.read((await next.checkpointed())!);
-    expect(again.values.map(String)[0]).toBe('35.0');
-    expect(again.offsets[0]).toBe(behind.offsets[0]);
-    expect(again.lost).toEqual(behind.lost);
-    await next.checkpoint(again.next);
-    expect((await next.read(again.next)).lost).toBeUndefined();
-    await next.release();
-  });
-
-  it('are none of those that came before the time at which the shard begins', async () => {
-    const world = createShardWorld('LATEST');
-    for (let record = 0; record < 9; record++) world.append(1);
-    const owner = world.own({});
-    let at = (await owner.checkpointed())!;
-    for (let reads = 0; reads < 5; reads++) at = (await owner.read(at)).next;
-    world.append(1);
-    for (let given = 0; given === 0; ) {
-      const { values, next, lost } = await owner.read(at);
-      expect(lost).toBeUndefined();
-      given = values.length;
-      at = next;
-    }
-    await owner.release();
-  });
-});
 
 describe('reading that failed', () => {
   it('goes on from where it was, once it is asked to again', async () => {
