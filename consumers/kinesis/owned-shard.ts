@@ -49,6 +49,8 @@ export interface OwnedShardParts {
   readonly partitions: () => number;
   /** Numbers of those that may be read and are not done with. */
   readonly readable: () => readonly number[];
+  /** Numbers of those that the shard came from, all read to their end. */
+  readonly ancestors: () => readonly number[];
   readonly format: RecordFormat;
   readonly maxEvents: number;
   readonly limits: { readonly records: number; readonly bytes: number };
@@ -283,6 +285,7 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
       return parts.partitions();
     },
     readable: parts.readable,
+    ancestors: parts.ancestors,
     format: parts.format,
     revoked,
     async range() {

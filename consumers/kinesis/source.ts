@@ -148,8 +148,9 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
       clock,
       onBehind: (ms) => options.onBehind?.(partition, ms),
       onRead: held.read,
+      ancestors: () => coordinator.ancestors(key).map(shardNumber),
     });
-    gained.push(Object.assign(owned, { ancestors: () => coordinator.ancestors(key).map(shardNumber) }));
+    gained.push(owned);
   }
 
   /**

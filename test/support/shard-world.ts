@@ -132,6 +132,7 @@ export function createShardWorld(initial: string): ShardWorld {
         partition: 0,
         partitions: () => 1,
         readable: () => [0],
+        ancestors: () => [],
         format: { type: 'json' },
         maxEvents: options.maxEvents ?? 100,
         limits: { records: 10, bytes: 1 << 20 },
