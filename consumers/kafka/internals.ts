@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import type { Socket } from 'node:net';
 import type { Batch, Broker as PublicBroker } from 'kafkajs';
 
 /**
@@ -130,6 +131,19 @@ export interface BrokerCalls {
   endTxn(request: object): Promise<unknown>;
 }
 
+/** One of a broker's connections, which is made again whenever it is wanted and not there. */
+export interface ConnectionCalls {
+  connect(): Promise<boolean>;
+  disconnect(): Promise<boolean>;
+  isConnected(): boolean;
+  send(call: object): Promise<unknown>;
+  socket?: Socket;
+  /** What has come of an answer that is not whole yet, how much that is, and how much is needed to go on. */
+  chunks: Buffer[];
+  bytesBuffered: number;
+  bytesNeeded: number;
+}
+
 export interface JoinedGroup {
   readonly generationId: number;
   readonly groupProtocol: string;
@@ -185,6 +199,9 @@ export const errorFromCode = load<{ createErrorFromCode(code: number): Error }>(
 export const definitionOf = <Arguments>(name: 'fetch' | 'metadata' | 'offsetFetch' | 'produce') =>
   load<RequestDefinition<Arguments>>(`protocol/requests/${name}/index`);
 export const Broker = load<Class<BrokerCalls>>('broker/index');
+export const Connection = load<(new (options: object) => ConnectionCalls) & Class<ConnectionCalls>>(
+  'network/connection',
+);
 export const Cluster =
   load<Class<{ findGroupCoordinatorMetadata(query: CoordinatorQuery): Promise<object> }>>('cluster/index');
 /** Leaves out of an answer what is not to be seen: aborted records, markers, what lies before the offset. */

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import kafkajs from 'kafkajs';
 import { stopIdleTimer } from '../../runtime/kafka-client.ts';
 import { protocolType } from './faults.ts';
-import { Broker } from './internals.ts';
+import { Broker, Connection, type ConnectionCalls } from './internals.ts';
 
 /** Mends what is wrong in the client and cannot be helped from outside. Once per process: it changes the client's classes. */
 export function repairClient(): void {
@@ -12,6 +12,7 @@ export function repairClient(): void {
   tellMarkersFromKeys();
   waitForEarlierEnds();
   giveUpWhoSaysNothing();
+  beginAnew();
 }
 
 let isRepaired = false;
@@ -75,5 +76,30 @@ function giveUpWhoSaysNothing(): void {
       if (!(error instanceof Error && silences.has(error.name))) throw error;
       throw Object.assign(new kafkajs.KafkaJSConnectionError(error.message), { broker: this.brokerAddress });
     }
+  };
+}
+
+/** An answer begins with its length. */
+const lengthBytes = 4;
+
+/**
+ * A connection that ends in the middle of an answer keeps the beginning of it, and takes for the rest what comes when it is made again: from then
+ * on it finds no answer any more, waits for each request until that fails, and is not ended by that. And two who ask at the same time while it
+ * is not there make two of it, both of whose answers it reads.
+ */
+function beginAnew(): void {
+  const { connect } = Connection.prototype;
+  const underWay = new WeakMap<ConnectionCalls, Promise<boolean>>();
+  Connection.prototype.connect = function () {
+    const begun = underWay.get(this);
+    if (begun !== undefined) return begun;
+    if (this.isConnected()) return connect.call(this);
+    this.socket?.removeAllListeners('data').destroy();
+    this.chunks = [];
+    this.bytesBuffered = 0;
+    this.bytesNeeded = lengthBytes;
+    const connecting = connect.call(this).finally(() => underWay.delete(this));
+    underWay.set(this, connecting);
+    return connecting;
   };
 }

@@ -1,9 +1,11 @@
 import { once } from 'node:events';
 import { createRequire } from 'node:module';
-import { type AddressInfo, createServer, type Server } from 'node:net';
+import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
 import type { Message, ProducerBatch, RecordMetadata } from 'kafkajs';
 import { createClient } from '../../consumers/kafka/client.ts';
+import { Connection, Encoder } from '../../consumers/kafka/internals.ts';
+import { repairClient } from '../../consumers/kafka/repairs.ts';
 import { sendApart } from '../../consumers/kafka/send.ts';
 
 const require = createRequire(import.meta.url);
@@ -112,6 +114,42 @@ describe('the Kafka client', () => {
     socket.destroy();
     for (const server of [dead, living]) server.close();
     await connecting;
+  });
+
+  it('reads answers from the beginning where a connection ended in the middle of one', async () => {
+    let isFirst = true;
+    const broker = createServer((socket) => {
+      socket.on('data', (request) => {
+        const answer = Buffer.alloc(12);
+        answer.writeInt32BE(8, 0);
+        // Its length, what is asked for, and the number that the answer has to have.
+        answer.writeInt32BE(request.readInt32BE(8), 4);
+        if (isFirst) socket.end(answer.subarray(0, 6));
+        else socket.write(answer);
+        isFirst = false;
+      });
+    });
+    const [host, port] = (await addressOf(broker)).split(':');
+    const address = { host, port: Number(port) };
+    repairClient();
+    const connection = new Connection({
+      ...address,
+      logger: { namespace: () => logger },
+      socketFactory: ({ onConnect }: { onConnect: () => void }) => connect(address, onConnect),
+      connectionTimeout: 1_000,
+      requestTimeout: 500,
+    });
+    const ask = async () => {
+      await connection.connect();
+      return connection.send({
+        request: { apiKey: 0, apiName: 'Any', apiVersion: 0, encode: async () => new Encoder() },
+        response: { decode: async (answer: Buffer) => answer, parse: async (answer: Buffer) => answer.length },
+      });
+    };
+    await expect(ask()).rejects.toMatchObject({ name: 'KafkaJSConnectionClosedError' });
+    expect(await ask()).toBe(4);
+    await connection.disconnect();
+    broker.close();
   });
 });
 
