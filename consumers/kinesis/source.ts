@@ -132,25 +132,26 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
             name: `shard ${key} of stream ${config.stream}`,
             ...reading,
           });
-    const owned = createOwnedShard({
-      stream: config.stream,
-      partition,
-      partitions: () => 1 + Math.max(partition, ...coordinator.known().map(shardNumber)),
-      readable: () => coordinator.readable().map(shardNumber),
-      format: options.format,
-      maxEvents: options.maxEvents,
-      limits: { records: config.prefetch_records, bytes: config.prefetch_bytes },
-      lease: leaseOf(held, hashRange, coordinator),
-      log,
-      tail,
-      startsAt: () => startOf(config, clock.now()),
-      isWhole: (kept) => isWhole(held, kept, table),
-      clock,
-      onBehind: (ms) => options.onBehind?.(partition, ms),
-      onRead: held.read,
-      ancestors: () => coordinator.ancestors(key).map(shardNumber),
-    });
-    gained.push(owned);
+    gained.push(
+      createOwnedShard({
+        stream: config.stream,
+        partition,
+        partitions: () => 1 + Math.max(partition, ...coordinator.known().map(shardNumber)),
+        readable: () => coordinator.readable().map(shardNumber),
+        format: options.format,
+        maxEvents: options.maxEvents,
+        limits: { records: config.prefetch_records, bytes: config.prefetch_bytes },
+        lease: leaseOf(held, hashRange, coordinator),
+        log,
+        tail,
+        startsAt: () => startOf(config, clock.now()),
+        isWhole: (kept) => isWhole(held, kept, table),
+        clock,
+        onBehind: (ms) => options.onBehind?.(partition, ms),
+        onRead: held.read,
+        ancestors: () => coordinator.ancestors(key).map(shardNumber),
+      }),
+    );
   }
 
   /**

@@ -21,6 +21,7 @@ import { createProcess, type SimulatedProcess } from '../../sim/process.ts';
 import { createChance } from '../../sim/random.ts';
 import { describeSinkContract } from '../contract/sink.ts';
 import { describeSourceContract, type SourceRecord } from '../contract/source.ts';
+import { until } from '../support/memory-stream.ts';
 import { ownedPartition } from '../support/owned-partition.ts';
 import { type RunningTime, startTime } from '../support/simulated.ts';
 
@@ -228,9 +229,6 @@ describe('the Kafka source, whose brokers were away for longer than its session'
       })();
       const owned = () => gained.filter(({ revoked }) => !revoked.aborted).map(({ partition }) => partition);
       return { source, owned };
-    };
-    const until = async (isSo: () => boolean) => {
-      while (!isSo()) await new Promise((resolve) => setImmediate(resolve));
     };
     const [a, b] = [clientOf(running, broker), clientOf(running, broker)];
     const first = open(a);
