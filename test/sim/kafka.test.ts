@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import type { Kafka } from 'kafkajs';
+import type { Kafka, Transaction } from 'kafkajs';
 import { jobConfig } from '../../consumers/config.ts';
 import { sinkConnection } from '../../consumers/kafka/config.ts';
 import { createFetcher } from '../../consumers/kafka/fetcher.ts';
@@ -211,8 +211,9 @@ describe('the Kafka source, where fetching fails whatever it does', () => {
 
 describe('the Kafka source, whose brokers were away for longer than its session', () => {
   it('comes back as the member that its group waits for, to the partitions that it had', async () => {
-    let isAway = false;
-    const running = startTime(() => (isAway ? { kind: 'request-lost' } : undefined));
+    /** For as long as this says; asked at each request. */
+    let isAway = () => false;
+    const running = startTime(() => (isAway() ? { kind: 'request-lost' } : undefined));
     const members: string[][] = [];
     // Brokers that come back give each member a whole session.
     const broker = brokerOf(running, {
@@ -242,9 +243,12 @@ describe('the Kafka source, whose brokers were away for longer than its session'
     await until(() => back.owned().length === 1 && second.owned().length === 1);
     expect(back.owned()).toEqual(had);
     const before = members.at(-1);
-    isAway = true;
-    await until(() => back.owned().length === 0 && second.owned().length === 0);
-    isAway = false;
+    let isOver = false;
+    isAway = () => {
+      isOver ||= back.owned().length === 0 && second.owned().length === 0;
+      return !isOver;
+    };
+    await until(() => isOver);
     await until(() => back.owned().length === 1 && second.owned().length === 1);
     expect(back.owned()).toEqual(had);
     expect(members.at(-1)).toEqual(before);
@@ -284,24 +288,26 @@ describe('a membership that was left without waiting for its answers', () => {
 });
 
 describe('a position whose transaction stays unsettled', () => {
-  /** The client, but the answer to the commit of this number is lost. @param committers ids of the transactions, in order. */
-  function withoutAnswer(client: Kafka, number: number, committers: string[] = []): Kafka {
+  /** The client, with something done to its transactions. */
+  function altered(client: Kafka, alter: (begun: Transaction, id: string) => Transaction): Kafka {
     const producer: Kafka['producer'] = (options) => {
       const made = client.producer(options);
-      const transaction = async () => {
-        const begun = await made.transaction();
-        const commit = async () => {
-          await begun.commit();
-          committers.push(options!.transactionalId!);
-          if (committers.length === number)
-            throw Object.assign(new Error('closed'), { name: 'KafkaJSConnectionClosedError' });
-        };
-        return { ...begun, commit };
-      };
-      return { ...made, transaction };
+      return { ...made, transaction: async () => alter(await made.transaction(), options!.transactionalId!) };
     };
     return { ...client, producer } as Kafka;
   }
+
+  /** The client, but the answer to the commit of this number is lost. @param committers ids of the transactions, in order. */
+  const withoutAnswer = (client: Kafka, number: number, committers: string[] = []) =>
+    altered(client, (begun, id) => ({
+      ...begun,
+      async commit() {
+        await begun.commit();
+        committers.push(id);
+        if (committers.length === number)
+          throw Object.assign(new Error('closed'), { name: 'KafkaJSConnectionClosedError' });
+      },
+    }));
 
   it('is ended by the next commit', async () => {
     const running = startTime();
@@ -315,6 +321,60 @@ describe('a position whose transaction stays unsettled', () => {
       await output.close();
     }
     expect(committers.map((id) => id.at(-1))).toEqual(['a', 'b', 'b', 'b', 'a', 'b']);
+    await sink.close();
+    running.stop();
+  });
+
+  it('is told no more once the commit that was to end it is broken off', async () => {
+    const running = startTime();
+    const broker = brokerOf(running);
+    const { process, client } = clientOf(running, broker);
+    let isBroken = false;
+    const breaking = altered(client, (begun) => ({
+      ...begun,
+      async sendOffsets(offsets) {
+        if (isBroken) throw Object.assign(new Error('closed'), { name: 'KafkaJSConnectionClosedError' });
+        await begun.sendOffsets(offsets);
+      },
+    }));
+    const sink = sinkOf(process, breaking, 'exactly-once');
+    const nothing = { events: [], deadLetters: [] };
+    const first = await sink.open(ownedPartition('input'));
+    await first.publish(nothing, 100);
+    Object.assign(broker.coordinator, { isUnstable: () => true, committed: () => 50 });
+    await first.close();
+    const second = await sink.open(ownedPartition('input'));
+    expect(await second.position()).toBe(100);
+    isBroken = true;
+    await expect(second.publish(nothing, 150)).rejects.toMatchObject({ code: 'BROKER' });
+    await second.close();
+    const third = await sink.open(ownedPartition('input'));
+    await expect(third.position()).rejects.toMatchObject({ message: expect.stringMatching(/neither committed nor/) });
+    await sink.close();
+    running.stop();
+  });
+
+  it('is sent behind the records by the first commit, which may have to end another, and beside them by the next', async () => {
+    const running = startTime();
+    const { process, client } = clientOf(running, brokerOf(running));
+    const calls: string[] = [];
+    const told = altered(client, (begun) => ({
+      ...begun,
+      async sendBatch(batch) {
+        const sent = await begun.sendBatch(batch);
+        calls.push('records');
+        return sent;
+      },
+      async sendOffsets(offsets) {
+        calls.push('position');
+        await begun.sendOffsets(offsets);
+      },
+    }));
+    const sink = sinkOf(process, told, 'exactly-once');
+    const event = { key: null, id: 'input:0:1', time: '2026-01-01T00:00:00.000Z', data: Buffer.from('{}') };
+    const output = await sink.open(ownedPartition('input'));
+    for (const position of [100, 101]) await output.publish({ events: [event], deadLetters: [] }, position);
+    expect(calls).toEqual(['records', 'position', 'position', 'records']);
     await sink.close();
     running.stop();
   });
