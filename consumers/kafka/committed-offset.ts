@@ -17,7 +17,7 @@ const shortPatienceMs = 2_000;
 
 /**
  * The group's committed offset of one partition, when no transaction can change it any more; undefined when it has none.
- * @param decided asked when a transaction stays unsettled: the offset of the last commit of this process that cannot have been aborted. While that is
+ * @param decided asked once when a transaction stays unsettled: the offset of the last commit of this process that cannot have been aborted. While that is
  * not carried out, it is that commit which is unsettled: nobody has owned the partition since, as the next owner would wait here as well.
  * @throws WeirError BROKER when a transaction stays unsettled otherwise; else what the client or `decided` throws.
  */
@@ -30,13 +30,15 @@ export async function committedOffset(
   decided: () => Promise<number | undefined> = async () => undefined,
 ): Promise<number | undefined> {
   const backoff = createBackoff(firstWaitMs, longestWaitMs);
+  let looking: Promise<number | undefined> | undefined;
   for (let waited = 0; ; ) {
     const ask = () => fetchOffset(admin, group, topic, partition, waited < patienceMs);
     const answer = await ask();
     if (typeof answer === 'number') return answer >= 0 ? answer : undefined;
     if (answer === 'unstable' && waited >= shortPatienceMs) {
       const carriedOut = await askForCarriedOut(ask);
-      const last = await decided();
+      looking ??= decided();
+      const last = await looking;
       if (typeof carriedOut === 'number' && last !== undefined && carriedOut < last) return last;
       if (waited >= patienceMs) throw unsettled(group, topic, partition);
     }
