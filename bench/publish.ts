@@ -18,7 +18,10 @@ interface Bench {
   readonly kafka: TestKafka;
 }
 
-/** The Kafka adapters alone: risk events through outputs of four partitions at once, and reading back what they wrote. */
+/** Where one output alone publishes: from Kafka to one partition, from elsewhere by key to all of them. */
+const keyedPartitions = 16;
+
+/** The Kafka adapters alone: risk events through outputs of four partitions at once, or of one, and reading back what they wrote. */
 export async function benchPublish(runs: number, only: (name: string) => boolean): Promise<void> {
   const service = await startKafka();
   const bench = { service, kafka: testKafka(service.brokers) };
@@ -26,7 +29,12 @@ export async function benchPublish(runs: number, only: (name: string) => boolean
     for (const delivery of ['exactly-once', 'at-least-once'] as const) {
       for (const size of [250, 500, 1000]) {
         const name = `publish.${delivery}.${size}`;
-        if (only(name)) await benchSink(bench, name, delivery, size, runs);
+        if (only(name))
+          await benchSink(bench, name, { delivery, outputs: partitions, sourceIsKafka: true }, size, runs);
+      }
+      for (const sourceIsKafka of [true, false]) {
+        const name = `publish.${delivery}.1000.one-output${sourceIsKafka ? '' : '.by-key'}`;
+        if (only(name)) await benchSink(bench, name, { delivery, outputs: 1, sourceIsKafka }, 1_000, runs);
       }
     }
     if (only('consume.kafka')) await benchSource(bench, 'consume.kafka', runs);
@@ -38,27 +46,28 @@ export async function benchPublish(runs: number, only: (name: string) => boolean
 
 let topics = 0;
 
-async function makeTopics({ kafka }: Bench): Promise<string> {
+async function makeTopics({ kafka }: Bench, outPartitions = partitions): Promise<string> {
   const name = `publish-${++topics}`;
-  for (const topic of [`${name}.in`, `${name}.out`, `${name}.dead`]) await kafka.createTopic(topic, partitions);
+  for (const topic of [`${name}.in`, `${name}.dead`]) await kafka.createTopic(topic, partitions);
+  await kafka.createTopic(`${name}.out`, outPartitions);
   return name;
 }
 
-async function benchSink(
-  bench: Bench,
-  name: string,
-  delivery: 'exactly-once' | 'at-least-once',
-  size: number,
-  runs: number,
-): Promise<void> {
-  const topic = await makeTopics(bench);
-  const { sink, outputs } = await openOutputs(bench, topic, delivery);
+interface SinkUse {
+  readonly delivery: 'exactly-once' | 'at-least-once';
+  readonly outputs: number;
+  readonly sourceIsKafka: boolean;
+}
+
+async function benchSink(bench: Bench, name: string, use: SinkUse, size: number, runs: number): Promise<void> {
+  const topic = await makeTopics(bench, use.outputs === 1 ? keyedPartitions : partitions);
+  const { sink, outputs } = await openOutputs(bench, topic, use);
   const batch = Array.from({ length: size }, (_, index) => riskEvent(index));
   let position = 0;
   const publishAll = () =>
     Promise.all(
       outputs.map(async (output) => {
-        for (let sent = 0; sent < events / partitions; sent += size) {
+        for (let sent = 0; sent < events / outputs.length; sent += size) {
           await output.publish({ events: batch, deadLetters: [] }, ++position);
         }
       }),
@@ -67,7 +76,7 @@ async function benchSink(
   await sink.close();
 }
 
-async function openOutputs({ service }: Bench, topic: string, delivery: 'exactly-once' | 'at-least-once') {
+async function openOutputs({ service }: Bench, topic: string, { delivery, outputs: count, sourceIsKafka }: SinkUse) {
   const config = kafkaSinkConfig.parse({
     topic: `${topic}.out`,
     dead_letters: `${topic}.dead`,
@@ -78,11 +87,11 @@ async function openOutputs({ service }: Bench, topic: string, delivery: 'exactly
     job: 'bench',
     group: topic,
     delivery,
-    sourceIsKafka: true,
+    sourceIsKafka,
     clock: systemClock,
   });
   const outputs: Output[] = [];
-  for (let partition = 0; partition < partitions; partition++) {
+  for (let partition = 0; partition < count; partition++) {
     const output = await sink.open(ownedPartition(`${topic}.in`, partition, partitions));
     // Waits, too, until the broker has made the topic that keeps the groups' offsets.
     await output.position();
