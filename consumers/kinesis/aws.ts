@@ -58,6 +58,8 @@ function handler(requestTimeout: number): NodeHttpHandler {
   return new NodeHttpHandler({
     connectionTimeout: Math.min(connectMs, requestTimeout),
     requestTimeout,
+    // The one above is over once an answer has begun.
+    socketTimeout: requestTimeout,
     throwOnRequestTimeout: true,
   });
 }
