@@ -86,6 +86,8 @@ export interface LeaseCoordinator {
   readable(): string[];
   /** Ids of the shards that the shard came from, however far back, as far as the stream or the table has told this process. */
   ancestors(id: string): string[];
+  /** True where the stream has told that it takes no more records. */
+  isClosed(id: string): boolean;
 }
 
 const noShards = Object.fromEntries(shardStates.map((state) => [state, 0])) as Record<ShardState, number>;
@@ -427,6 +429,7 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
       return [...left.values()].filter((lease) => isReady(lease, (key) => left.get(key))).map(({ key }) => key);
     },
     ancestors: memory.ancestors,
+    isClosed: (key) => listed.some(({ id, isOpen }) => id === key && !isOpen),
     known: () => [...new Set([...view.keys(), ...listed.map(({ id }) => id)])],
     async run(signal) {
       const until = AbortSignal.any([signal, failed.signal]);

@@ -150,6 +150,7 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
         onBehind: (ms) => options.onBehind?.(partition, ms),
         onRead: held.read,
         ancestors: () => coordinator.ancestors(key).map(shardNumber),
+        isClosed: () => coordinator.isClosed(key),
       }),
     );
   }
