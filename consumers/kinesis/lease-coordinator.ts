@@ -145,6 +145,10 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     let askedAt = clock.monotonic();
     isBeaten = false;
     let leases = await table.list(isCurrent);
+    if (!isCurrent && hidesWhatFollows(leases)) {
+      askedAt = clock.monotonic();
+      leases = await table.list(true);
+    }
     let syncFault: unknown;
     const isDue = askedAt - syncedAt >= parts.shardSyncMs;
     if (isDue) {
@@ -172,6 +176,13 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     await Promise.all([...held.values()].map((one) => startOrFinish(one, now)));
     parts.onLook?.(lookOf(leases, askedAt));
     if (syncFault !== undefined) trouble(syncFault);
+  }
+
+  /** Each lease may be shown as it was at another time: a shard's end, which is news, without the leases of what is to be read from then on. */
+  function hidesWhatFollows(leases: readonly Lease[]): boolean {
+    const keys = new Set(leases.map(({ key }) => key));
+    const ended = leases.filter(({ key, checkpoint }) => isShardEnd(checkpoint) && !memory.isDone(key));
+    return ended.some(({ children }) => children.some((child) => !keys.has(child)));
   }
 
   function lookOf(leases: readonly Lease[], askedAt: number): LeaseLook {
@@ -307,9 +318,13 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
       const children = listed.filter(({ parents }) => parents.includes(lease.key)).map(({ id }) => id);
       if (children.length > 0) return one.make({ kind: 'children', children }).catch(fencedIsLost(one));
     }
-    const hasLeftTheStream = listed.length > 0 && !listed.some(({ id }) => id === lease.key);
-    if (!isFinished(lease, find) && !(lease.children.length === 0 && hasLeftTheStream)) return;
-    await drop(one, 'deleted');
+    if (isFinished(lease, find) || (await isLeftOver(lease, find))) await drop(one, 'deleted');
+  }
+
+  /** Its shard has left the stream, and what followed has no lease that could wait for it. The list may be older than the shard. */
+  async function isLeftOver({ key, children }: Lease, find: (key: string) => Lease | undefined): Promise<boolean> {
+    if (listed.length === 0 || listed.some(({ id }) => id === key)) return false;
+    return children.every((child) => find(child) === undefined) && shards.isGone(key);
   }
 
   /**
