@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { DescribeStreamSummaryCommand, type KinesisClient } from '@aws-sdk/client-kinesis';
 import type { Signal } from '../../features/redis/signal.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { WeirError } from '../../runtime/errors.ts';
@@ -24,6 +23,7 @@ import type { KeptPositions } from './positions.ts';
 import { type OnRequest, watchRequests } from './requests.ts';
 import { initialPosition, listShards } from './shard-list.ts';
 import { shardNumber } from './shards.ts';
+import { streamAge } from './stream-age.ts';
 import { workerName } from './worker-name.ts';
 
 export interface KinesisSourceOptions {
@@ -72,6 +72,7 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
   const leaving = new AbortController();
   let running: Promise<void> | undefined;
   const { stream, fan_out } = config;
+  const isYoung = streamAge(kinesis, stream, clock);
   const consumer = fan_out && fanOutConsumer(kinesis, { stream, consumer: fan_out.consumer }, clock);
 
   async function run(): Promise<void> {
@@ -160,7 +161,7 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
    * what they left, when they were read to their end here and nothing is stored of it yet.
    */
   async function isWhole({ lease: { parents } }: HeldLease, { anchors }: KeptPositions, table: LeaseTable) {
-    if (parents.length === 0) return isYoung(kinesis, config.stream, clock.now());
+    if (parents.length === 0) return isYoung();
     if (anchors.length > 0) return false;
     const found = await Promise.all(parents.map((key) => table.read(key)));
     return found.every((parent) => parent?.positions !== undefined && isShardEnd(parent.checkpoint));
@@ -208,15 +209,4 @@ function leaseOf(held: HeldLease, hashRange: HashRange, coordinator: LeaseCoordi
 /** The time from which a shard is read that begins at a time or at the log's end. */
 function startOf({ start_at }: KinesisSourceConfig, now: number): number {
   return start_at === undefined ? now : Math.min(now, Date.parse(start_at));
-}
-
-async function isYoung(client: KinesisClient, StreamName: string, now: number): Promise<boolean> {
-  try {
-    const { StreamDescriptionSummary: stream } = await client.send(new DescribeStreamSummaryCommand({ StreamName }));
-    const createdAt = stream?.StreamCreationTimestamp?.getTime();
-    const retentionMs = (stream?.RetentionPeriodHours ?? 0) * 3_600_000;
-    return createdAt !== undefined && now - createdAt < retentionMs;
-  } catch (error) {
-    throw awsFault(error, 'Kinesis', `describing stream ${StreamName}`);
-  }
 }

@@ -356,7 +356,7 @@ describe('a shard that ends', () => {
         at = next;
       }
       for (let reads = 0; reads < 3; reads++) expect((await ownership.read(at)).end).toBe(Number.POSITIVE_INFINITY);
-    await ownership.release();
+      await ownership.release();
     },
   );
 
