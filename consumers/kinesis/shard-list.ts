@@ -11,11 +11,25 @@ import {
 import { WeirError } from '../../runtime/errors.ts';
 import type { KinesisSourceConfig } from './config.ts';
 import { awsFault } from './faults.ts';
+import type { Lease } from './lease.ts';
 import type { ShardList } from './lease-coordinator.ts';
 import type { InitialPosition, Shard } from './shards.ts';
 
 export function initialPosition({ start }: KinesisSourceConfig): InitialPosition {
   return start === 'trim-horizon' ? 'TRIM_HORIZON' : start === 'latest' ? 'LATEST' : 'AT_TIMESTAMP';
+}
+
+/**
+ * The time from which a shard is read whose lease says that it begins at a time or at the log's end; milliseconds since the epoch.
+ * @throws WeirError INPUT when nobody has told the time: begun now, what came before would be left out.
+ */
+export function startTime({ start_at }: KinesisSourceConfig, { key, checkpoint }: Lease, now: number): number {
+  if (start_at !== undefined) return Math.min(now, Date.parse(start_at));
+  if (checkpoint.sequence !== 'AT_TIMESTAMP') return now;
+  throw new WeirError(
+    'INPUT',
+    `the lease of ${key} begins at a time, which the lease table does not have: set source.kinesis.start to at-timestamp, and start_at as it was when the lease was made`,
+  );
 }
 
 /** @throws WeirError INPUT when there is no such stream; CONFIG when a permission is missing; BROKER when Kinesis cannot be asked now. */

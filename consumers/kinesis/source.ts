@@ -21,7 +21,7 @@ import { createOwnedShard, type ShardLease } from './owned-shard.ts';
 import { pollShard } from './polling.ts';
 import type { KeptPositions } from './positions.ts';
 import { type OnRequest, watchRequests } from './requests.ts';
-import { initialPosition, listShards } from './shard-list.ts';
+import { initialPosition, listShards, startTime } from './shard-list.ts';
 import { shardNumber } from './shards.ts';
 import { streamAge } from './stream-age.ts';
 import { workerName } from './worker-name.ts';
@@ -145,7 +145,7 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
         lease: leaseOf(held, hashRange, coordinator),
         log,
         tail,
-        startsAt: () => startOf(config, clock.now()),
+        startsAt: () => startTime(config, held.lease, clock.now()),
         isWhole: (kept) => isWhole(held, kept, table),
         clock,
         onBehind: (ms) => options.onBehind?.(partition, ms),
@@ -204,9 +204,4 @@ function leaseOf(held: HeldLease, hashRange: HashRange, coordinator: LeaseCoordi
     confirm: () => held.make({ kind: 'renew' }).catch(() => held.lose()),
     evict: () => coordinator.release(held),
   };
-}
-
-/** The time from which a shard is read that begins at a time or at the log's end. */
-function startOf({ start_at }: KinesisSourceConfig, now: number): number {
-  return start_at === undefined ? now : Math.min(now, Date.parse(start_at));
 }
