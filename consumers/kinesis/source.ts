@@ -7,7 +7,6 @@ import { seededRandom } from '../../runtime/random.ts';
 import { createGained } from '../gained.ts';
 import type { RecordFormat, Source } from '../ports.ts';
 import { dynamoClient, kinesisClient, subscriptionClient } from './aws.ts';
-import { isShardEnd } from './checkpoint.ts';
 import { type KinesisSourceConfig, leaseTableName } from './config.ts';
 import { openLeaseTable } from './dynamo-lease-table.ts';
 import { fanOutShard, subscribeTo } from './fan-out.ts';
@@ -19,11 +18,10 @@ import { createLeaseCoordinator, type LeaseCoordinator, type LeaseEvent, type Le
 import type { LeaseTable } from './lease-table.ts';
 import { createOwnedShard, type ShardLease } from './owned-shard.ts';
 import { pollShard } from './polling.ts';
-import type { KeptPositions } from './positions.ts';
 import { type OnRequest, watchRequests } from './requests.ts';
 import { initialPosition, listShards, startTime } from './shard-list.ts';
 import { shardNumber } from './shards.ts';
-import { streamAge } from './stream-age.ts';
+import { isWholeLog, streamAge } from './whole-log.ts';
 import { workerName } from './worker-name.ts';
 
 export interface KinesisSourceOptions {
@@ -72,11 +70,11 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
   const leaving = new AbortController();
   let running: Promise<void> | undefined;
   const { stream, fan_out } = config;
+  const shards = listShards(kinesis, config);
   const isYoung = streamAge(kinesis, stream, clock);
   const consumer = fan_out && fanOutConsumer(kinesis, { stream, consumer: fan_out.consumer }, clock);
 
   async function run(): Promise<void> {
-    const shards = listShards(kinesis, config);
     // Before anything is written: a stream that is not there needs no lease table.
     await shards.list('all');
     await consumer?.arn();
@@ -146,7 +144,7 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
         log,
         tail,
         startsAt: () => startTime(config, held.lease, clock.now()),
-        isWhole: (kept) => isWhole(held, kept, table),
+        isWhole: (kept) => isWholeLog(held.lease, kept, isYoung, table, shards),
         clock,
         onBehind: (ms) => options.onBehind?.(partition, ms),
         onRead: held.read,
@@ -154,17 +152,6 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
         isClosed: () => coordinator.isClosed(key),
       }),
     );
-  }
-
-  /**
-   * Nothing of an original shard is deleted while the stream is younger than its retention. A shard that came from others is whole, and so is
-   * what they left, when they were read to their end here and nothing is stored of it yet.
-   */
-  async function isWhole({ lease: { parents } }: HeldLease, { anchors }: KeptPositions, table: LeaseTable) {
-    if (parents.length === 0) return isYoung();
-    if (anchors.length > 0) return false;
-    const found = await Promise.all(parents.map((key) => table.read(key)));
-    return found.every((parent) => parent?.positions !== undefined && isShardEnd(parent.checkpoint));
   }
 
   return {

@@ -1,6 +1,11 @@
 import { DescribeStreamSummaryCommand, type KinesisClient } from '@aws-sdk/client-kinesis';
 import type { Clock } from '../../runtime/clock.ts';
+import { isShardEnd } from './checkpoint.ts';
 import { awsFault } from './faults.ts';
+import type { Lease } from './lease.ts';
+import type { ShardList } from './lease-coordinator.ts';
+import type { LeaseTable } from './lease-table.ts';
+import type { KeptPositions } from './positions.ts';
 
 /** The stream's clock and this one may differ so much, milliseconds: who is wrong about it takes windows for whole that are not. */
 const skewMs = 3_600_000;
@@ -30,4 +35,24 @@ export function streamAge(client: KinesisClient, StreamName: string, clock: Cloc
     asking ??= ask();
     return asking;
   };
+}
+
+/**
+ * Whether a shard's log has all that ever was in it. Nothing of an original shard is deleted while the stream is younger than its retention. One that
+ * came from others is whole, and so is what they left, when they were read to their end here and nothing is stored of it yet, while the stream
+ * still has them: they leave it a retention after their last record, and the first of what followed may be deleted from then on.
+ */
+export async function isWholeLog(
+  { parents }: Lease,
+  { anchors }: KeptPositions,
+  isYoung: () => Promise<boolean>,
+  table: Pick<LeaseTable, 'read'>,
+  shards: Pick<ShardList, 'isGone'>,
+): Promise<boolean> {
+  if (parents.length === 0) return isYoung();
+  if (anchors.length > 0) return false;
+  const found = await Promise.all(parents.map((key) => table.read(key)));
+  if (!found.every((parent) => parent?.positions !== undefined && isShardEnd(parent.checkpoint))) return false;
+  const gone = await Promise.all(parents.map((key) => shards.isGone(key)));
+  return !gone.includes(true);
 }
