@@ -80,10 +80,10 @@ export interface LeaseCoordinator {
   lookNow(): void;
   /** Gives a lease up, so that others need not wait. */
   release(held: HeldLease): Promise<void>;
-  /** Ids of all shards that the stream or the table is known to have. */
-  known(): string[];
-  /** Ids of the shards that have something left to be read, and whose parents have not. */
-  readable(): string[];
+  /** Ids of all shards that the stream or the table is known to have. The same object while that stays so. */
+  known(): readonly string[];
+  /** Ids of the shards that have something left to be read, and whose parents have not. The same object until the next look. */
+  readable(): readonly string[];
   /** Ids of the shards that the shard came from, however far back, as far as the stream or the table has told this process. */
   ancestors(id: string): string[];
   /** True where the stream has told that it takes no more records. */
@@ -439,13 +439,10 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   }
 
   return {
-    readable: () => {
-      const left = new Map([...view].filter(([key]) => !memory.isDone(key)).map(([key, { lease }]) => [key, lease]));
-      return [...left.values()].filter((lease) => isReady(lease, (key) => left.get(key))).map(({ key }) => key);
-    },
+    readable: memory.readable,
+    known: memory.known,
     ancestors: memory.ancestors,
     isClosed: (key) => listed.some(({ id, isOpen }) => id === key && !isOpen),
-    known: () => [...new Set([...view.keys(), ...listed.map(({ id }) => id)])],
     async run(signal) {
       const until = AbortSignal.any([signal, failed.signal]);
       const givenUp = new AbortController();

@@ -71,6 +71,8 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
   let running: Promise<void> | undefined;
   const { stream, fan_out } = config;
   const shards = listShards(kinesis, config);
+  const highest = answeredOnce((ids) => ids.reduce((most, id) => Math.max(most, shardNumber(id)), 0));
+  const numbersOf = answeredOnce((ids) => ids.map(shardNumber));
   const isYoung = streamAge(kinesis, stream, clock);
   const consumer = fan_out && fanOutConsumer(kinesis, { stream, consumer: fan_out.consumer }, clock);
 
@@ -135,8 +137,8 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
       createOwnedShard({
         stream: config.stream,
         partition,
-        partitions: () => 1 + Math.max(partition, ...coordinator.known().map(shardNumber)),
-        readable: () => coordinator.readable().map(shardNumber),
+        partitions: () => 1 + Math.max(partition, highest(coordinator.known())),
+        readable: () => numbersOf(coordinator.readable()),
         format: options.format,
         maxEvents: options.maxEvents,
         limits: { records: config.prefetch_records, bytes: config.prefetch_bytes },
@@ -190,5 +192,15 @@ function leaseOf(held: HeldLease, hashRange: HashRange, coordinator: LeaseCoordi
     // What could not be renewed for so long is anybody's by now.
     confirm: () => held.make({ kind: 'renew' }).catch(() => held.lose()),
     evict: () => coordinator.release(held),
+  };
+}
+
+/** It is asked with every batch, and of hundreds of shards: while it is the same object, so is the answer. */
+function answeredOnce<T>(ask: (ids: readonly string[]) => T): (ids: readonly string[]) => T {
+  const answers = new WeakMap<readonly string[], { readonly answer: T }>();
+  return (ids) => {
+    const known = answers.get(ids) ?? { answer: ask(ids) };
+    answers.set(ids, known);
+    return known.answer;
   };
 }
