@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { ScanCommand } from '@aws-sdk/client-dynamodb';
 import { GetRecordsCommand } from '@aws-sdk/client-kinesis';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { dynamoClient, kinesisClient } from '../../consumers/kinesis/aws.ts';
+import { dynamoClient, kinesisClient, subscriptionClient } from '../../consumers/kinesis/aws.ts';
 
 /** Begins an answer and never ends it, as a connection does whose other end is gone without a word. */
 let server: Server;
@@ -23,7 +23,7 @@ beforeEach(async () => {
 });
 
 afterEach(() => {
-  process.env = before;
+  process.env = { ...before };
   server.closeAllConnections();
   server.close();
 });
@@ -40,6 +40,21 @@ describe('a client of AWS', () => {
     const client = dynamoClient({ region: 'eu-central-1', dynamodb_endpoint: endpoint }, 50);
     const asked = client.send(new ScanCommand({ TableName: 'leases' }));
     await expect(asked).rejects.toMatchObject({ name: 'TimeoutError' });
+    client.destroy();
+  });
+});
+
+describe('a client for subscriptions', () => {
+  it.each([
+    [{ AWS_ENDPOINT_URL: 'http://127.0.0.1:1' }, undefined, 'http/1.1'],
+    [{ AWS_ENDPOINT_URL_KINESIS: 'http://127.0.0.1:1' }, undefined, 'http/1.1'],
+    [{ AWS_ENDPOINT_URL: 'http://127.0.0.1:1' }, 'https://kinesis.test', 'h2'],
+    [{}, 'http://127.0.0.1:1', 'http/1.1'],
+    [{}, undefined, 'h2'],
+  ])('of %j and %s speaks %s', (variables, endpoint, protocol) => {
+    Object.assign(process.env, variables);
+    const client = subscriptionClient({ region: 'eu-central-1', endpoint });
+    expect(client.config.requestHandler.metadata).toMatchObject({ handlerProtocol: protocol });
     client.destroy();
   });
 });
