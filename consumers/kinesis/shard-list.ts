@@ -38,8 +38,11 @@ export function listShards(client: KinesisClient, config: KinesisSourceConfig): 
   return {
     async list(which) {
       try {
-        const shards = await listAll(client, stream, which === 'initial' ? initialFilter(config) : undefined);
-        return shards.map(shardOf);
+        const found = which === 'initial' ? await listAll(client, stream, initialFilter(config)) : [];
+        if (found.length > 0) return found.map(shardOf);
+        const all = (await listAll(client, stream)).map(shardOf);
+        // Of a time before all of them Kinesis says that none was open: the stream is younger, or has been split or merged since and its first are gone.
+        return which === 'initial' ? eldest(all) : all;
       } catch (error) {
         if (error instanceof ResourceNotFoundException) throw missingStream(config, await client.config.region());
         throw awsFault(error, 'Kinesis', `listing the shards of stream ${stream}`);
@@ -56,6 +59,11 @@ export function listShards(client: KinesisClient, config: KinesisSourceConfig): 
       }
     },
   };
+}
+
+function eldest(shards: readonly Shard[]): Shard[] {
+  const ids = new Set(shards.map(({ id }) => id));
+  return shards.filter(({ parents }) => !parents.some((parent) => ids.has(parent)));
 }
 
 async function listAll(client: KinesisClient, StreamName: string, ShardFilter?: ShardFilter): Promise<ListedShard[]> {
