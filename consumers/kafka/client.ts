@@ -17,7 +17,7 @@ import { repairClient } from './repairs.ts';
 import { installStableOffsets } from './stable-offsets.ts';
 
 /** What the adapters need of the client; groups are joined by group-member.ts. */
-export type KafkaClient = Pick<Kafka, 'admin' | 'producer'>;
+export type KafkaClient = Pick<Kafka, 'admin' | 'producer' | 'consumer'>;
 
 /** The part of a logger that the adapters use. */
 export interface KafkaLog {

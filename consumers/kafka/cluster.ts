@@ -1,7 +1,7 @@
 import kafkajs, { type Cluster, type Kafka } from 'kafkajs';
 
 /** Connections of their own to a cluster, for what the client has no public way to do. It hands them to assigners only. */
-export function clusterOf(client: Kafka): Cluster {
+export function clusterOf(client: Pick<Kafka, 'consumer'>): Cluster {
   let found: Cluster | undefined;
   client.consumer({
     groupId: 'none: it never joins',

@@ -12,15 +12,14 @@ const firstWaitMs = 10;
 const longestWaitMs = 500;
 /** How long to wait for a coordinator or for a transaction to settle. */
 const patienceMs = 20_000;
-/** After this it is looked into whether the transaction is the one whose commit was acknowledged. */
+/** After this it is looked into whether the transaction is one of this process. */
 const shortPatienceMs = 2_000;
 
 /**
  * The group's committed offset of one partition, when no transaction can change it any more; undefined when it has none.
- * @param acknowledged the offset whose commit was acknowledged to this process last, where that is the last one that was sent. It is the answer when a transaction stays
- * unsettled and that offset is not carried out yet: then it is that very transaction, and nobody has owned the partition since, as
- * the next owner would wait here as well.
- * @throws WeirError BROKER when a transaction stays unsettled otherwise; else what the client throws.
+ * @param decided asked once when a transaction stays unsettled: the offset of the last commit of this process that cannot have been aborted. While that is
+ * not carried out, it is that commit which is unsettled: nobody has owned the partition since, as the next owner would wait here as well.
+ * @throws WeirError BROKER when a transaction stays unsettled otherwise; else what the client or `decided` throws.
  */
 export async function committedOffset(
   admin: Admin,
@@ -28,16 +27,19 @@ export async function committedOffset(
   group: string,
   topic: string,
   partition: number,
-  acknowledged = Number.NEGATIVE_INFINITY,
+  decided: () => Promise<number | undefined> = async () => undefined,
 ): Promise<number | undefined> {
   const backoff = createBackoff(firstWaitMs, longestWaitMs);
+  let looking: Promise<number | undefined> | undefined;
   for (let waited = 0; ; ) {
     const ask = () => fetchOffset(admin, group, topic, partition, waited < patienceMs);
     const answer = await ask();
     if (typeof answer === 'number') return answer >= 0 ? answer : undefined;
     if (answer === 'unstable' && waited >= shortPatienceMs) {
       const carriedOut = await askForCarriedOut(ask);
-      if (typeof carriedOut === 'number' && carriedOut < acknowledged) return acknowledged;
+      looking ??= decided();
+      const last = await looking;
+      if (typeof carriedOut === 'number' && last !== undefined && carriedOut < last) return last;
       if (waited >= patienceMs) throw unsettled(group, topic, partition);
     }
     const waitMs = backoff.next();
@@ -100,6 +102,6 @@ function unsettled(group: string, topic: string, partition: number): WeirError {
     'BROKER',
     `the position of group ${group} in ${topic}:${partition} is in a transaction that is neither committed nor aborted; if this ` +
       'lasts, a broker that died has left it hanging: kafka-transactions.sh find-hanging --broker-id N --max-transaction-timeout 0 ' +
-      'names the partitions to end it in, with kafka-transactions.sh abort',
+      'names the partitions to end it in, all of them ("A transaction that hangs" in docs/operations.md)',
   );
 }

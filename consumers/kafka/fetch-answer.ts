@@ -50,9 +50,7 @@ async function decodeAnswer(raw: Buffer) {
   return { throttleTime: 0, clientSideThrottleTime, errorCode, sessionId, responses };
 }
 
-async function decodePartition(
-  decoder: ProtocolDecoder,
-): Promise<FetchedPartition & { readonly highWatermark: string }> {
+async function decodePartition(decoder: ProtocolDecoder): Promise<FetchedPartition> {
   const partition = decoder.readInt32();
   const errorCode = decoder.readInt16();
   const highWatermark = String(decoder.readInt64());

@@ -63,7 +63,9 @@ export interface RequestDefinition<Arguments> {
 }
 
 export interface FetchedMessage {
+  readonly offset: string;
   readonly isControlRecord: boolean;
+  readonly batchContext: { readonly producerId: string };
   key: Buffer | null;
   /** The key, when it is hidden from the client (see repairs.ts). */
   hiddenKey?: Buffer;
@@ -76,6 +78,7 @@ export interface FetchAnswer {
       readonly partition: number;
       readonly abortedTransactions?: readonly unknown[];
       readonly messages: readonly FetchedMessage[];
+      readonly highWatermark: string;
       /** What is wrong with this partition, where partitions were asked for apart (see fetch-answer.ts); 0 for nothing. */
       readonly errorCode: number;
       readonly undecodable?: UndecodableBatch;

@@ -6,6 +6,7 @@ import { encodedMessages } from './encoded-messages.ts';
 import { isFenced } from './faults.ts';
 import { fitLetter, type SentLetter } from './fitting.ts';
 import { type EncodedRecords, encodeRecords, type RecordLayout, recordSizes } from './record-batch.ts';
+import type { TransactionPlace } from './transaction-end.ts';
 
 /** Where one input partition's output goes. */
 export interface Destination {
@@ -37,8 +38,9 @@ export interface Sender {
    * Sends events and dead letters, those of one partition in order, request after request; resolves when the brokers have them all. After a
    * rejection the sender is not to be used any more.
    * @param timestamp of all records, milliseconds since the epoch.
+   * @returns where the first of each request to a partition stands.
    */
-  send(to: Pick<Transaction, 'sendBatch'>, batch: OutputBatch, timestamp: number): Promise<void>;
+  send(to: Pick<Transaction, 'sendBatch'>, batch: OutputBatch, timestamp: number): Promise<TransactionPlace[]>;
 }
 
 export function createSender({ events, deadLetters, maxMessageBytes, compression }: Destination): Sender {
@@ -50,10 +52,12 @@ export function createSender({ events, deadLetters, maxMessageBytes, compression
       const encoding = { compression, timestamp, mostBytes, allocate: memory.allocate };
       const letters = batch.deadLetters.map((of) => fitLetter(of, deadLetters.layout, mostBytes - lengthBytes));
       const streams = [await encode(batch.events, events, encoding), await encode(letters, deadLetters, encoding)];
+      const places: TransactionPlace[] = [];
       for (let turn = 0; ; turn++) {
         const shares = streams.flatMap((stream) => sharesOf(stream, turn));
-        if (shares.length === 0) return;
-        await sendApart(to, shares.map(messagesOf));
+        if (shares.length === 0) return places;
+        for (const { topicName, partition, baseOffset } of await sendApart(to, shares.map(messagesOf)))
+          places.push({ topic: topicName, partition, offset: Number(baseOffset) });
       }
     },
   };

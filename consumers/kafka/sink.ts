@@ -17,7 +17,7 @@ import type { KafkaConnection, KafkaSinkConfig } from './config.ts';
 import { brokerFault, isRefusal } from './faults.ts';
 import { deadLetterLayout, eventLayout } from './records.ts';
 import { createSender, type Destination } from './send.ts';
-import { type LastCommit, openTransactionalOutput } from './transactional-output.ts';
+import { openTransactionalOutput, type SentCommit } from './transactional-output.ts';
 
 export interface KafkaSinkOptions {
   /** From `sinkConnection`. */
@@ -51,7 +51,7 @@ export function createKafkaSink(config: KafkaSinkConfig, options: KafkaSinkOptio
 export function sinkOver(client: KafkaClient, config: KafkaSinkConfig, options: KafkaSinkOptions): KafkaSink {
   const { connection, clock, group } = options;
   const outputs = new Set<Output>();
-  const lastCommits = new Map<string, LastCommit>();
+  const lastCommits = new Map<string, readonly SentCommit[]>();
   const layout = eventLayout(eventSource(options.job), eventType);
   let cluster: Promise<{ admin: Admin; partitions: PartitionCounts }> | undefined;
   let shared: Promise<Producer> | undefined;

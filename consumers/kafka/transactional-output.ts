@@ -6,6 +6,7 @@ import type { KafkaClient } from './client.ts';
 import { committedOffset } from './committed-offset.ts';
 import { brokerFault, isFenced, protocolType } from './faults.ts';
 import { createSender, type Destination, type Sender } from './send.ts';
+import { type TransactionPlace, transactionEnds } from './transaction-end.ts';
 import { takeOver, transactionalProducer } from './transactional-producer.ts';
 
 export interface TransactionalParts {
@@ -17,14 +18,15 @@ export interface TransactionalParts {
   /** The partition whose committed offset of the group is the input position. */
   readonly position: { readonly topic: string; readonly partition: number };
   /** What this process has sent last, by transactional id. */
-  readonly lastCommits: Map<string, LastCommit>;
+  readonly lastCommits: Map<string, readonly SentCommit[]>;
 }
 
-export interface LastCommit {
-  /** Undefined: without an answer, it may be decided or not. */
-  readonly acknowledged: number | undefined;
-  /** Which of the producers it was. */
+/** A transaction whose records are in the logs, and whose commit was sent; it may have been answered or not. */
+export interface SentCommit {
+  /** Which of the producers it was; the last of each is remembered, in the order in which they were sent. */
   readonly turn: number;
+  readonly position: number;
+  readonly places: readonly TransactionPlace[];
 }
 
 /**
@@ -45,9 +47,10 @@ export async function openTransactionalOutput(
   );
   const sender = createSender(destination);
   const { lastCommits, transactionalId } = parts;
-  // Should the last commit hang, its own id ends it with the next one: another's commit in between would lie behind a transaction without end.
-  let turn = lastCommits.get(transactionalId)?.turn ?? 0;
-  let mayHang = true;
+  const sent = () => lastCommits.get(transactionalId) ?? [];
+  // Should one hang, its own id ends it with the next commit: another's commit in between would lie behind a transaction without end.
+  let turn = sent().at(-1)?.turn ?? 0;
+  const mayHang = new Set(turns.keys());
   const close = async () => {
     await Promise.all(producers.map((producer) => producer.disconnect().catch(() => undefined)));
   };
@@ -59,18 +62,23 @@ export async function openTransactionalOutput(
     throw failed.reason;
   }
   return {
-    position: () => committedPosition(parts, destination),
+    async position() {
+      const decided = async () => {
+        const undone = await undoneCommits(client, sent());
+        if (undone === undefined) return undefined;
+        lastCommits.set(transactionalId, sent().slice(0, sent().length - undone));
+        turn = sent()[0]?.turn ?? turn;
+        return sent().at(-1)?.position;
+      };
+      return committedPosition(parts, destination, decided);
+    },
     async publish(batch, position) {
       try {
         const transaction = await producers[turn].transaction();
-        // What an abort ends of a commit that hangs is not done: by then it must not count as acknowledged.
-        if (mayHang) lastCommits.set(transactionalId, { acknowledged: undefined, turn });
-        await prepare(transaction, batch, position, { sender, parts, inOrder: mayHang });
-        // Without an answer it may be decided, and what was acknowledged before is not the position any more.
-        lastCommits.set(transactionalId, { acknowledged: undefined, turn });
+        const places = await prepare(transaction, batch, position, { sender, parts, inOrder: mayHang.has(turn) });
+        lastCommits.set(transactionalId, [...sent().filter((one) => one.turn !== turn), { turn, position, places }]);
         await transaction.commit();
-        lastCommits.set(transactionalId, { acknowledged: position, turn });
-        mayHang = false;
+        mayHang.delete(turn);
         turn = (turn + 1) % producers.length;
       } catch (error) {
         throw fault(error, destination, parts);
@@ -83,24 +91,28 @@ export async function openTransactionalOutput(
 const turns = ['a', 'b'];
 
 /**
- * The group's committed offset. A transaction that stays unsettled although its id is taken over has lost its end: a broker that is
- * killed right after it acknowledged a commit, and that no replica stands in for, may come back without having written the markers
- * (KAFKA-20734, seen with Kafka 4.3.1: "likely deleted already and hence can be skipped"). If the commit was acknowledged to this process, and
- * none was sent since, it goes on from there: the next commit of the same id makes up for the markers.
+ * How many of the last commits came to nothing; undefined where a log does not tell, or has aborted one that another counts behind.
+ *
+ * A transaction that stays unsettled although its id is taken over has lost its end: a broker that is killed right after it took a commit, and that no
+ * replica stands in for, may come back without having written all of the markers (KAFKA-20734, seen with Kafka 4.3.1: "likely deleted already and hence
+ * can be skipped"). One that no log has aborted counts, and the next commit of the same id makes up for the markers: what had no commit was aborted in
+ * all logs when the id was taken over.
  */
+async function undoneCommits(client: KafkaClient, sent: readonly SentCommit[]): Promise<number | undefined> {
+  const ends = await Promise.all(sent.map(({ places }) => transactionEnds(client, places)));
+  const isUndone = ends.map((of) => of.length > 0 && of.every((end) => end === 'aborted'));
+  const counting = isUndone.lastIndexOf(false) + 1;
+  const isCertain = ends.slice(0, counting).every((of) => of.every((end) => end === 'open' || end === 'committed'));
+  return isCertain ? sent.length - counting : undefined;
+}
+
 async function committedPosition(
-  { admin, clock, group, position, transactionalId, lastCommits }: TransactionalParts,
+  { admin, clock, group, position, transactionalId }: TransactionalParts,
   destination: Destination,
+  decided: () => Promise<number | undefined>,
 ): Promise<number | undefined> {
   try {
-    return await committedOffset(
-      admin,
-      clock,
-      group,
-      position.topic,
-      position.partition,
-      lastCommits.get(transactionalId)?.acknowledged,
-    );
+    return await committedOffset(admin, clock, group, position.topic, position.partition, decided);
   } catch (error) {
     throw brokerFault(error, `looking up the position of ${transactionalId}`, destination.brokers);
   }
@@ -113,22 +125,23 @@ interface Preparation {
   readonly inOrder: boolean;
 }
 
+/** @returns where the first records stand. */
 async function prepare(
   transaction: Transaction,
   batch: OutputBatch,
   position: number,
   { sender, parts, inOrder }: Preparation,
-): Promise<void> {
+): Promise<readonly TransactionPlace[]> {
   const sending = sender.send(transaction, batch, parts.clock.now());
   const move = () => sendPosition(transaction, position, parts);
   // Else side by side: neither needs the other, and both wait mostly for answers.
   const [sent, offsets] = await Promise.allSettled([sending, inOrder ? sending.then(move) : move()]);
+  if (sent.status === 'fulfilled' && offsets.status === 'fulfilled') return sent.value;
+  // A kindness to subscribers, who wait for open transactions; the next open aborts it anyway.
+  transaction.abort().catch(() => undefined);
   const failures = [sent, offsets].flatMap((result) =>
     result.status === 'rejected' ? [result.reason as unknown] : [],
   );
-  if (failures.length === 0) return;
-  // A kindness to subscribers, who wait for open transactions; the next open aborts it anyway.
-  transaction.abort().catch(() => undefined);
   // Of two that fail in different words, the one that names the cause.
   throw failures.find(isFenced) ?? failures[0];
 }

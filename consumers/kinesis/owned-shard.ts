@@ -221,8 +221,10 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
   /** A gap that was found before, by somebody who did not come to publish what is behind it. */
   function jumpWithin(from: number, to: number): Anchor | undefined {
     const unpublished = Math.max(from, position ?? Number.POSITIVE_INFINITY);
+    // Counting begins there, and nothing was before it.
+    const origin = isOrigin(kept.checkpoint) ? kept.checkpoint.number : undefined;
     return wantedAnchors().find(
-      ({ isJump, number }, index) => isJump && index > 0 && number >= unpublished && number < to,
+      ({ isJump, number }) => isJump && number !== origin && number >= unpublished && number < to,
     );
   }
 

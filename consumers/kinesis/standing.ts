@@ -7,6 +7,7 @@ import {
   anchorsOf,
   compareSequences,
   type KeptPositions,
+  type Place,
   standingOf,
   withBeginning,
 } from './positions.ts';
@@ -29,13 +30,22 @@ export async function stand(
 ): Promise<Stand> {
   const standing = standingOf(checkpoint, kept, startsAt);
   if (standing.kind === 'known') return standing;
-  const { sequence, sub } = checkpoint;
-  const { place, anchors } = await countTo(sequence, standing.from, kept, log);
-  return { position: place.number + sub + 1, kept: { checkpoint: place, anchors } };
+  const { place, anchors } = await countTo(checkpoint, standing.from, kept, log);
+  return { position: place.number + checkpoint.sub + 1, kept: { checkpoint: place, anchors } };
+}
+
+interface Counted {
+  readonly place: Place;
+  readonly anchors: readonly Anchor[];
 }
 
 /** The record's place, or, where the log no longer has it, one that lies between those before and those behind. */
-async function countTo(sequence: string, from: Anchor | undefined, kept: KeptPositions, log: ShardLog) {
+async function countTo(
+  { sequence, sub }: Checkpoint,
+  from: Anchor | undefined,
+  kept: KeptPositions,
+  log: ShardLog,
+): Promise<Counted> {
   const numbering = createNumbering(kept, from);
   let anchors = anchorsOf(kept);
   const least = numbering.next + (from?.users ?? 0);
@@ -43,11 +53,20 @@ async function countTo(sequence: string, from: Anchor | undefined, kept: KeptPos
     const order = compareSequences(record.sequence, sequence);
     if (order > 0) break;
     const place = numbering.place(record.sequence, record.arrivedAt, usersOf(record));
+    if (numbering.isCut) {
+      // The anchor is gone, and another one is behind: what is left has the numbers that lead there.
+      const behind = anchors.find((anchor) => compareSequences(anchor.sequence, record.sequence) > 0)!;
+      const places = await countBack(log, behind, sequence);
+      if (places === undefined) throw cutMeanwhile();
+      const counted = places.find((one) => one.sequence === sequence);
+      if (counted === undefined) break;
+      return { place: counted, anchors };
+    }
     if (numbering.isUnanchored) anchors = withBeginning(anchors, place);
     if (order === 0) return { place, anchors };
   }
   numbering.reachEnd();
-  return { place: { number: Math.max(least, numbering.next), users: 1, sequence }, anchors };
+  return { place: { number: Math.max(least, numbering.next), users: sub + 1, sequence }, anchors };
 }
 
 function usersOf({ partitionKey, data }: ShardRecord): number {
@@ -66,9 +85,14 @@ const nearby = 1_024;
 /**
  * The places of the log's oldest records, counted back from an anchor, in log order: of those nearby each, then one at each doubling of the
  * way to the anchor, which is the last. However far retention has come meanwhile, there is little to count to the next of them.
+ * @param also a record whose place is wanted as well, if it is among them.
  * @returns undefined when the anchor is gone.
  */
-export async function countBack(log: ShardLog, anchor: Anchor): Promise<readonly [Anchor, ...Anchor[]] | undefined> {
+export async function countBack(
+  log: ShardLog,
+  anchor: Anchor,
+  also?: string,
+): Promise<readonly [Anchor, ...Anchor[]] | undefined> {
   const passed: Anchor[] = [];
   let users = 0;
   let count = 0;
@@ -81,8 +105,8 @@ export async function countBack(log: ShardLog, anchor: Anchor): Promise<readonly
       return passed.length === 0 ? [anchor] : [first, ...others, anchor];
     }
     const place = { number: users, users: Math.max(1, usersOf(record)), sequence: record.sequence };
+    if (count === due || record.sequence === also) passed.push({ ...place, isJump: false });
     if (count === due) {
-      passed.push({ ...place, isJump: false });
       due = count < nearby ? count + 1 : 2 * count;
     }
     users += place.users;
@@ -97,13 +121,17 @@ async function* recordsFrom(log: ShardLog, from: Anchor | undefined): AsyncGener
   try {
     for (;;) {
       const { records, isBehindGap, millisBehind, children } = await pages.next();
-      if (isBehindGap) throw new WeirError('BROKER', 'the log was cut while its records were counted');
+      if (isBehindGap) throw cutMeanwhile();
       yield* records;
       if (millisBehind === 0 || children !== undefined) return;
     }
   } finally {
     pages.close();
   }
+}
+
+function cutMeanwhile(): WeirError {
+  return new WeirError('BROKER', 'the log was cut while its records were counted');
 }
 
 export function startAt(from: Anchor | undefined): LogStart {

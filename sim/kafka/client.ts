@@ -166,9 +166,10 @@ function write(
   sent: readonly Addressed[],
   transaction: Transaction | undefined,
 ): RecordMetadata[] {
-  for (const { topic, partition, records } of sent) {
+  return sent.map(({ topic, partition, records }) => {
     const log = broker.outputs.get(topic)!.partitions[partition];
+    const baseOffset = String(log.entries.length);
     for (const record of records) append(log, { ...record, transaction });
-  }
-  return sent.map(({ topic: topicName, partition }) => ({ topicName, partition, errorCode: 0 }));
+    return { topicName: topic, partition, errorCode: 0, baseOffset };
+  });
 }

@@ -4,8 +4,8 @@ import type { VirtualTime } from '../clock.ts';
 import type { Connection, Network } from '../network.ts';
 import type { SimulatedProcess } from '../process.ts';
 import type { Chance } from '../random.ts';
-import type { SimulatedBroker } from './broker.ts';
-import type { InputRecord, PartitionLog } from './log.ts';
+import type { SentRecord, SimulatedBroker } from './broker.ts';
+import type { InputRecord, PartitionLog, TopicLog } from './log.ts';
 
 export interface ClusterParts {
   readonly time: VirtualTime;
@@ -28,7 +28,10 @@ export function simulatedCluster(parts: ClusterParts, process: SimulatedProcess)
     async refreshMetadata() {
       known = await connection.ask('metadata', () => broker.input.partitions.length);
     },
-    findTopicPartitionMetadata: () => Array.from({ length: known }, (_, partitionId) => ({ partitionId, leader: 0 })),
+    findTopicPartitionMetadata(topic: string) {
+      const length = broker.outputs.get(topic)?.partitions.length ?? known;
+      return Array.from({ length }, (_, partitionId) => ({ partitionId, leader: 0 }));
+    },
     refreshMetadataIfNecessary: async () => {},
     fetchTopicsOffset: ([{ fromBeginning, partitions }]: Parameters<ClusterCalls['fetchTopicsOffset']>[0]) =>
       connection.ask('metadata', () => [
@@ -40,7 +43,13 @@ export function simulatedCluster(parts: ClusterParts, process: SimulatedProcess)
         },
       ]),
     findGroupCoordinator: async () => coordinator(broker, connection),
-    findBroker: async () => ({ fetch: (query: FetchQuery) => fetch(parts, connection, query) }),
+    findBroker: async () => ({
+      fetch(query: FetchQuery) {
+        const output = broker.outputs.get(query.topics[0].topic);
+        if (output === undefined) return fetch(parts, connection, query);
+        return connection.ask('fetch', () => fetchUncommitted(output, query));
+      },
+    }),
   };
   return cluster as unknown as Cluster;
 }
@@ -77,7 +86,7 @@ interface FetchQuery {
   }[];
 }
 
-type FetchedPartition = FetchAnswer['responses'][number]['partitions'][number] & { readonly highWatermark: string };
+type FetchedPartition = FetchAnswer['responses'][number]['partitions'][number];
 
 const offsetOutOfRange = 1;
 
@@ -114,6 +123,7 @@ function fetch(
       key: record?.key ?? null,
       value: record?.value ?? null,
       isControlRecord: record === undefined,
+      batchContext: { producerId: '-1' },
     }));
   }
 
@@ -130,4 +140,33 @@ function fetch(
       for (const { log } of wanted) log.waiting.add(wake);
     });
   });
+}
+
+/**
+ * What an output partition has from the offset on, as who reads uncommitted records sees it. Its log has no markers; here they follow all records, each
+ * transaction's in the order of their first records.
+ */
+function fetchUncommitted(
+  { partitions }: TopicLog<SentRecord>,
+  { topics: [{ topic, partitions: asked }] }: FetchQuery,
+): FetchAnswer {
+  const found = asked.map(({ partition, fetchOffset }): FetchedPartition => {
+    const { entries, earliest } = partitions[partition];
+    const sent = entries.slice(Number(fetchOffset)).map((record) => record!);
+    const ended = [...new Set(sent.map(({ transaction }) => transaction))].filter(
+      (transaction) => transaction?.state === 'committed' || transaction?.state === 'aborted',
+    );
+    const messages = [
+      ...sent.map(({ key, transaction }) => ({ key, id: transaction?.id ?? '-1', isControlRecord: false })),
+      ...ended.map((transaction) => {
+        const { state, id } = transaction!;
+        return { key: Buffer.from([0, 0, 0, state === 'committed' ? 1 : 0]), id, isControlRecord: true };
+      }),
+    ].map(({ id, ...message }, index) => {
+      return { ...message, offset: String(Number(fetchOffset) + index), batchContext: { producerId: id } };
+    });
+    const errorCode = Number(fetchOffset) < earliest ? offsetOutOfRange : 0;
+    return { partition, errorCode, highWatermark: String(entries.length), messages };
+  });
+  return { responses: [{ topicName: topic, partitions: found }] };
 }

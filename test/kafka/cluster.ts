@@ -1,6 +1,6 @@
 import type { Admin, Consumer, EachBatchPayload, Kafka, Producer } from 'kafkajs';
 import { type KafkaSourceConfig, kafkaSourceConfig } from '../../consumers/kafka/config.ts';
-import type { KafkaService } from '../../infra/services/start.ts';
+import type { KafkaOptions, KafkaService } from '../../infra/services/start.ts';
 import { startKafka } from '../../infra/services/start.ts';
 import { plainKafka } from '../../runtime/kafka-client.ts';
 
@@ -55,8 +55,8 @@ async function settle(client: Kafka): Promise<void> {
   }
 }
 
-export async function startCluster(): Promise<Cluster> {
-  const service = await startKafka();
+export async function startCluster(options: KafkaOptions = {}): Promise<Cluster> {
+  const service = await startKafka(options);
   const brokers = [...service.brokers];
   const client = plainKafka({ brokers, retry: { initialRetryTime: 20, retries: 20 } });
   const admin = client.admin();

@@ -288,6 +288,14 @@ describe('a membership that was left without waiting for its answers', () => {
 });
 
 describe('a position whose transaction stays unsettled', () => {
+  /** What a transaction's log says of it: no marker yet, or which. */
+  type Ending = 'committing' | 'committed' | 'aborted';
+
+  const event = { key: null, id: 'input:0:1', time: '2026-01-01T00:00:00.000Z', data: Buffer.from('{}') };
+  const batch = { events: [event], deadLetters: [] };
+  const at = { stream: 'input', partition: 0, offset: 1, timestamp: 0 };
+  const letter = { ...at, key: null, value: null, reason: 'not-json', message: 'no JSON' } as const;
+
   /** The client, with something done to its transactions. */
   function altered(client: Kafka, alter: (begun: Transaction, id: string) => Transaction): Kafka {
     const producer: Kafka['producer'] = (options) => {
@@ -325,36 +333,126 @@ describe('a position whose transaction stays unsettled', () => {
     running.stop();
   });
 
-  it('is told no more once the commit that was to end it is broken off', async () => {
+  /** A process whose positions stay unsettled behind 50, and what each of its transactions came to in the output's log. */
+  function hanging(alter: (client: Kafka) => Kafka = (client) => client) {
     const running = startTime();
     const broker = brokerOf(running);
     const { process, client } = clientOf(running, broker);
-    let isBroken = false;
-    const breaking = altered(client, (begun) => ({
-      ...begun,
-      async sendOffsets(offsets) {
-        if (isBroken) throw Object.assign(new Error('closed'), { name: 'KafkaJSConnectionClosedError' });
-        await begun.sendOffsets(offsets);
+    const committers: string[] = [];
+    const sink = sinkOf(process, alter(withoutAnswer(client, Number.NaN, committers)), 'exactly-once');
+    const log = (topic: string) => broker.outputs.get(topic)!.partitions[0];
+    const end = (topic: string, at: number, state: Ending) => {
+      const { entries } = log(topic);
+      const record = entries.at(at)!;
+      entries[(at + entries.length) % entries.length] = {
+        ...record,
+        transaction: { ...record.transaction!, state },
+      };
+    };
+    return {
+      sink,
+      open: () => sink.open(ownedPartition('input')),
+      /** The transactional ids whose commits were sent, by their last letter. */
+      committers: () => committers.map((id) => id.at(-1)).join(''),
+      /** The brokers have lost the markers of the last transactions, but for those that the logs are told to have: of the last events, and of the last letter. */
+      hang(events: readonly Ending[], letter?: Ending) {
+        for (const [index, state] of events.entries()) end('scored', index - events.length, state);
+        if (letter !== undefined) end('dead', -1, letter);
+        Object.assign(broker.coordinator, { isUnstable: () => true, committed: () => 50 });
       },
-    }));
-    const sink = sinkOf(process, breaking, 'exactly-once');
-    const nothing = { events: [], deadLetters: [] };
-    const first = await sink.open(ownedPartition('input'));
-    await first.publish(nothing, 100);
-    Object.assign(broker.coordinator, { isUnstable: () => true, committed: () => 50 });
-    await first.close();
-    const second = await sink.open(ownedPartition('input'));
-    expect(await second.position()).toBe(100);
-    isBroken = true;
-    await expect(second.publish(nothing, 150)).rejects.toMatchObject({ code: 'BROKER' });
-    await second.close();
-    const third = await sink.open(ownedPartition('input'));
-    await expect(third.position()).rejects.toMatchObject({ message: expect.stringMatching(/neither committed nor/) });
-    await sink.close();
-    running.stop();
+      truncate() {
+        log('scored').earliest = log('scored').entries.length;
+      },
+      async end() {
+        await sink.close();
+        running.stop();
+      },
+    };
+  }
+
+  const unsettled = { code: 'BROKER', message: expect.stringMatching(/neither committed nor aborted/) };
+
+  it.each(['committing', 'committed'] as const)('is the last whose commit was sent, where it is %s', async (state) => {
+    const world = hanging();
+    const output = await world.open();
+    await output.publish(batch, 100);
+    await output.publish(batch, 101);
+    world.hang(['committing', state]);
+    expect(await output.position()).toBe(101);
+    await output.publish(batch, 102);
+    expect(world.committers()).toBe('aba');
+    await world.end();
   });
 
-  it('is sent behind the records by the first commit, which may have to end another, and beside them by the next', async () => {
+  it('is that also without an answer, and without a record', async () => {
+    const world = hanging((client) => withoutAnswer(client, 2));
+    const output = await world.open();
+    await output.publish({ events: [], deadLetters: [] }, 100);
+    world.hang([]);
+    expect(await output.position()).toBe(100);
+    await expect(output.publish({ events: [], deadLetters: [] }, 150)).rejects.toMatchObject({ code: 'BROKER' });
+    await output.close();
+    expect(await (await world.open()).position()).toBe(150);
+    await world.end();
+  });
+
+  it('is that of the commit before, where the last has come to nothing, and the id of that commit is the next', async () => {
+    const world = hanging();
+    const output = await world.open();
+    for (const position of [100, 101, 102]) await output.publish(batch, position);
+    await output.close();
+    world.hang(['committing', 'aborted']);
+    const next = await world.open();
+    expect(await next.position()).toBe(101);
+    await next.publish(batch, 102);
+    expect(world.committers()).toBe('abab');
+    // Of what came to nothing nothing is said again.
+    world.hang(['committing', 'committing']);
+    expect(await next.position()).toBe(102);
+    await world.end();
+  });
+
+  it.each([
+    ['all of them have come to nothing', ['aborted', 'aborted']],
+    ['one behind which another counts has come to nothing', ['aborted', 'committing']],
+  ] as const)('is not told, where %s', async (_, states) => {
+    const world = hanging();
+    const output = await world.open();
+    for (const position of [100, 101]) await output.publish(batch, position);
+    world.hang(states);
+    await expect(output.position()).rejects.toMatchObject(unsettled);
+    await world.end();
+  });
+
+  it('is not told, where a part of its records has come to nothing', async () => {
+    const world = hanging();
+    const output = await world.open();
+    await output.publish({ events: [event], deadLetters: [letter] }, 100);
+    world.hang(['committing'], 'aborted');
+    await expect(output.position()).rejects.toMatchObject(unsettled);
+    await world.end();
+  });
+
+  it('is not told, where the log does not reach back to its records', async () => {
+    const world = hanging();
+    const output = await world.open();
+    await output.publish(batch, 100);
+    world.hang(['committing']);
+    world.truncate();
+    await expect(output.position()).rejects.toMatchObject(unsettled);
+    await world.end();
+  });
+
+  it('is carried out already, where there is a later one', async () => {
+    const world = hanging();
+    const output = await world.open();
+    await output.publish(batch, 40);
+    world.hang(['committing']);
+    await expect(output.position()).rejects.toMatchObject(unsettled);
+    await world.end();
+  });
+
+  it('is sent behind the records by the first commit of each id, which may have to end another, and beside them by the next', async () => {
     const running = startTime();
     const { process, client } = clientOf(running, brokerOf(running));
     const calls: string[] = [];
@@ -371,32 +469,9 @@ describe('a position whose transaction stays unsettled', () => {
       },
     }));
     const sink = sinkOf(process, told, 'exactly-once');
-    const event = { key: null, id: 'input:0:1', time: '2026-01-01T00:00:00.000Z', data: Buffer.from('{}') };
     const output = await sink.open(ownedPartition('input'));
-    for (const position of [100, 101]) await output.publish({ events: [event], deadLetters: [] }, position);
-    expect(calls).toEqual(['records', 'position', 'position', 'records']);
-    await sink.close();
-    running.stop();
-  });
-
-  it('is the one that was acknowledged, unless a later commit had no answer', async () => {
-    const running = startTime();
-    const broker = brokerOf(running);
-    const { process, client } = clientOf(running, broker);
-    const sink = sinkOf(process, withoutAnswer(client, 2), 'exactly-once');
-    const nothing = { events: [], deadLetters: [] };
-    const output = await sink.open(ownedPartition('input'));
-    await output.publish(nothing, 100);
-    // The brokers have lost the markers of the transactions behind 50.
-    Object.assign(broker.coordinator, { isUnstable: () => true, committed: () => 50 });
-    expect(await output.position()).toBe(100);
-    await expect(output.publish(nothing, 150)).rejects.toMatchObject({ code: 'BROKER' });
-    await output.close();
-    const next = await sink.open(ownedPartition('input'));
-    await expect(next.position()).rejects.toMatchObject({
-      code: 'BROKER',
-      message: expect.stringMatching(/neither committed nor aborted/),
-    });
+    for (const position of [100, 101, 102]) await output.publish(batch, position);
+    expect(calls).toEqual(['records', 'position', 'records', 'position', 'position', 'records']);
     await sink.close();
     running.stop();
   });

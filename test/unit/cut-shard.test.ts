@@ -67,6 +67,30 @@ describe('records that were deleted before they were read', () => {
     await next.release();
   });
 
+  it('are told also before the first checkpoint, by whoever gets to give out what follows', async () => {
+    const world = createShardWorld('TRIM_HORIZON');
+    for (let record = 0; record < 9; record++) world.append(1);
+    const former = world.own({ maxEvents: 2 });
+    const first = await former.read((await former.checkpointed())!);
+    expect(first.lost).toBeUndefined();
+    await former.release();
+    world.trim(6);
+    const told: RawBatch[] = [];
+    for (let owners = 0; owners < 3; owners++) {
+      const owner = world.own({});
+      for (let at = (await owner.checkpointed())!; told.length === owners; ) {
+        const batch = await owner.read(at);
+        at = batch.next;
+        if (batch.values.length > 0) told.push(batch);
+      }
+      await owner.release();
+    }
+    for (const { values, offsets, lost } of told) {
+      expect(String(values[0])).toBe('6.0');
+      expect(lost).toEqual({ from: offsets[0] - 1, to: offsets[0] });
+    }
+  });
+
   it('are none of those that came before the time at which the shard begins', async () => {
     const world = createShardWorld('LATEST');
     for (let record = 0; record < 9; record++) world.append(1);
@@ -148,4 +172,59 @@ describe('state that is made again from a log that is cut at that moment', () =>
     expect(batch.lost).toBeUndefined();
     await owner.release();
   });
+});
+
+describe('a checkpoint that somebody else has set, where the log is cut before it', () => {
+  /** @returns a world that a former owner has read to its end, and the number of the first user record of each Kinesis record. */
+  async function readOnce(users: readonly number[]): Promise<{ world: ShardWorld; numbers: number[] }> {
+    const world = createShardWorld('TRIM_HORIZON');
+    for (const count of users) world.append(count);
+    const former = world.own({});
+    const numbers: number[] = [];
+    let at = (await former.range()).earliest;
+    while (numbers.length < users.length) {
+      const { values, offsets, next } = await former.read(at);
+      numbers.push(...offsets.filter((_, index) => String(values[index]).endsWith('.0')));
+      at = next;
+    }
+    await former.checkpoint(at);
+    await former.release();
+    return { world, numbers };
+  }
+
+  async function readFromCheckpoint(world: ShardWorld): Promise<RawBatch> {
+    const owner = world.own({});
+    const position = (await owner.checkpointed())!;
+    await owner.range();
+    for (let at = position; ; ) {
+      const batch = await owner.read(at);
+      at = batch.next;
+      if (batch.values.length === 0) continue;
+      await owner.release();
+      return batch;
+    }
+  }
+
+  it('is the number that its record had', async () => {
+    const { world, numbers } = await readOnce(Array.from({ length: 50 }, () => 1));
+    world.table.checkpoint = { sequence: world.records[30].sequence, sub: 0 };
+    world.trim(10);
+    const { values, offsets, lost } = await readFromCheckpoint(world);
+    expect(String(values[0])).toBe('31.0');
+    expect(offsets[0]).toBe(numbers[31]);
+    expect(lost).toBeUndefined();
+  });
+
+  it.each([0, 9])(
+    'leaves out nothing that is left, where its record is gone with so many before it: %d',
+    async (before) => {
+      const { world, numbers } = await readOnce(Array.from({ length: 30 }, (_, index) => (index === before ? 5 : 1)));
+      world.table.checkpoint = { sequence: world.records[before].sequence, sub: 4 };
+      world.trim(12);
+      const { values, offsets, lost } = await readFromCheckpoint(world);
+      expect(String(values[0])).toBe('12.0');
+      expect(offsets[0]).toBe(numbers[12]);
+      expect(lost).toEqual({ from: numbers[12] - 1, to: numbers[12] });
+    },
+  );
 });

@@ -28,6 +28,10 @@ const event = fc.oneof(
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('trim' as const), records: fc.integer({ min: 1, max: 12 }) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('kcl' as const), records: fc.integer({ min: 1, max: 12 }) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant('set back' as const), records: fc.integer({ min: 1, max: 12 }) }),
+  },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('lose' as const), group: fc.nat(2) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('fall back' as const), group: fc.nat(2), by: fc.nat(3) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('lose all' as const) }) },
@@ -148,6 +152,10 @@ async function tell({ initial, before, seed, cutBefore, events }: Story, cuts: C
       case 'kcl':
         moveOn(world, happening.records, initial === 'TRIM_HORIZON' ? 0 : startsAt);
         break;
+      case 'set back':
+        setBack(world, happening.records);
+        store.groups = emptyStore().groups;
+        break;
       case 'lose':
         store.groups = store.groups.with(happening.group, emptyGroup());
         break;
@@ -180,6 +188,12 @@ function moveOn({ table, records, trimmed }: ShardWorld, count: number, startsAt
   );
   const to = records[Math.min(records.length - 1, at + count)];
   if (to !== undefined && records.indexOf(to) > at) table.checkpoint = { sequence: to.sequence, sub: 0 };
+}
+
+/** An operator has the last records read again, with empty state: none may be ahead of the position. */
+function setBack({ table, records }: ShardWorld, count: number): void {
+  const at = records.findIndex(({ sequence }) => sequence === table.checkpoint.sequence);
+  if (at >= 0) table.checkpoint = { sequence: records[Math.max(0, at - count)].sequence, sub: 0 };
 }
 
 /** A cut may come between any two calls; what was counted then has to do for the next attempt. */

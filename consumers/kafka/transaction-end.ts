@@ -1,0 +1,71 @@
+import type { Kafka } from 'kafkajs';
+import { WeirError } from '../../runtime/errors.ts';
+import { partitionName } from '../ports.ts';
+import { clusterOf } from './cluster.ts';
+import { withPartitionsApart } from './fetch-answer.ts';
+import { type BrokerCalls, errorFromCode, type FetchedMessage } from './internals.ts';
+
+/** Where the first record stands that a transaction has sent to a partition. */
+export interface TransactionPlace {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: number;
+}
+
+/** What the partition's log says of the transaction; gone: the log does not reach back to it. */
+export type TransactionEnd = 'open' | 'committed' | 'aborted' | 'gone';
+
+const readUncommitted = 0;
+const maxBytes = 1 << 20;
+const offsetOutOfRange = 1;
+
+/**
+ * How each partition has ended the transaction that it has a record of at the place: by the first marker of the record's producer behind it.
+ * @throws what the client throws; WeirError BROKER for a partition that nobody leads.
+ */
+export async function transactionEnds(
+  client: Pick<Kafka, 'consumer'>,
+  places: readonly TransactionPlace[],
+): Promise<readonly TransactionEnd[]> {
+  if (places.length === 0) return [];
+  const cluster = clusterOf(client);
+  try {
+    await cluster.connect();
+    for (const topic of new Set(places.map(({ topic }) => topic))) await cluster.addTargetTopic(topic);
+    return await Promise.all(
+      places.map(async (place) => {
+        const { topic, partition } = place;
+        const { leader = -1 } =
+          cluster.findTopicPartitionMetadata(topic).find((of) => of.partitionId === partition) ?? {};
+        if (leader < 0) throw new WeirError('BROKER', `no broker leads ${partitionName({ stream: topic, partition })}`);
+        return endIn((await cluster.findBroker({ nodeId: String(leader) })) as unknown as BrokerCalls, place);
+      }),
+    );
+  } finally {
+    await cluster.disconnect().catch(() => undefined);
+  }
+}
+
+async function endIn(broker: BrokerCalls, { topic, partition, offset }: TransactionPlace): Promise<TransactionEnd> {
+  let producer: string | undefined;
+  for (let at = offset; ; ) {
+    const partitions = [{ partition, fetchOffset: String(at), maxBytes }];
+    const query = { maxWaitTime: 0, minBytes: 1, isolationLevel: readUncommitted, topics: [{ topic, partitions }] };
+    const answer = await withPartitionsApart(() => broker.fetch(query));
+    const [{ errorCode, messages, undecodable, highWatermark }] = answer.responses[0].partitions;
+    if (errorCode === offsetOutOfRange || undecodable !== undefined) return 'gone';
+    if (errorCode !== 0) throw errorFromCode(errorCode);
+    const read = messages.filter((message) => Number(message.offset) >= at);
+    if (producer === undefined && Number(read[0]?.offset) !== offset) return 'gone';
+    producer ??= read[0].batchContext.producerId;
+    const marker = read.find((message) => message.isControlRecord && message.batchContext.producerId === producer);
+    if (marker !== undefined) return isCommit(marker) ? 'committed' : 'aborted';
+    if (read.length > 0) at = Number(read[read.length - 1].offset) + 1;
+    if (read.length === 0 || at >= Number(highWatermark)) return 'open';
+  }
+}
+
+/** A marker's key: its version, then 0 for an abort and 1 for a commit, two bytes each (Kafka's ControlRecordType). */
+function isCommit({ key }: FetchedMessage): boolean {
+  return key!.readInt16BE(2) === 1;
+}
