@@ -204,10 +204,16 @@ function otherPartitions(ownership: Ownership): () => readonly string[] {
   const namesOf = (all: readonly number[]) =>
     all.filter((index) => index !== partition).map((index) => partitionName({ stream, partition: index }));
   let counted = 0;
+  let named: readonly number[] | undefined;
   let names: string[] = [];
   return () => {
     const readable = ownership.readable?.();
-    if (readable !== undefined) return namesOf(readable);
+    if (readable !== undefined) {
+      // Asked for several times with every batch; the numbers of hundreds of shards seldom change.
+      if (readable !== named) names = namesOf(readable);
+      named = readable;
+      return names;
+    }
     if (counted !== ownership.partitions) {
       counted = ownership.partitions;
       names = namesOf(Array.from({ length: counted }, (_, index) => index));

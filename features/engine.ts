@@ -341,7 +341,8 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     },
     truncated: (partition, offset) => history.truncated(partition, offset),
     counted(partitions, nowReadable) {
-      if (partitions === partitionCount && String(nowReadable) === String(readable)) return;
+      const isSame = nowReadable === readable || String(nowReadable) === String(readable);
+      if (partitions === partitionCount && isSame) return;
       readable = nowReadable;
       count(partitions);
     },

@@ -35,7 +35,8 @@ export function kinesisClient({ region, endpoint }: Connection, requestMs: numbe
 
 /** For SubscribeToShard alone, whose answers last five minutes. AWS gives them over HTTP/2; a plain http:// endpoint is an emulator's. */
 export function subscriptionClient({ region, endpoint }: Connection): KinesisClient {
-  const isPlain = endpoint?.startsWith('http://') || process.env.AWS_ENDPOINT_URL_KINESIS?.startsWith('http://');
+  const { AWS_ENDPOINT_URL_KINESIS, AWS_ENDPOINT_URL } = process.env;
+  const isPlain = (endpoint ?? AWS_ENDPOINT_URL_KINESIS ?? AWS_ENDPOINT_URL)?.startsWith('http://');
   const requestHandler = isPlain ? new NodeHttpHandler({ connectionTimeout: connectMs }) : new NodeHttp2Handler();
   const client = new KinesisClient({ region, endpoint, maxAttempts: 1, requestHandler });
   client.middlewareStack.add(namingWhatFailed);
@@ -58,6 +59,8 @@ function handler(requestTimeout: number): NodeHttpHandler {
   return new NodeHttpHandler({
     connectionTimeout: Math.min(connectMs, requestTimeout),
     requestTimeout,
+    // The one above is over once an answer has begun.
+    socketTimeout: requestTimeout,
     throwOnRequestTimeout: true,
   });
 }

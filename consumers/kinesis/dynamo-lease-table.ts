@@ -162,5 +162,7 @@ function unshareable(table: string, refusal: string): WeirError {
 }
 
 function gone(table: string): WeirError {
-  return new WeirError('INPUT', `the lease table ${table} has been deleted: start again, and it is made anew`);
+  const advice =
+    'put it back from a backup; one that is made anew begins at source.kinesis.start, with a state that is empty';
+  return new WeirError('INPUT', `the lease table ${table} has been deleted: ${advice}`);
 }

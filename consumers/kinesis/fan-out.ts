@@ -39,10 +39,19 @@ const firstWaitMs = 500;
 const longestWaitMs = 5_000;
 /** So many vain attempts in a row are a fault. */
 const mostAttempts = 12;
+/** Events come every few seconds, empty ones where there is nothing new. The Kinesis Client Library waits as long. */
+const longestSilenceMs = 60_000;
+/** The same of silences: what takes a minute each is told sooner. */
+const mostSilences = 1;
 
-/** A subscription has ended before its first event: opened anew at once, it would be so again and again. */
+/** A subscription has ended before it gave anything new: opened anew at once, it would be so again and again. */
 class EndedAtOnce extends Error {
   override readonly message = 'the subscription ended before its first event';
+}
+
+/** Nothing comes any more, and nobody says that the connection is gone: the other end, or what lies between, went without a word. */
+class Silence extends Error {
+  override readonly message = `the subscription was silent for ${longestSilenceMs / 1000} s`;
 }
 
 export function subscribeTo(client: KinesisClient, consumer: FanOutConsumer, ShardId: string): Subscribe {
@@ -73,6 +82,9 @@ export function fanOutShard(subscribe: Subscribe, options: FanOutOptions): Shard
     const signal = AbortSignal.any([options.signal, closing.signal]);
     let start: StartingPosition = from.kind === 'beginning' ? { Type: 'TRIM_HORIZON' } : beginAt(from.sequence);
     let events: AsyncIterator<SubscribeToShardEventStream> | undefined;
+    /** Aborts when the subscription is not waited for any more. */
+    let ended = signal;
+    let endNow = (_: Silence) => {};
     const origin = checkOrigin(name);
     const trail = followTrail(clock);
     let openedAt = Number.NEGATIVE_INFINITY;
@@ -87,11 +99,23 @@ export function fanOutShard(subscribe: Subscribe, options: FanOutOptions): Shard
         const doubted = trail.doubted(true);
         if (doubted !== undefined) start = beginAt(doubted);
         openedAt = clock.now();
-        events = (await subscribe(start, signal))[Symbol.asyncIterator]();
+        const ending = new AbortController();
+        endNow = (reason) => ending.abort(reason);
+        ended = AbortSignal.any([signal, ending.signal]);
+        events = (await whileHeard(subscribe(start, ended)))[Symbol.asyncIterator]();
       }
-      const { done, value } = await untilAborted(events.next(), signal);
+      const { done, value } = await whileHeard(events.next());
       if (done && !hasGiven) throw new EndedAtOnce();
       return done ? undefined : value;
+    }
+
+    async function whileHeard<T>(work: Promise<T>): Promise<T> {
+      const cancel = clock.after(longestSilenceMs, () => endNow(new Silence()));
+      try {
+        return await untilAborted(work, ended);
+      } finally {
+        cancel();
+      }
     }
 
     function pageFrom(found: SubscribeToShardEventStream): ShardPage {
@@ -103,10 +127,14 @@ export function fanOutShard(subscribe: Subscribe, options: FanOutOptions): Shard
       const read = pageOf(given?.Records ?? [], given?.MillisBehindLatest, next, given?.ChildShards);
       origin.read(read);
       isOver = read.children !== undefined;
-      hasGiven = true;
-      failures = 0;
       // The event may have waited for whoever takes it, but was made in this subscription.
-      return trail.follow(read, openedAt);
+      const page = trail.follow(read, openedAt);
+      // A record that was only to be found again is nothing new: the next subscription begins at it as well.
+      if (page.records.length > 0 || read.records.length === 0) {
+        hasGiven = true;
+        failures = 0;
+      }
+      return page;
     }
 
     /** Waits before the subscription is opened anew. @throws WeirError when that would be no use. */
@@ -119,7 +147,8 @@ export function fanOutShard(subscribe: Subscribe, options: FanOutOptions): Shard
       }
       if (isThrottled(error)) options.onThrottled();
       const isPassing = isThrottled(error) || error instanceof ResourceInUseException || isServerFault(error);
-      if (!isPassing || ++failures > mostAttempts) throw faultOf(error, name);
+      const most = error instanceof Silence ? mostSilences : mostAttempts;
+      if (!isPassing || ++failures > most) throw faultOf(error, name);
       const waitMs = Math.min(firstWaitMs * 2 ** (failures - 1), longestWaitMs);
       await clock.sleep(waitMs * (0.75 + random.next() / 2), signal);
     }
@@ -146,7 +175,7 @@ export function fanOutShard(subscribe: Subscribe, options: FanOutOptions): Shard
 
 /** The connection broke, the subscription did, or Kinesis failed. */
 function isServerFault(error: unknown): boolean {
-  if (error instanceof EndedAtOnce) return true;
+  if (error instanceof EndedAtOnce || error instanceof Silence) return true;
   // It has a code as well, and says by itself whether it passes.
   if (error instanceof WeirError) return false;
   const { $fault, $metadata, code, name } = error as Error & {
@@ -173,7 +202,7 @@ function aborted(signal: AbortSignal): Promise<void> {
 async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   let stop = () => {};
   const stopped = new Promise<never>((_, reject) => {
-    stop = () => reject(new Error('aborted'));
+    stop = () => reject(signal.reason);
     signal.addEventListener('abort', stop, { once: true });
   });
   try {

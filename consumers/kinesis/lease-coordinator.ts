@@ -80,12 +80,14 @@ export interface LeaseCoordinator {
   lookNow(): void;
   /** Gives a lease up, so that others need not wait. */
   release(held: HeldLease): Promise<void>;
-  /** Ids of all shards that the stream or the table is known to have. */
-  known(): string[];
-  /** Ids of the shards that have something left to be read, and whose parents have not. */
-  readable(): string[];
+  /** Ids of all shards that the stream or the table is known to have. The same object while that stays so. */
+  known(): readonly string[];
+  /** Ids of the shards that have something left to be read, and whose parents have not. The same object until the next look. */
+  readable(): readonly string[];
   /** Ids of the shards that the shard came from, however far back, as far as the stream or the table has told this process. */
   ancestors(id: string): string[];
+  /** True where the stream has told that it takes no more records. */
+  isClosed(id: string): boolean;
 }
 
 const noShards = Object.fromEntries(shardStates.map((state) => [state, 0])) as Record<ShardState, number>;
@@ -143,6 +145,10 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     let askedAt = clock.monotonic();
     isBeaten = false;
     let leases = await table.list(isCurrent);
+    if (!isCurrent && hidesWhatFollows(leases)) {
+      askedAt = clock.monotonic();
+      leases = await table.list(true);
+    }
     let syncFault: unknown;
     const isDue = askedAt - syncedAt >= parts.shardSyncMs;
     if (isDue) {
@@ -170,6 +176,13 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     await Promise.all([...held.values()].map((one) => startOrFinish(one, now)));
     parts.onLook?.(lookOf(leases, askedAt));
     if (syncFault !== undefined) trouble(syncFault);
+  }
+
+  /** Each lease may be shown as it was at another time: a shard's end, which is news, without the leases of what is to be read from then on. */
+  function hidesWhatFollows(leases: readonly Lease[]): boolean {
+    const keys = new Set(leases.map(({ key }) => key));
+    const ended = leases.filter(({ key, checkpoint }) => isShardEnd(checkpoint) && !memory.isDone(key));
+    return ended.some(({ children }) => children.some((child) => !keys.has(child)));
   }
 
   function lookOf(leases: readonly Lease[], askedAt: number): LeaseLook {
@@ -305,9 +318,13 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
       const children = listed.filter(({ parents }) => parents.includes(lease.key)).map(({ id }) => id);
       if (children.length > 0) return one.make({ kind: 'children', children }).catch(fencedIsLost(one));
     }
-    const hasLeftTheStream = listed.length > 0 && !listed.some(({ id }) => id === lease.key);
-    if (!isFinished(lease, find) && !(lease.children.length === 0 && hasLeftTheStream)) return;
-    await drop(one, 'deleted');
+    if (isFinished(lease, find) || (await isLeftOver(lease, find))) await drop(one, 'deleted');
+  }
+
+  /** Its shard has left the stream, and what followed has no lease that could wait for it. The list may be older than the shard. */
+  async function isLeftOver({ key, children }: Lease, find: (key: string) => Lease | undefined): Promise<boolean> {
+    if (listed.length === 0 || listed.some(({ id }) => id === key)) return false;
+    return children.every((child) => find(child) === undefined) && shards.isGone(key);
   }
 
   /**
@@ -422,12 +439,10 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   }
 
   return {
-    readable: () => {
-      const left = new Map([...view].filter(([key]) => !memory.isDone(key)).map(([key, { lease }]) => [key, lease]));
-      return [...left.values()].filter((lease) => isReady(lease, (key) => left.get(key))).map(({ key }) => key);
-    },
+    readable: memory.readable,
+    known: memory.known,
     ancestors: memory.ancestors,
-    known: () => [...new Set([...view.keys(), ...listed.map(({ id }) => id)])],
+    isClosed: (key) => listed.some(({ id, isOpen }) => id === key && !isOpen),
     async run(signal) {
       const until = AbortSignal.any([signal, failed.signal]);
       const givenUp = new AbortController();

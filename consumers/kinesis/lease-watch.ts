@@ -44,7 +44,9 @@ export async function openLeaseWatch(config: KinesisSourceConfig, clock: Clock):
     const list = listShards(kinesis, config);
     const found = await list.list('all');
     const table = await findLeaseTable(dynamo, leaseTableName(config));
-    let view: LeaseView = look(new Map(), await table.list(), clock.monotonic());
+    // As it is now: what is missing in a look that is older is told as a fault.
+    const leasesNow = () => table.list(true);
+    let view: LeaseView = look(new Map(), await leasesNow(), clock.monotonic());
     const firstLookAt = clock.monotonic();
     let lastLookAt = firstLookAt;
     const initial = initialPosition(config);
@@ -62,7 +64,7 @@ export async function openLeaseWatch(config: KinesisSourceConfig, clock: Clock):
         do {
           if (!isOnce) await clock.sleep(failoverMs / looks);
           lastLookAt = clock.monotonic();
-          view = look(view, await table.list(), clock.monotonic());
+          view = look(view, await leasesNow(), clock.monotonic());
         } while (!isOnce && isAnyInDoubt());
         // After the table: a shard that has a lease is in the stream by then, unless it has left it.
         const listed = await list.list('all');

@@ -51,6 +51,8 @@ export interface OwnedShardParts {
   readonly readable: () => readonly number[];
   /** Numbers of those that the shard came from, all read to their end. */
   readonly ancestors: () => readonly number[];
+  /** Whether the stream has told that the shard was split or merged. */
+  readonly isClosed: () => boolean;
   readonly format: RecordFormat;
   readonly maxEvents: number;
   readonly limits: { readonly records: number; readonly bytes: number };
@@ -264,7 +266,16 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
     remember(taken);
     if (taken.batch.values.length === 0) await endIfDone();
     else assertOwned();
-    return lost === undefined ? taken.batch : { ...taken.batch, lost };
+    return { ...taken.batch, end: endOf(taken.batch), lost };
+  }
+
+  /**
+   * What was put after a closed shard's last record is in those that follow it, which nobody may have begun to read: to others it is not at its end,
+   * and who reads to the end has yet to read those. Before the position an end is told, since nothing leads there any more.
+   */
+  function endOf({ next, end }: RawBatch): number {
+    const isFollowed = reader?.children !== undefined || parts.isClosed();
+    return isFollowed && next >= (position ?? next) ? Number.POSITIVE_INFINITY : end;
   }
 
   /** Once the state is stored to the shard's end, its log is not needed any more. */

@@ -11,11 +11,25 @@ import {
 import { WeirError } from '../../runtime/errors.ts';
 import type { KinesisSourceConfig } from './config.ts';
 import { awsFault } from './faults.ts';
+import type { Lease } from './lease.ts';
 import type { ShardList } from './lease-coordinator.ts';
 import type { InitialPosition, Shard } from './shards.ts';
 
 export function initialPosition({ start }: KinesisSourceConfig): InitialPosition {
   return start === 'trim-horizon' ? 'TRIM_HORIZON' : start === 'latest' ? 'LATEST' : 'AT_TIMESTAMP';
+}
+
+/**
+ * The time from which a shard is read whose lease says that it begins at a time or at the log's end; milliseconds since the epoch.
+ * @throws WeirError INPUT when nobody has told the time: begun now, what came before would be left out.
+ */
+export function startTime({ start_at }: KinesisSourceConfig, { key, checkpoint }: Lease, now: number): number {
+  if (start_at !== undefined) return Math.min(now, Date.parse(start_at));
+  if (checkpoint.sequence !== 'AT_TIMESTAMP') return now;
+  throw new WeirError(
+    'INPUT',
+    `the lease of ${key} begins at a time, which the lease table does not have: set source.kinesis.start to at-timestamp, and start_at as it was when the lease was made`,
+  );
 }
 
 /** @throws WeirError INPUT when there is no such stream; CONFIG when a permission is missing; BROKER when Kinesis cannot be asked now. */
@@ -24,8 +38,11 @@ export function listShards(client: KinesisClient, config: KinesisSourceConfig): 
   return {
     async list(which) {
       try {
-        const shards = await listAll(client, stream, which === 'initial' ? initialFilter(config) : undefined);
-        return shards.map(shardOf);
+        const found = which === 'initial' ? await listAll(client, stream, initialFilter(config)) : [];
+        if (found.length > 0) return found.map(shardOf);
+        const all = (await listAll(client, stream)).map(shardOf);
+        // Of a time before all of them Kinesis says that none was open: the stream is younger, or has been split or merged since and its first are gone.
+        return which === 'initial' ? eldest(all) : all;
       } catch (error) {
         if (error instanceof ResourceNotFoundException) throw missingStream(config, await client.config.region());
         throw awsFault(error, 'Kinesis', `listing the shards of stream ${stream}`);
@@ -42,6 +59,11 @@ export function listShards(client: KinesisClient, config: KinesisSourceConfig): 
       }
     },
   };
+}
+
+function eldest(shards: readonly Shard[]): Shard[] {
+  const ids = new Set(shards.map(({ id }) => id));
+  return shards.filter(({ parents }) => !parents.some((parent) => ids.has(parent)));
 }
 
 async function listAll(client: KinesisClient, StreamName: string, ShardFilter?: ShardFilter): Promise<ListedShard[]> {

@@ -83,6 +83,15 @@ export function isFinished(lease: Lease, find: (key: string) => Lease | undefine
 
 /** True when some descendant of the shard has been read from, which happens only once the shard itself was read to its end. */
 export function wasRead(id: string, shards: readonly Shard[], leases: readonly Lease[]): boolean {
-  const isRead = (key: string) => leases.some((lease) => lease.key === key && !isInitial(lease.checkpoint));
-  return shards.some((shard) => shard.parents.includes(id) && (isRead(shard.id) || wasRead(shard.id, shards, leases)));
+  const read = new Set(leases.filter(({ checkpoint }) => !isInitial(checkpoint)).map(({ key }) => key));
+  const descendants = new Set([id]);
+  // A set goes on with what is added on the way, and once: by splits and merges a shard is reached in ever more ways.
+  for (const parent of descendants) {
+    for (const { id: child, parents } of shards) {
+      if (!parents.includes(parent)) continue;
+      if (read.has(child)) return true;
+      descendants.add(child);
+    }
+  }
+  return false;
 }

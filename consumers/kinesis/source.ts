@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { DescribeStreamSummaryCommand, type KinesisClient } from '@aws-sdk/client-kinesis';
 import type { Signal } from '../../features/redis/signal.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { WeirError } from '../../runtime/errors.ts';
@@ -8,7 +7,6 @@ import { seededRandom } from '../../runtime/random.ts';
 import { createGained } from '../gained.ts';
 import type { RecordFormat, Source } from '../ports.ts';
 import { dynamoClient, kinesisClient, subscriptionClient } from './aws.ts';
-import { isShardEnd } from './checkpoint.ts';
 import { type KinesisSourceConfig, leaseTableName } from './config.ts';
 import { openLeaseTable } from './dynamo-lease-table.ts';
 import { fanOutShard, subscribeTo } from './fan-out.ts';
@@ -20,10 +18,10 @@ import { createLeaseCoordinator, type LeaseCoordinator, type LeaseEvent, type Le
 import type { LeaseTable } from './lease-table.ts';
 import { createOwnedShard, type ShardLease } from './owned-shard.ts';
 import { pollShard } from './polling.ts';
-import type { KeptPositions } from './positions.ts';
 import { type OnRequest, watchRequests } from './requests.ts';
-import { initialPosition, listShards } from './shard-list.ts';
+import { initialPosition, listShards, startTime } from './shard-list.ts';
 import { shardNumber } from './shards.ts';
+import { isWholeLog, streamAge } from './whole-log.ts';
 import { workerName } from './worker-name.ts';
 
 export interface KinesisSourceOptions {
@@ -72,10 +70,13 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
   const leaving = new AbortController();
   let running: Promise<void> | undefined;
   const { stream, fan_out } = config;
+  const shards = listShards(kinesis, config);
+  const highest = answeredOnce((ids) => ids.reduce((most, id) => Math.max(most, shardNumber(id)), 0));
+  const numbersOf = answeredOnce((ids) => ids.map(shardNumber));
+  const isYoung = streamAge(kinesis, stream, clock);
   const consumer = fan_out && fanOutConsumer(kinesis, { stream, consumer: fan_out.consumer }, clock);
 
   async function run(): Promise<void> {
-    const shards = listShards(kinesis, config);
     // Before anything is written: a stream that is not there needs no lease table.
     await shards.list('all');
     await consumer?.arn();
@@ -136,33 +137,23 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
       createOwnedShard({
         stream: config.stream,
         partition,
-        partitions: () => 1 + Math.max(partition, ...coordinator.known().map(shardNumber)),
-        readable: () => coordinator.readable().map(shardNumber),
+        partitions: () => 1 + Math.max(partition, highest(coordinator.known())),
+        readable: () => numbersOf(coordinator.readable()),
         format: options.format,
         maxEvents: options.maxEvents,
         limits: { records: config.prefetch_records, bytes: config.prefetch_bytes },
         lease: leaseOf(held, hashRange, coordinator),
         log,
         tail,
-        startsAt: () => startOf(config, clock.now()),
-        isWhole: (kept) => isWhole(held, kept, table),
+        startsAt: () => startTime(config, held.lease, clock.now()),
+        isWhole: (kept) => isWholeLog(held.lease, kept, isYoung, table, shards),
         clock,
         onBehind: (ms) => options.onBehind?.(partition, ms),
         onRead: held.read,
         ancestors: () => coordinator.ancestors(key).map(shardNumber),
+        isClosed: () => coordinator.isClosed(key),
       }),
     );
-  }
-
-  /**
-   * Nothing of an original shard is deleted while the stream is younger than its retention. A shard that came from others is whole, and so is
-   * what they left, when they were read to their end here and nothing is stored of it yet.
-   */
-  async function isWhole({ lease: { parents } }: HeldLease, { anchors }: KeptPositions, table: LeaseTable) {
-    if (parents.length === 0) return isYoung(kinesis, config.stream, clock.now());
-    if (anchors.length > 0) return false;
-    const found = await Promise.all(parents.map((key) => table.read(key)));
-    return found.every((parent) => parent?.positions !== undefined && isShardEnd(parent.checkpoint));
   }
 
   return {
@@ -204,18 +195,12 @@ function leaseOf(held: HeldLease, hashRange: HashRange, coordinator: LeaseCoordi
   };
 }
 
-/** The time from which a shard is read that begins at a time or at the log's end. */
-function startOf({ start_at }: KinesisSourceConfig, now: number): number {
-  return start_at === undefined ? now : Math.min(now, Date.parse(start_at));
-}
-
-async function isYoung(client: KinesisClient, StreamName: string, now: number): Promise<boolean> {
-  try {
-    const { StreamDescriptionSummary: stream } = await client.send(new DescribeStreamSummaryCommand({ StreamName }));
-    const createdAt = stream?.StreamCreationTimestamp?.getTime();
-    const retentionMs = (stream?.RetentionPeriodHours ?? 0) * 3_600_000;
-    return createdAt !== undefined && now - createdAt < retentionMs;
-  } catch (error) {
-    throw awsFault(error, 'Kinesis', `describing stream ${StreamName}`);
-  }
+/** It is asked with every batch, and of hundreds of shards: while it is the same object, so is the answer. */
+function answeredOnce<T>(ask: (ids: readonly string[]) => T): (ids: readonly string[]) => T {
+  const answers = new WeakMap<readonly string[], { readonly answer: T }>();
+  return (ids) => {
+    const known = answers.get(ids) ?? { answer: ask(ids) };
+    answers.set(ids, known);
+    return known.answer;
+  };
 }

@@ -33,6 +33,7 @@ export interface OwnOptions {
   readonly maxEvents?: number;
   readonly beforeWrite?: () => void;
   readonly startsAt?: number;
+  readonly isClosed?: boolean;
 }
 
 const first = 49_680_495_458_933_812_820_470_964_442_167_462_550_175_381_300_212_400_130n;
@@ -133,6 +134,7 @@ export function createShardWorld(initial: string): ShardWorld {
         partitions: () => 1,
         readable: () => [0],
         ancestors: () => [],
+        isClosed: () => options.isClosed ?? false,
         format: { type: 'json' },
         maxEvents: options.maxEvents ?? 100,
         limits: { records: 10, bytes: 1 << 20 },

@@ -24,22 +24,27 @@ function event(sequences: readonly string[], next: string | undefined, more: obj
   return { SubscribeToShardEvent: { Records, ContinuationSequenceNumber: next, MillisBehindLatest: 0, ...more } };
 }
 
-/** What each subscription gives, one after the other: events and then its end, or an error instead of it. */
-type Script = readonly (readonly (SubscribeToShardEventStream | Error)[] | Error)[];
+/** What each subscription gives, one after the other: events and then its end, or an error or silence instead of it. */
+type Script = readonly (readonly (SubscribeToShardEventStream | Error | 'silence')[] | Error | 'silence')[];
 
 function play(script: Script, from = 'beginning' as 'beginning' | string, now = () => 0) {
   const starts: StartingPosition[] = [];
   const waits: number[] = [];
+  /** Ended by whoever subscribed. */
+  const ended: StartingPosition[] = [];
+  let silence: (() => void) | undefined;
   let throttles = 0;
   const log = fanOutShard(
-    async (start) => {
+    async (start, signal) => {
+      signal.addEventListener('abort', () => ended.push(start));
       const subscription = script[starts.push(start) - 1];
       if (subscription instanceof Error) throw subscription;
+      if (subscription === 'silence') return new Promise(() => {});
       return (async function* () {
-        if (subscription === undefined) await new Promise(() => {});
-        for (const one of subscription) {
+        for (const one of subscription ?? ['silence']) {
+          if (one === 'silence') await new Promise(() => {});
           if (one instanceof Error) throw one;
-          yield one;
+          yield one as SubscribeToShardEventStream;
         }
       })();
     },
@@ -51,6 +56,13 @@ function play(script: Script, from = 'beginning' as 'beginning' | string, now = 
           waits.push(ms);
           return true;
         },
+        after(ms, work) {
+          expect(ms).toBe(60_000);
+          silence = work;
+          return () => {
+            silence = undefined;
+          };
+        },
       },
       random: seededRandom(1),
       signal: new AbortController().signal,
@@ -58,7 +70,20 @@ function play(script: Script, from = 'beginning' as 'beginning' | string, now = 
     },
   );
   const pages = log.open(from === 'beginning' ? { kind: 'beginning' } : { kind: 'at', sequence: from });
-  return { pages, starts, waits, throttles: () => throttles };
+  /** Lets a minute go by once somebody waits for it. */
+  async function passSilence(): Promise<void> {
+    await new Promise(setImmediate);
+    silence!();
+  }
+  return {
+    pages,
+    starts,
+    ended,
+    waits,
+    throttles: () => throttles,
+    passSilence,
+    isWaiting: () => silence !== undefined,
+  };
 }
 
 async function sequences(pages: ShardPages): Promise<string[]> {
@@ -157,6 +182,49 @@ describe('enhanced fan-out', () => {
     const none = play(Array.from({ length: 100 }, () => []));
     await expect(none.pages.next()).rejects.toMatchObject({ code: 'BROKER' });
     expect(none.starts).toHaveLength(13);
+  });
+
+  it('opens a subscription anew that has gone silent, and ends the old one', async () => {
+    const { pages, starts, ended, waits, passSilence, isWaiting } = play([
+      [event(['1'], '5'), 'silence'],
+      [event(['6'], '6')],
+    ]);
+    expect(await sequences(pages)).toEqual(['1']);
+    const more = sequences(pages);
+    await passSilence();
+    expect(await more).toEqual(['6']);
+    expect(starts).toEqual([{ Type: 'TRIM_HORIZON' }, { Type: 'AFTER_SEQUENCE_NUMBER', SequenceNumber: '5' }]);
+    expect(ended).toEqual([{ Type: 'TRIM_HORIZON' }]);
+    expect(waits).toHaveLength(1);
+    expect(isWaiting()).toBe(false);
+  });
+
+  it('says so when nothing is heard a second time, be it not even of the subscription itself', async () => {
+    const { pages, passSilence, ended } = play(['silence', ['silence']]);
+    const message = expect.stringMatching(/shard 7: .*silent for 60 s/);
+    const asked = expect(pages.next()).rejects.toMatchObject({ code: 'BROKER', message });
+    await passSilence();
+    await passSilence();
+    await asked;
+    expect(ended).toHaveLength(2);
+  });
+
+  it('waits longer each time while subscriptions only find the last record again, and gives up in the end', async () => {
+    let hours = 0;
+    const found = [event(['1'], '3', { MillisBehindLatest: 9 })];
+    const { pages, waits, starts } = play(
+      Array.from({ length: 100 }, () => found),
+      'beginning',
+      () => hours * 3_600_000,
+    );
+    expect(await sequences(pages)).toEqual(['1']);
+    hours = 25;
+    const readAll = async () => {
+      while (starts.length < 100) expect(await sequences(pages)).toEqual([]);
+    };
+    await expect(readAll()).rejects.toMatchObject({ code: 'BROKER' });
+    expect(starts).toHaveLength(14);
+    for (const [attempt, least] of [375, 750, 1_500].entries()) expect(waits[attempt]).toBeGreaterThanOrEqual(least);
   });
 
   it('counts throttles, and gives up in the end', async () => {

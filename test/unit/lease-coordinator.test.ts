@@ -20,6 +20,8 @@ const shards: readonly Shard[] = ['0', '1', '2', '3'].map((n) => ({
   isOpen: true,
 }));
 
+const trimHorizon = { sequence: 'TRIM_HORIZON', sub: 0 };
+
 /** A worker in virtual time whose table and stream may refuse at once, as a closed port does; what it asks of them is counted. */
 function startWorker(away = { table: false, stream: false }) {
   const world = createWorld();
@@ -39,14 +41,14 @@ function startWorker(away = { table: false, stream: false }) {
   };
   /** Of each look whether it was to be current. */
   const looks: boolean[] = [];
-  /** What the table answers to looks instead: what it had some time before. */
+  /** What the table answers to looks that need not be current: what it had some time before. */
   const older = { answer: undefined as readonly Lease[] | undefined };
   /** What happens before the next take arrives. */
   const refuse = { next: async (): Promise<unknown> => undefined };
   const table: LeaseTable = {
     list(isCurrent = false) {
       looks.push(isCurrent);
-      return ask('table', async () => [...(older.answer ?? (await truth.list()))]);
+      return ask('table', async () => [...((!isCurrent && older.answer) || (await truth.list()))]);
     },
     read: (key) => ask('table', () => truth.read(key)),
     async write(change) {
@@ -110,7 +112,7 @@ function startWorker(away = { table: false, stream: false }) {
 /** A worker takes two leases and is never heard of again. */
 async function takeSilently(truth: LeaseTable): Promise<void> {
   for (const { id, parents, hashRange } of shards.slice(0, 2)) {
-    const made = newLease(id, { sequence: 'TRIM_HORIZON', sub: 0 }, parents, hashRange);
+    const made = newLease(id, trimHorizon, parents, hashRange);
     await truth.write({ kind: 'create', lease: made });
     await truth.write({ kind: 'take', lease: (await truth.read(id))!, owner: 'silent' });
   }
@@ -182,6 +184,24 @@ describe('a shard that has left the stream before it was read to its end', () =>
   });
 });
 
+describe('the lease of a shard that was read to its end', () => {
+  it('is tidied away once the shard has left the stream, also where what followed it has no lease any more', async () => {
+    const { truth, stream, during, end } = startWorker();
+    const [first] = stream.shards;
+    stream.shards = [...shards.slice(1)];
+    const lease = { ...newLease(first.id, { sequence: 'SHARD_END', sub: 0 }, [], first.hashRange) };
+    await truth.write({ kind: 'create', lease });
+    await truth.write({ kind: 'children', lease, children: ['shardId-000000000009'] });
+    await during(shardSyncMs + failoverMs);
+    // The list may be older than the shard.
+    expect(await truth.read(first.id)).toBeDefined();
+    stream.gone.push(first.id);
+    await during(failoverMs);
+    expect(await truth.read(first.id)).toBeUndefined();
+    await end();
+  });
+});
+
 describe('a lease that is made anew after its shard was read to its end', () => {
   it('is not read from, but tidied away', async () => {
     const { truth, stream, during, held, end } = startWorker();
@@ -239,6 +259,29 @@ describe('what was once seen of shards', () => {
     older.answer = leases.map((lease) => ({ ...lease, checkpoint: { sequence: '4967', sub: 0 } }));
     await during(failoverMs);
     expect(coordinator.readable()).toEqual([line[2]]);
+    await end();
+  });
+});
+
+describe('the end of a shard that another worker had', () => {
+  it('is not seen without what follows it, though a look may show the one and not yet the other', async () => {
+    const { truth, stream, coordinator, looks, older, during, end } = startWorker();
+    await takeSilently(truth);
+    await during(100);
+    const [parent] = stream.shards;
+    const child = { ...parent, id: 'shardId-000000000004', parents: [parent.id] };
+    await truth.write({ kind: 'create', lease: newLease(child.id, trimHorizon, child.parents, child.hashRange) });
+    await truth.write({ kind: 'take', lease: (await truth.read(child.id))!, owner: 'silent' });
+    await truth.write({ kind: 'children', lease: (await truth.read(parent.id))!, children: [child.id] });
+    const checkpoint = { sequence: 'SHARD_END', sub: 0 };
+    await truth.write({ kind: 'checkpoint', lease: (await truth.read(parent.id))!, checkpoint });
+    older.answer = (await truth.list()).filter(({ key }) => key !== child.id);
+    const before = looks.length;
+    await during(0.4 * failoverMs);
+    expect(coordinator.readable()).toContain(child.id);
+    expect(coordinator.readable()).not.toContain(parent.id);
+    // Once: what is not there even so will not be there the next time.
+    expect(looks.slice(before).filter((isCurrent) => isCurrent)).toHaveLength(1);
     await end();
   });
 });

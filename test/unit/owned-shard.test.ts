@@ -352,6 +352,28 @@ describe('a shard that ends', () => {
     expect(hasStored).toBe(true);
   });
 
+  it.each([
+    ['whose end was read', true, false],
+    ['of which the stream says that it was split, before its end is read', false, true],
+  ])(
+    'is not at the end of all that there is: what followed its records is elsewhere; %s',
+    async (_, hasEnded, isClosed) => {
+      const world = createShardWorld('TRIM_HORIZON');
+      for (let record = 0; record < 5; record++) world.append(1);
+      world.hasEnded = hasEnded;
+      const ownership = world.own({ isClosed });
+      let { earliest: at } = await ownership.range();
+      for (let given = 0; given < 5; ) {
+        const { values, next, end } = await ownership.read(at);
+        expect(end).toBe(Number.POSITIVE_INFINITY);
+        given += values.length;
+        at = next;
+      }
+      for (let reads = 0; reads < 3; reads++) expect((await ownership.read(at)).end).toBe(Number.POSITIVE_INFINITY);
+      await ownership.release();
+    },
+  );
+
   it('is ended without any record as soon as its state is known to be stored', async () => {
     const world = createShardWorld('TRIM_HORIZON');
     world.hasEnded = true;

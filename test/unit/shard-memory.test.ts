@@ -40,3 +40,19 @@ it('knows that a shard was read to its end once it was', () => {
   memory.leased([leaseAt('4968')]);
   expect(memory.isDone('1')).toBe(true);
 });
+
+it('works out once what follows from an answer: with every batch it is asked which shards can be read', () => {
+  const memory = createShardMemory();
+  const leases = ['1', '2'].map((id) => newLease(id, { sequence: '4968', sub: 0 }, []));
+  memory.leased(leases);
+  const [known, readable] = [memory.known(), memory.readable()];
+  expect([memory.known(), memory.readable()]).toEqual([
+    ['1', '2'],
+    ['1', '2'],
+  ]);
+  expect(memory.known()).toBe(known);
+  expect(memory.readable()).toBe(readable);
+  memory.leased([...leases, newLease('3', { sequence: '4968', sub: 0 }, ['1'])]);
+  expect(memory.known()).toEqual(['1', '2', '3']);
+  expect(memory.readable()).toEqual(['1', '2']);
+});
