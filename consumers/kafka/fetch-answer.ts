@@ -4,13 +4,11 @@ import {
   decodeMessageSet,
   decodeRecordBatch,
   definitionOf,
-  type FetchAnswer,
   type FetchedMessage,
+  type FetchedPartition,
   type ProtocolDecoder,
   type UndecodableBatch,
 } from './internals.ts';
-
-type FetchedPartition = FetchAnswer['responses'][number]['partitions'][number];
 
 const apart = new AsyncLocalStorage<true>();
 

@@ -9,13 +9,11 @@ import { withPartitionsApart } from './fetch-answer.ts';
 import {
   type BrokerCalls,
   errorFromCode,
-  type FetchAnswer,
   FetchBatch,
   type FetchedBatch,
+  type FetchedPartition,
   type UndecodableBatch,
 } from './internals.ts';
-
-type FetchedPartition = FetchAnswer['responses'][number]['partitions'][number];
 
 /** A partition that wants to be fetched. */
 export interface Feed {
