@@ -125,7 +125,7 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
     }
     assertOwned();
     const from = Math.max(position, earliest);
-    if (from > position) lost = { from: position, to: from };
+    lost = from > position ? { from: position, to: from } : undefined;
     isAstray = false;
     failure = undefined;
     isPaused = false;
