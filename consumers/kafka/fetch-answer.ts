@@ -77,8 +77,11 @@ const leastBytes = 61;
 const codecs = ['none', 'gzip', 'snappy', 'lz4', 'zstd'];
 
 /** All records up to a batch that cannot be decoded; that batch, when it is the first. */
-export async function decodeRecords(bytes: Buffer): Promise<Pick<FetchedPartition, 'messages' | 'undecodable'>> {
+export async function decodeRecords(
+  bytes: Buffer,
+): Promise<Pick<FetchedPartition, 'messages' | 'next' | 'undecodable'>> {
   const messages: FetchedMessage[] = [];
+  let next: number | undefined;
   for (let at = 0; at + leastBytes <= bytes.length; ) {
     const end = at + frontBytes + bytes.readInt32BE(at + 8);
     // The last one is cut off where the answer became too long.
@@ -93,18 +96,24 @@ export async function decodeRecords(bytes: Buffer): Promise<Pick<FetchedPartitio
       for (const record of records) messages.push(record);
     } catch (cause) {
       // What comes before it is read first.
-      return messages.length > 0 ? { messages } : { messages, undecodable: undecodable(bytes.subarray(at), cause) };
+      if (next !== undefined) return { messages, next };
+      return { messages, undecodable: undecodable(bytes.subarray(at), cause) };
     }
+    next = nextAt(bytes, at);
     at = end;
   }
-  return { messages };
+  return { messages, next };
+}
+
+/** Offset behind a batch. */
+function nextAt(bytes: Buffer, batchAt: number): number {
+  return Number(bytes.readBigInt64BE(batchAt)) + Math.max(0, bytes.readInt32BE(batchAt + lastDeltaAt)) + 1;
 }
 
 function undecodable(batch: Buffer, cause: unknown): UndecodableBatch {
   const offset = Number(batch.readBigInt64BE(0));
   const codec = codecAt(batch, 0);
-  const next = offset + Math.max(0, batch.readInt32BE(lastDeltaAt)) + 1;
-  return { offset, next, codec: codecs[codec] ?? `number ${codec}`, cause };
+  return { offset, next: nextAt(batch, 0), codec: codecs[codec] ?? `number ${codec}`, cause };
 }
 
 function codecAt(bytes: Buffer, batchAt: number): number {

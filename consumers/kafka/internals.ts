@@ -74,6 +74,8 @@ export interface FetchedPartition {
   /** In the order in which they ended. */
   abortedTransactions?: readonly { readonly producerId: string; readonly firstOffset: string }[];
   readonly messages: readonly FetchedMessage[];
+  /** Offset behind the last batch: compaction leaves batches without their last records, or without any. Absent where it is not known. */
+  readonly next?: number;
   /** What is wrong with this partition, where partitions were asked for apart (see fetch-answer.ts); 0 for nothing. */
   readonly errorCode: number;
   readonly undecodable?: UndecodableBatch;

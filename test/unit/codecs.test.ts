@@ -46,6 +46,19 @@ describe('fetched batches', () => {
     expect(alone.undecodable).toMatchObject({ offset: 7, next: 10, codec: 'number 5' });
   });
 
+  it('say where they end, whatever compaction has left of them', async () => {
+    const [whole, empty] = [batch(4, 2), batch(6, 3)];
+    empty.writeInt32BE(0, 57);
+    const bare = empty.subarray(0, 61);
+    bare.writeInt32BE(61 - 12, 8);
+    expect(await decodeRecords(bare)).toEqual({ messages: [], next: 9 });
+    expect(await decodeRecords(Buffer.concat([whole, bare]))).toMatchObject({ messages: { length: 2 }, next: 9 });
+    expect(await decodeRecords(Buffer.alloc(0))).toEqual({ messages: [], next: undefined });
+    const damaged = batch(9, 1);
+    damaged.writeInt16BE(5, 21);
+    expect(await decodeRecords(Buffer.concat([bare, damaged]))).toEqual({ messages: [], next: 9 });
+  });
+
   it('end at a last one that is cut off', async () => {
     const { messages, undecodable } = await decodeRecords(Buffer.concat([batch(0, 2), batch(2, 1).subarray(0, -1)]));
     expect([messages.length, undecodable]).toEqual([2, undefined]);
