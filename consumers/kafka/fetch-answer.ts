@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { crc32c } from './crc32c.ts';
 import {
   Decoder,
   decodeMessageSet,
@@ -70,6 +71,8 @@ async function decodePartition(
 /** A batch's offset, and its length without these two. */
 const frontBytes = 12;
 const magicAt = 16;
+const checksumAt = 17;
+/** What comes from here on the checksum is of. */
 const attributesAt = 21;
 const lastDeltaAt = 23;
 /** A batch without records. */
@@ -92,6 +95,9 @@ export async function decodeRecords(
       if (bytes[at + magicAt] < 2) return { messages: await decodeMessageSet(new Decoder(bytes), bytes.length) };
       // The client takes what it has no codec for as not compressed.
       if (codecAt(bytes, at) >= codecs.length) throw new RangeError('no such compression is known');
+      // Nor does it look whether they are the bytes that were written.
+      if (crc32c(bytes, at + attributesAt, end) !== bytes.readUInt32BE(at + checksumAt))
+        throw new RangeError('its checksum is another');
       const { records } = await decodeRecordBatch(new Decoder(bytes.subarray(at, end)));
       for (const record of records) messages.push(record);
     } catch (cause) {
