@@ -1,5 +1,6 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
+import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CompiledJob } from '../consumers/compile.ts';
 import { createBackoff } from '../runtime/backoff.ts';
@@ -14,6 +15,9 @@ const firstWaitMs = 200;
 const longestWaitMs = 30_000;
 /** A process that lived this long had started well: its restarts begin with the short wait again. */
 const livedWellMs = 60_000;
+
+/** To this the number of the signal is added, as shells do. */
+const killedCode = 128;
 
 /** What a worker sends to its supervisor once it can do its work. */
 const readyMessage = 'ready';
@@ -90,10 +94,10 @@ export async function superviseProcesses(
     signal.addEventListener('abort', terminate, { once: true });
     process.once('exit', end);
     if (signal.aborted) terminate();
-    const [code] = (await once(child, 'exit')) as [number | null];
+    const [code, killedBy] = (await once(child, 'exit')) as [number, null] | [null, NodeJS.Signals];
     signal.removeEventListener('abort', terminate);
     process.off('exit', end);
-    return { code: code ?? exitCodes.INTERNAL, wasReady };
+    return { code: code ?? killedCode + constants.signals[killedBy], wasReady };
   }
 }
 

@@ -78,6 +78,9 @@ export function isPassing(error: unknown): boolean {
   return passing.has(protocolType(error) ?? '') || isUnreachable(error);
 }
 
+const tooLong =
+  "does not take record batches of this length; set sink.kafka.max_message_bytes to the least max.message.bytes of the sink's topics, or raise those";
+
 const refusals: Readonly<Record<string, string>> = {
   CERTIFICATE: 'shows a certificate that is not trusted; check tls.ca and tls.servername',
   SASL_AUTHENTICATION_FAILED: 'refused the login; check sasl.username and sasl.password',
@@ -87,6 +90,8 @@ const refusals: Readonly<Record<string, string>> = {
   GROUP_AUTHORIZATION_FAILED: 'does not let this user use the consumer group; its access control list must allow it',
   TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
     'does not let this user use transactions; its access control list must allow the transactional ids that begin with the group',
+  MESSAGE_TOO_LARGE: tooLong,
+  RECORD_LIST_TOO_LARGE: tooLong,
   CLUSTER_AUTHORIZATION_FAILED: 'does not let this user do this; its access control list must allow it',
   INVALID_TRANSACTION_TIMEOUT: "refuses the transaction timeout: the broker's transaction.max.timeout.ms is shorter",
   INVALID_SESSION_TIMEOUT:

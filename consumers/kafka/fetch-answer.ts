@@ -1,16 +1,15 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { crc32c } from './crc32c.ts';
 import {
   Decoder,
   decodeMessageSet,
   decodeRecordBatch,
   definitionOf,
-  type FetchAnswer,
   type FetchedMessage,
+  type FetchedPartition,
   type ProtocolDecoder,
   type UndecodableBatch,
 } from './internals.ts';
-
-type FetchedPartition = FetchAnswer['responses'][number]['partitions'][number];
 
 const apart = new AsyncLocalStorage<true>();
 
@@ -70,6 +69,8 @@ async function decodePartition(decoder: ProtocolDecoder): Promise<FetchedPartiti
 /** A batch's offset, and its length without these two. */
 const frontBytes = 12;
 const magicAt = 16;
+const checksumAt = 17;
+/** What comes from here on the checksum is of. */
 const attributesAt = 21;
 const lastDeltaAt = 23;
 /** A batch without records. */
@@ -77,8 +78,11 @@ const leastBytes = 61;
 const codecs = ['none', 'gzip', 'snappy', 'lz4', 'zstd'];
 
 /** All records up to a batch that cannot be decoded; that batch, when it is the first. */
-export async function decodeRecords(bytes: Buffer): Promise<Pick<FetchedPartition, 'messages' | 'undecodable'>> {
+export async function decodeRecords(
+  bytes: Buffer,
+): Promise<Pick<FetchedPartition, 'messages' | 'next' | 'undecodable'>> {
   const messages: FetchedMessage[] = [];
+  let next: number | undefined;
   for (let at = 0; at + leastBytes <= bytes.length; ) {
     const end = at + frontBytes + bytes.readInt32BE(at + 8);
     // The last one is cut off where the answer became too long.
@@ -89,22 +93,31 @@ export async function decodeRecords(bytes: Buffer): Promise<Pick<FetchedPartitio
       if (bytes[at + magicAt] < 2) return { messages: await decodeMessageSet(new Decoder(bytes), bytes.length) };
       // The client takes what it has no codec for as not compressed.
       if (codecAt(bytes, at) >= codecs.length) throw new RangeError('no such compression is known');
+      // Nor does it look whether they are the bytes that were written.
+      if (crc32c(bytes, at + attributesAt, end) !== bytes.readUInt32BE(at + checksumAt))
+        throw new RangeError('its checksum is another');
       const { records } = await decodeRecordBatch(new Decoder(bytes.subarray(at, end)));
       for (const record of records) messages.push(record);
     } catch (cause) {
       // What comes before it is read first.
-      return messages.length > 0 ? { messages } : { messages, undecodable: undecodable(bytes.subarray(at), cause) };
+      if (next !== undefined) return { messages, next };
+      return { messages, undecodable: undecodable(bytes.subarray(at), cause) };
     }
+    next = nextAt(bytes, at);
     at = end;
   }
-  return { messages };
+  return { messages, next };
+}
+
+/** Offset behind a batch. */
+function nextAt(bytes: Buffer, batchAt: number): number {
+  return Number(bytes.readBigInt64BE(batchAt)) + Math.max(0, bytes.readInt32BE(batchAt + lastDeltaAt)) + 1;
 }
 
 function undecodable(batch: Buffer, cause: unknown): UndecodableBatch {
   const offset = Number(batch.readBigInt64BE(0));
   const codec = codecAt(batch, 0);
-  const next = offset + Math.max(0, batch.readInt32BE(lastDeltaAt)) + 1;
-  return { offset, next, codec: codecs[codec] ?? `number ${codec}`, cause };
+  return { offset, next: nextAt(batch, 0), codec: codecs[codec] ?? `number ${codec}`, cause };
 }
 
 function codecAt(bytes: Buffer, batchAt: number): number {

@@ -9,21 +9,19 @@ import { withPartitionsApart } from './fetch-answer.ts';
 import {
   type BrokerCalls,
   errorFromCode,
-  type FetchAnswer,
   FetchBatch,
   type FetchedBatch,
+  type FetchedPartition,
   type UndecodableBatch,
 } from './internals.ts';
-
-type FetchedPartition = FetchAnswer['responses'][number]['partitions'][number];
 
 /** A partition that wants to be fetched. */
 export interface Feed {
   readonly partition: number;
   /** The offset to fetch from; undefined while nothing is wanted. */
   wanted(): number | undefined;
-  /** What was fetched; it may have been asked for before something else was wanted. */
-  fetched(batch: FetchedBatch): void;
+  /** What was fetched, up to the next offset; it may have been asked for before something else was wanted. */
+  fetched(batch: FetchedBatch, next: number): void;
   /** Nothing can be read at the offset yet, though the log may go on behind it: a transaction is open there. */
   nothingFetched(offset: number, end: number): void;
   /** The log has no record at the offset that was wanted. */
@@ -143,7 +141,9 @@ export function createFetcher(client: Kafka, config: KafkaSourceConfig, clock: C
       if (part.undecodable !== undefined) feed.failed(offset, undecodable(topic, part.partition, part.undecodable));
       else if (error === undefined) {
         const batch = new FetchBatch(topic, String(offset), part);
-        if (batch.rawMessages.length > 0) feed.fetched(batch);
+        const last = batch.rawMessages.length > 0 ? Number(batch.lastOffset()) : -1;
+        const next = Math.max(last + 1, part.next ?? 0);
+        if (next > offset) feed.fetched(batch, next);
         else feed.nothingFetched(offset, Number(batch.highWatermark));
       } else if (protocolType(error) === 'OFFSET_OUT_OF_RANGE') feed.outOfRange();
       else if (isPassing(error)) isLed = false;

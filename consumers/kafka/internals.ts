@@ -64,26 +64,27 @@ export interface RequestDefinition<Arguments> {
 
 export interface FetchedMessage {
   readonly offset: string;
-  readonly isControlRecord: boolean;
-  readonly batchContext: { readonly producerId: string };
-  key: Buffer | null;
-  /** The key, when it is hidden from the client (see repairs.ts). */
-  hiddenKey?: Buffer;
+  readonly key: Buffer | null;
+  /** Never shown: the marker that ends a transaction, or a record of an aborted one (see repairs.ts). */
+  isControlRecord: boolean;
+  readonly batchContext?: { readonly producerId: string; readonly inTransaction: boolean };
+}
+
+export interface FetchedPartition {
+  readonly partition: number;
+  /** In the order in which they ended. */
+  abortedTransactions?: readonly { readonly producerId: string; readonly firstOffset: string }[];
+  readonly messages: readonly FetchedMessage[];
+  readonly highWatermark: string;
+  /** Offset behind the last batch: compaction leaves batches without their last records, or without any. Absent where it is not known. */
+  readonly next?: number;
+  /** What is wrong with this partition, where partitions were asked for apart (see fetch-answer.ts); 0 for nothing. */
+  readonly errorCode: number;
+  readonly undecodable?: UndecodableBatch;
 }
 
 export interface FetchAnswer {
-  readonly responses: readonly {
-    readonly topicName: string;
-    readonly partitions: readonly {
-      readonly partition: number;
-      readonly abortedTransactions?: readonly unknown[];
-      readonly messages: readonly FetchedMessage[];
-      readonly highWatermark: string;
-      /** What is wrong with this partition, where partitions were asked for apart (see fetch-answer.ts); 0 for nothing. */
-      readonly errorCode: number;
-      readonly undecodable?: UndecodableBatch;
-    }[];
-  }[];
+  readonly responses: readonly { readonly topicName: string; readonly partitions: readonly FetchedPartition[] }[];
 }
 
 /** A record batch that is damaged, or compressed by an unknown codec. */

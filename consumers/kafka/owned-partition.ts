@@ -90,11 +90,11 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
       if (isPaused || isAstray || failure !== undefined) return undefined;
       return Number.isNaN(prefetch.fetchPosition) ? undefined : prefetch.fetchPosition;
     },
-    fetched(batch) {
+    fetched(batch, next) {
       heard();
       // An answer from before a seek.
       if (isAstray || Number(batch.fetchedOffset) !== prefetch.fetchPosition) return;
-      prefetch.push(batch.messages, Number(batch.lastOffset()) + 1, Number(batch.highWatermark));
+      prefetch.push(batch.messages, next, Number(batch.highWatermark));
       isPaused ||= prefetch.isFull;
       wake();
     },
@@ -125,7 +125,7 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
     }
     assertOwned();
     const from = Math.max(position, earliest);
-    if (from > position) lost = { from: position, to: from };
+    lost = from > position ? { from: position, to: from } : undefined;
     isAstray = false;
     failure = undefined;
     isPaused = false;

@@ -5,8 +5,6 @@ export interface FetchedRecord {
   readonly offset: string;
   readonly timestamp: string;
   readonly key: Buffer | null;
-  /** The key, when it had to be hidden from the client (see repairs.ts). */
-  readonly hiddenKey?: Buffer;
   readonly value: Buffer | null;
 }
 
@@ -129,7 +127,7 @@ interface Columns {
 
 function append(batch: Columns, record: FetchedRecord): void {
   batch.values.push(record.value);
-  batch.keys.push(record.key ?? record.hiddenKey ?? null);
+  batch.keys.push(record.key);
   batch.offsets.push(Number(record.offset));
   batch.timestamps.push(Number(record.timestamp));
 }

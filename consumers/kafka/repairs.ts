@@ -2,14 +2,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import kafkajs from 'kafkajs';
 import { stopIdleTimer } from '../../runtime/kafka-client.ts';
 import { protocolType } from './faults.ts';
-import { Broker, Connection, type ConnectionCalls } from './internals.ts';
+import { Broker, Connection, type ConnectionCalls, type FetchedPartition } from './internals.ts';
 
 /** Mends what is wrong in the client and cannot be helped from outside. Once per process: it changes the client's classes. */
 export function repairClient(): void {
   if (isRepaired) return;
   isRepaired = true;
   stopIdleTimer();
-  tellMarkersFromKeys();
+  hideAborted();
   waitForEarlierEnds();
   giveUpWhoSaysNothing();
   beginAnew();
@@ -18,25 +18,34 @@ export function repairClient(): void {
 let isRepaired = false;
 
 /**
- * The client takes every record whose key is four zero bytes (customer 0 as a 32-bit integer) for the marker that ends an aborted
- * transaction, and then shows the rest of that transaction. Such keys are hidden until it has left the aborted records out.
+ * The client leaves out the records of aborted transactions in the order in which brokers tell of these, which is that of their ends: of some that
+ * overlap it shows records, and so it does where it begins to read within several. And it takes every record whose key is four zero bytes (customer 0
+ * as a 32-bit integer) for the marker that ends one, and then shows the rest of it. So they are found here, and told as what it never shows.
  */
-function tellMarkersFromKeys(): void {
+function hideAborted(): void {
   const { fetch } = Broker.prototype;
   Broker.prototype.fetch = async function (query) {
     const answer = await fetch.call(this, query);
-    for (const { partitions } of answer.responses) {
-      for (const { abortedTransactions, messages } of partitions) {
-        if (!abortedTransactions?.length) continue;
-        for (const message of messages) {
-          if (message.isControlRecord || message.key?.length !== 4 || message.key.readInt32BE() !== 0) continue;
-          message.hiddenKey = message.key;
-          message.key = null;
-        }
-      }
-    }
+    for (const { partitions } of answer.responses) for (const partition of partitions) hideAbortedOf(partition);
     return answer;
   };
+}
+
+function hideAbortedOf(partition: FetchedPartition): void {
+  const { abortedTransactions, messages } = partition;
+  if (!abortedTransactions?.length) return;
+  const waiting = [...abortedTransactions].sort((a, b) => Number(b.firstOffset) - Number(a.firstOffset));
+  /** Producers whose transaction is one of them, at the message. */
+  const aborting = new Set<string>();
+  for (const message of messages) {
+    while (waiting.length > 0 && Number(waiting[waiting.length - 1].firstOffset) <= Number(message.offset))
+      aborting.add(waiting.pop()!.producerId);
+    // Messages of the oldest formats have neither.
+    const { producerId = '', inTransaction = false } = message.batchContext ?? {};
+    if (message.isControlRecord) aborting.delete(producerId);
+    else if (inTransaction && aborting.has(producerId)) message.isControlRecord = true;
+  }
+  partition.abortedTransactions = [];
 }
 
 const endWaitMs = 5;

@@ -1,5 +1,4 @@
 import type { KafkaMessage } from 'kafkajs';
-import type { FetchedMessage } from './internals.ts';
 
 /** A dead letter as the topic has it. */
 export interface StoredLetter {
@@ -54,7 +53,7 @@ export function readStored(
       ...position,
       reason,
       message: header('weir-message') ?? '',
-      key: message.key ?? (message as Partial<FetchedMessage>).hiddenKey ?? null,
+      key: message.key,
       value: message.value,
       timestamp: timestamp === undefined ? undefined : Number(timestamp),
       truncatedFrom: truncated === undefined ? undefined : Number(truncated),

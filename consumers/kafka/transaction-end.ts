@@ -52,16 +52,16 @@ async function endIn(broker: BrokerCalls, { topic, partition, offset }: Transact
     const partitions = [{ partition, fetchOffset: String(at), maxBytes }];
     const query = { maxWaitTime: 0, minBytes: 1, isolationLevel: readUncommitted, topics: [{ topic, partitions }] };
     const answer = await withPartitionsApart(() => broker.fetch(query));
-    const [{ errorCode, messages, undecodable, highWatermark }] = answer.responses[0].partitions;
+    const [{ errorCode, messages, next, undecodable, highWatermark }] = answer.responses[0].partitions;
     if (errorCode === offsetOutOfRange || undecodable !== undefined) return 'gone';
     if (errorCode !== 0) throw errorFromCode(errorCode);
     const read = messages.filter((message) => Number(message.offset) >= at);
     if (producer === undefined && Number(read[0]?.offset) !== offset) return 'gone';
-    producer ??= read[0].batchContext.producerId;
-    const marker = read.find((message) => message.isControlRecord && message.batchContext.producerId === producer);
+    producer ??= read[0].batchContext?.producerId;
+    const marker = read.find((message) => message.isControlRecord && message.batchContext?.producerId === producer);
     if (marker !== undefined) return isCommit(marker) ? 'committed' : 'aborted';
-    if (read.length > 0) at = Number(read[read.length - 1].offset) + 1;
-    if (read.length === 0 || at >= Number(highWatermark)) return 'open';
+    if (next === undefined || next >= Number(highWatermark)) return 'open';
+    at = next;
   }
 }
 

@@ -1,5 +1,11 @@
 import type { Cluster } from 'kafkajs';
-import type { BrokerCalls, ClusterCalls, Coordinator, FetchAnswer } from '../../consumers/kafka/internals.ts';
+import type {
+  BrokerCalls,
+  ClusterCalls,
+  Coordinator,
+  FetchAnswer,
+  FetchedPartition,
+} from '../../consumers/kafka/internals.ts';
 import type { VirtualTime } from '../clock.ts';
 import type { Connection, Network } from '../network.ts';
 import type { SimulatedProcess } from '../process.ts';
@@ -86,8 +92,6 @@ interface FetchQuery {
   }[];
 }
 
-type FetchedPartition = FetchAnswer['responses'][number]['partitions'][number];
-
 const offsetOutOfRange = 1;
 
 const isInRange = ({ offset, log }: { readonly offset: number; readonly log: PartitionLog<InputRecord> }) =>
@@ -105,9 +109,9 @@ function fetch(
 
   function answer(): FetchAnswer {
     const found = wanted.map(({ partition, offset, log }): FetchedPartition => {
-      const messages = isInRange({ offset, log }) ? read(log, offset) : [];
+      const records = isInRange({ offset, log }) ? read(log, offset) : { messages: [] };
       const errorCode = isInRange({ offset, log }) ? 0 : offsetOutOfRange;
-      return { partition, errorCode, highWatermark: String(log.entries.length), abortedTransactions: [], messages };
+      return { partition, errorCode, highWatermark: String(log.entries.length), abortedTransactions: [], ...records };
     });
     return { responses: [{ topicName: topic, partitions: found }] };
   }
@@ -116,15 +120,18 @@ function fetch(
     // Records come in the batches in which they were written: the first may begin before what was asked for.
     const first = chance.isTrue(0.1) ? Math.max(0, offset - chance.between(1, 3)) : offset;
     const next = Math.min(entries.length, offset + chance.between(1, fetchRecords));
-    if (next <= offset) return [];
-    return entries.slice(first, next).map((record, index) => ({
+    if (next <= offset) return { messages: [] };
+    const messages = entries.slice(first, next).map((record, index) => ({
       offset: String(first + index),
       timestamp: String(record?.timestamp ?? -1),
       key: record?.key ?? null,
       value: record?.value ?? null,
       isControlRecord: record === undefined,
-      batchContext: { producerId: '-1' },
+      batchContext: { producerId: '-1', inTransaction: false },
     }));
+    // Control records at the end have been compacted away.
+    while (messages.at(-1)?.isControlRecord) messages.pop();
+    return { messages, next };
   }
 
   return connection.ask('fetch', () => {
@@ -163,7 +170,7 @@ function fetchUncommitted(
         return { key: Buffer.from([0, 0, 0, state === 'committed' ? 1 : 0]), id, isControlRecord: true };
       }),
     ].map(({ id, ...message }, index) => {
-      return { ...message, offset: String(Number(fetchOffset) + index), batchContext: { producerId: id } };
+      return { ...message, offset: String(Number(fetchOffset) + index), batchContext: { producerId: id, inTransaction: true } };
     });
     const errorCode = Number(fetchOffset) < earliest ? offsetOutOfRange : 0;
     return { partition, errorCode, highWatermark: String(entries.length), messages };

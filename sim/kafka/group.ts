@@ -1,4 +1,6 @@
+import { requestMs } from '../../consumers/kafka/client.ts';
 import type { VirtualTime } from '../clock.ts';
+import { Lost } from '../network.ts';
 import { ProtocolError } from './protocol-error.ts';
 
 /** What a member says of itself, in each protocol of sharing partitions out that it speaks. */
@@ -183,6 +185,9 @@ export function createGroup({ time, sessionMs, rebalanceMs, protocol, onShared }
       if (state === 'joining') throw new ProtocolError('REBALANCE_IN_PROGRESS');
       alive(member);
       if (state === 'stable') return member.share;
+      const { syncing: earlier } = member;
+      // Only the newest is answered, as when one comes late that its sender has repeated by then.
+      if (earlier) time.after(requestMs, () => earlier.reject(new Lost('the request has timed out')));
       const synced = new Promise<Buffer>((resolve, reject) => {
         member.syncing = { resolve, reject };
       });

@@ -1,4 +1,4 @@
-import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
@@ -6,6 +6,7 @@ import kafkajs from 'kafkajs';
 import { createKafkaSource } from '../../consumers/kafka/source.ts';
 import type { Ownership, Source } from '../../consumers/ports.ts';
 import { systemClock } from '../../runtime/clock.ts';
+import { plainKafka } from '../../runtime/kafka-client.ts';
 import { drain, firstOwnership, numbered, readSome, texts } from '../contract/source.ts';
 import { until } from '../support/memory-stream.ts';
 import { type Cluster, sourceConfig, startCluster } from './cluster.ts';
@@ -55,12 +56,16 @@ describe("the Kafka source, of a log's batches", () => {
     expect(values).toEqual(Array(200).fill(payload));
   });
 
-  /** Damages a partition's log behind its first bytes, as a disk does. */
-  async function damage(topic: string, partition: number, from: number): Promise<void> {
+  /** Where the broker has the logs of the topic's partitions. */
+  async function folderOf(topic: string): Promise<string> {
     const args = ['--bootstrap-server', cluster.brokers[0], '--describe', '--topic-list', topic];
     const told = await cluster.service.tool('org.apache.kafka.tools.LogDirsCommand', args);
-    const [, folder] = /"logDir":"([^"]+)"/.exec(told)!;
-    const path = join(folder, `${topic}-${partition}`, '00000000000000000000.log');
+    return /"logDir":"([^"]+)"/.exec(told)![1];
+  }
+
+  /** Damages a partition's log behind its first bytes, as a disk does. */
+  async function damage(topic: string, partition: number, from: number): Promise<void> {
+    const path = join(await folderOf(topic), `${topic}-${partition}`, '00000000000000000000.log');
     const file = openSync(path, 'r+');
     writeSync(file, Buffer.alloc(20, 0x5a), 0, 20, from);
     closeSync(file);
@@ -100,5 +105,37 @@ describe("the Kafka source, of a log's batches", () => {
     await cluster.admin.deleteTopicRecords({ topic, partitions: [{ partition: 1, offset: '4' }] });
     const behind = await readSome(damaged, next);
     expect([texts(behind.values), behind.lost]).toEqual([['behind'], { from: 1, to: 4 }]);
+  });
+
+  it('goes on behind what compaction has left without records', async () => {
+    const topic = `compacted-${process.pid}`;
+    const settings = { 'cleanup.policy': 'compact', 'segment.bytes': '1048576', 'min.cleanable.dirty.ratio': '0.001' };
+    const configEntries = Object.entries(settings).map(([name, value]) => ({ name, value }));
+    await cluster.admin.createTopics({ topics: [{ topic, numPartitions: 1, configEntries }], waitForLeaders: true });
+    const cleaner = [{ name: 'log.cleaner.backoff.ms', value: '100' }];
+    const [{ nodeId }] = (await cluster.admin.describeCluster()).brokers;
+    const resources = [{ type: kafkajs.ConfigResourceTypes.BROKER, name: String(nodeId), configEntries: cleaner }];
+    await cluster.admin.alterConfigs({ validateOnly: false, resources });
+    const client = plainKafka({ brokers: cluster.brokers });
+    const send = async (key: string, value: string) => {
+      // The log keeps what is left of a producer's last batch for the sake of its sequence.
+      const producer = client.producer({ idempotent: true });
+      await producer.connect();
+      await producer.send({ topic, messages: [{ key, value, partition: 0 }] });
+      await producer.disconnect();
+    };
+    const segment = join(await folderOf(topic), `${topic}-0`, '00000000000000000000.log');
+    const large = 'x'.repeat(600_000);
+    await send('first', large);
+    // The last of its segment, of which nothing is left.
+    await send('key', 'old');
+    const { size } = statSync(segment);
+    await send('second', large);
+    await send('key', 'new');
+    await send('third', large);
+    await send('fourth', large);
+    await until(() => (statSync(segment, { throwIfNoEntry: false })?.size ?? size) < size);
+    const { keys, next } = await drain(await firstOwnership(open(topic), stop.signal), 0);
+    expect([keys, next]).toEqual([['first', 'second', 'key', 'third', 'fourth'], 6]);
   });
 });

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import kafkajs from 'kafkajs';
 import { longestKey } from '../../consumers/config.ts';
 import { eventConfig } from '../../consumers/decode/config.ts';
 import { createDecoder } from '../../consumers/decode/decoder.ts';
@@ -253,6 +254,20 @@ describe('the Kafka sink', () => {
     await expect(open(topics).open(ownedPartition(topics.input))).rejects.toMatchObject({
       code: 'OUTPUT',
       message: expect.stringMatching(/topic no-such-topic does not exist.*--create --topic no-such-topic/),
+    });
+  });
+
+  it('says which setting is too large for a topic', async () => {
+    const topics = await makeTopics();
+    const configEntries = [{ name: 'max.message.bytes', value: '200' }];
+    const resources = [{ type: kafkajs.ConfigResourceTypes.TOPIC, name: topics.topic, configEntries }];
+    await cluster.admin.alterConfigs({ validateOnly: false, resources });
+    const output = await open(topics).open(ownedPartition(topics.input));
+    await expect(output.publish({ events: [event(0)], deadLetters: [] }, 1)).rejects.toMatchObject({
+      code: 'BROKER',
+      message: expect.stringMatching(
+        /does not take record batches of this length; set sink.kafka.max_message_bytes to .*max.message.bytes.*publishing to/,
+      ),
     });
   });
 

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import type { Transaction } from 'kafkajs';
 import { clusterOf } from '../../consumers/kafka/cluster.ts';
 import type { Coordinator } from '../../consumers/kafka/internals.ts';
 import { createKafkaSource } from '../../consumers/kafka/source.ts';
@@ -129,6 +130,29 @@ describe('the Kafka source', () => {
     const drained = await drain(await own(open(topic)), 0);
     expect(drained.values).toEqual(['one', 'two', 'three']);
     expect(drained.keys).toEqual(Array(3).fill(zero.toString()));
+  });
+
+  it('shows nothing of aborted transactions that overlap, wherever it begins to read', async () => {
+    const topic = await cluster.topic();
+    const producers = await Promise.all(['a', 'b', 'c'].map((name) => cluster.producer(`tx-${topic}-${name}`)));
+    const [a, b, c] = await Promise.all(producers.map((producer) => producer.transaction()));
+    const send = (transaction: Transaction, value: string) =>
+      transaction.send({ topic, messages: [{ value, partition: 0 }] });
+    await send(a, 'hidden');
+    await send(b, 'hidden');
+    await send(c, 'one');
+    await send(a, 'hidden');
+    await send(b, 'hidden');
+    // The one that began last ends first: brokers tell them in this order.
+    await b.abort();
+    await send(a, 'hidden');
+    await a.abort();
+    await c.commit();
+    await produce(topic, [{ key: null, value: 'two' }]);
+    const ownership = await own(open(topic));
+    expect((await drain(ownership, 0)).values).toEqual(['one', 'two']);
+    for (const from of [1, 2]) expect((await drain(ownership, from)).values).toEqual(['one', 'two']);
+    for (const from of [3, 4, 5, 6, 9]) expect((await drain(ownership, from)).values).toEqual(['two']);
   });
 
   it('waits for a transaction that is open, and shows it once committed', async () => {

@@ -129,6 +129,26 @@ describe('several processes', () => {
     expect({ code: await weir.ended(), stopped: count(/"message":"stopped"/g) }).toEqual({ code: 0, stopped: 2 });
   });
 
+  it('says of one that was killed that it was, and starts it again', async () => {
+    const job = await createJob('killed');
+    const weir = job.start(['run'], ['--processes', '2', '--set', 'log.level=info']);
+    const pids = () =>
+      [...weir.stderr().matchAll(/"pid":(\d+),[^\n]*"message":"starting"/g)].map(([, pid]) => Number(pid));
+    const started = async (count: number) => {
+      while (pids().length < count) {
+        if (weir.child.exitCode !== null) throw new Error(weir.stderr());
+        await delay(10);
+      }
+    };
+    await started(2);
+    process.kill(pids()[0], 'SIGKILL');
+    await started(3);
+    // As a shell has it; 1 would be a bug.
+    expect(weir.stderr()).toMatch(/"exit_code":137,"restart_in_ms":200/);
+    weir.kill('SIGTERM');
+    expect(await weir.ended()).toBe(0);
+  });
+
   it('give up on a missing topic as one does, with its exit code', async () => {
     const job = await createJob('no-topic');
     for (const [key, code] of [

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import snappy from 'snappy';
 import { decompressSnappy, installCodecs } from '../../consumers/kafka/codecs.ts';
+import { crc32c } from '../../consumers/kafka/crc32c.ts';
 import { decodeRecords } from '../../consumers/kafka/fetch-answer.ts';
 import { encodeRecords, headerLayout, recordSizes, writeBatchHead } from '../../consumers/kafka/record-batch.ts';
 
@@ -44,6 +45,35 @@ describe('fetched batches', () => {
     const alone = await decodeRecords(Buffer.concat([unknown, batch(10, 1)]));
     expect(alone.messages).toEqual([]);
     expect(alone.undecodable).toMatchObject({ offset: 7, next: 10, codec: 'number 5' });
+  });
+
+  it('say where they end, whatever compaction has left of them', async () => {
+    const [whole, empty] = [batch(4, 2), batch(6, 3)];
+    empty.writeInt32BE(0, 57);
+    const bare = empty.subarray(0, 61);
+    bare.writeInt32BE(61 - 12, 8);
+    bare.writeUInt32BE(crc32c(bare, 21, bare.length), 17);
+    expect(await decodeRecords(bare)).toEqual({ messages: [], next: 9 });
+    expect(await decodeRecords(Buffer.concat([whole, bare]))).toMatchObject({ messages: { length: 2 }, next: 9 });
+    expect(await decodeRecords(Buffer.alloc(0))).toEqual({ messages: [], next: undefined });
+    const damaged = batch(9, 1);
+    damaged.writeInt16BE(5, 21);
+    expect(await decodeRecords(Buffer.concat([bare, damaged]))).toEqual({ messages: [], next: 9 });
+  });
+
+  it('are not taken for what they are not where a bit of a value has changed', async () => {
+    const changed = batch(3, 2);
+    changed[changed.indexOf(text) + 7] ^= 1;
+    expect((await decodeRecords(changed)).undecodable).toMatchObject({
+      offset: 3,
+      next: 5,
+      codec: 'none',
+      cause: new RangeError('its checksum is another'),
+    });
+    expect(await decodeRecords(Buffer.concat([batch(1, 2), changed]))).toMatchObject({
+      messages: { length: 2 },
+      next: 3,
+    });
   });
 
   it('end at a last one that is cut off', async () => {

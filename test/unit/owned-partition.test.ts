@@ -8,7 +8,7 @@ import { clockAt } from '../support/clock.ts';
 function ownAlone() {
   let now = 0;
   let feed: Feed | undefined;
-  const log = { end: 7, fault: undefined as WeirError | undefined };
+  const log = { earliest: 0, end: 7, fault: undefined as WeirError | undefined };
   const warnings: string[] = [];
   const { ownership } = createOwnedPartition({
     stream: 't',
@@ -26,7 +26,7 @@ function ownAlone() {
     clock: clockAt(() => now),
     async range() {
       if (log.fault !== undefined) throw log.fault;
-      return { earliest: 0, end: log.end };
+      return { earliest: log.earliest, end: log.end };
     },
     checkpointed: async () => undefined,
     silenceMs: 6_000,
@@ -84,4 +84,16 @@ it('says once of each transaction that it hides records for too long', async () 
   wait(14, 60_001);
   wait(15, 1);
   expect(warnings).toHaveLength(2);
+});
+
+it('tells what was deleted of those alone who had yet to read it', async () => {
+  const { ownership, feed, log } = ownAlone();
+  log.earliest = 5;
+  const read = ownership.read(2);
+  while (feed.wanted() !== 5) await Promise.resolve();
+  feed.failed(5, new WeirError('BROKER', 'the disk has failed'));
+  await expect(read).rejects.toThrow('the disk has failed');
+  // Somebody else has got on meanwhile.
+  expect(await ownership.read(6)).not.toHaveProperty('lost');
+  expect(await ownership.read(3)).toMatchObject({ lost: { from: 3, to: 5 } });
 });
