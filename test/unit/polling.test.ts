@@ -82,6 +82,7 @@ function shardOf(arrivals: readonly number[], idleMs = 1_000) {
   const pages = log.open({ kind: 'beginning' });
   return {
     world,
+    pages,
     size,
     waits,
     throttled: () => throttled,
@@ -117,6 +118,15 @@ describe('polling', () => {
     size.bytes = 1;
     await read();
     expect(waits).toEqual([0, 1_000, 500]);
+  });
+
+  it('asks nothing more once it is closed', async () => {
+    const { pages, read, asked } = shardOf([0, 0, 0]);
+    await read();
+    asked();
+    pages.close();
+    await expect(read()).rejects.toMatchObject({ code: 'FENCED' });
+    expect(asked()).toEqual([]);
   });
 
   it('asks no sooner again where an iterator has expired', async () => {
