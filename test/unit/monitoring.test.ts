@@ -5,7 +5,6 @@ import { parser } from '@prometheus-io/lezer-promql';
 import { parse } from 'yaml';
 import type { LeaseEvent, LeaseLook } from '../../consumers/kinesis/lease-coordinator.ts';
 import type { OnRequest, RequestOutcome } from '../../consumers/kinesis/requests.ts';
-import { shardStates } from '../../consumers/kinesis/shard-standing.ts';
 import { createMetrics, type Metrics } from '../../runtime/metrics.ts';
 import { decisionNames } from '../../scoring/policy.ts';
 
@@ -78,9 +77,8 @@ type ThrottledOperation = Parameters<Metrics['kinesisThrottled']>[0];
 const said: Readonly<Record<string, readonly string[]>> = {
   'up job': scraped.map(({ job_name }) => job_name),
   'weir_decisions_total decision': decisionNames,
-  'weir_kinesis_shards state': shardStates,
   'weir_kinesis_leases owner': ['self', 'other', 'none'] satisfies (keyof LeaseLook['leases'])[],
-  'weir_kinesis_lease_changes_total change': ['expired', 'lost'] satisfies LeaseChange[],
+  'weir_kinesis_lease_changes_total change': ['expired', 'gone', 'lost'] satisfies LeaseChange[],
   'weir_kinesis_throttled_total operation': ['get', 'put'] satisfies ThrottledOperation[],
   'weir_aws_requests_total outcome': ['ok', 'throttled'] satisfies RequestOutcome[],
   'weir_aws_requests_total service': ['kinesis', 'dynamodb'] satisfies Parameters<OnRequest>[0][],
@@ -121,6 +119,16 @@ describe('the metrics', () => {
     const own = [...registered].filter(([name]) => name.startsWith('weir_'));
     expect(own.length).toBeGreaterThan(30);
     expect(documented.map(({ name, type }) => [name, type]).sort()).toEqual(own.sort());
+  });
+
+  it('count shards that are gone from 0: one alone is an increase', async () => {
+    const metrics = createMetrics();
+    metrics.leases('s', {}, {});
+    const counted = 'weir_kinesis_lease_changes_total{stream="s",change="gone"}';
+    expect(await metrics.text()).toContain(`${counted} 0\n`);
+    metrics.leaseChanged('s', 'gone');
+    metrics.leases('s', {}, {});
+    expect(await metrics.text()).toContain(`${counted} 1\n`);
   });
 });
 
