@@ -9,6 +9,7 @@ export default {
     ],
   },
   setupFiles: ['<rootDir>/test/support/same-realm.ts'],
+  setupFilesAfterEnv: ['<rootDir>/test/support/array-lengths.ts'],
   testTimeout: 120000,
   // Most of a suite is waiting for services; by itself jest leaves one core of two unused.
   maxWorkers: 2,

@@ -53,7 +53,6 @@ export async function serveOwnerships(
         name,
         former.then(() => serveToEnd(ownership)),
       );
-      if (stopping.signal.aborted) break;
     }
   } catch (error) {
     stopBy(error);

@@ -212,6 +212,8 @@ export function createMetrics(): Metrics {
     leases(stream, byState, byOwner) {
       for (const [state, count] of Object.entries(byState)) shards.labels(stream, state).set(count);
       for (const [owner, count] of Object.entries(byOwner)) leases.labels(stream, owner).set(count);
+      // An alert asks for its increase. The shard's state is there for a moment only: what is gone is given up by the look that finds it.
+      leaseChanges.labels(stream, 'gone').inc(0);
     },
     leaseChanged: (stream, change) => leaseChanges.labels(stream, change).inc(),
     joinedGeneration: (joined) => generation.set(joined),

@@ -170,7 +170,11 @@ function fetchUncommitted(
         return { key: Buffer.from([0, 0, 0, state === 'committed' ? 1 : 0]), id, isControlRecord: true };
       }),
     ].map(({ id, ...message }, index) => {
-      return { ...message, offset: String(Number(fetchOffset) + index), batchContext: { producerId: id, inTransaction: true } };
+      return {
+        ...message,
+        offset: String(Number(fetchOffset) + index),
+        batchContext: { producerId: id, inTransaction: true },
+      };
     });
     const errorCode = Number(fetchOffset) < earliest ? offsetOutOfRange : 0;
     return { partition, errorCode, highWatermark: String(entries.length), messages };

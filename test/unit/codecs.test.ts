@@ -76,6 +76,15 @@ describe('fetched batches', () => {
     });
   });
 
+  it('are read whether the producer or the broker has given them their time', async () => {
+    installCodecs();
+    const stamped = batch(0, 2);
+    stamped.writeInt16BE(8, 21);
+    stamped.writeUInt32BE(crc32c(stamped, 21, stamped.length), 17);
+    const { messages, undecodable } = await decodeRecords(stamped);
+    expect([messages.length, undecodable]).toEqual([2, undefined]);
+  });
+
   it('end at a last one that is cut off', async () => {
     const { messages, undecodable } = await decodeRecords(Buffer.concat([batch(0, 2), batch(2, 1).subarray(0, -1)]));
     expect([messages.length, undecodable]).toEqual([2, undefined]);

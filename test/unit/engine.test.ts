@@ -39,6 +39,14 @@ describe('the feature engine', () => {
     const again = batchOf([4]);
     two.engine.replay(again, await two.engine.load(again, 't:1'), 't:1');
     expect(await two.apply('t:1', batchOf([5]), 'card.count.1h')).toEqual(['2 stale']);
+    // The other process makes its own anew as well.
+    one.engine.lose('t:0');
+    one.engine.gain('t:0', 2);
+    const own = batchOf([1, 2, 3]);
+    one.engine.replay(own, await one.engine.load(own, 't:0'), 't:0');
+    await one.flush('t:0');
+    two.tick(101);
+    expect(await two.apply('t:1', batchOf([6]), 'card.count.1h')).toEqual([6]);
   });
 
   it('goes on reading what the old partition of a key says after the topic has grown', async () => {
@@ -262,6 +270,25 @@ describe('the feature engine', () => {
     expect(await loading).toEqual([1]);
     expect(await apply('t:0', batchOf([22], 'held'), 'card.count.1h')).toEqual([2]);
     for (const card of cards) expect(await apply('t:0', batchOf([23], card), 'card.count.1h')).toEqual([2]);
+  });
+
+  it('evicts as well what could not be loaded', async () => {
+    const { store, held, hold } = heldStore();
+    const { engine, apply, flush } = createProcess(store, 4);
+    engine.gain('t:0', 1);
+    hold(true);
+    for (let n = 0; n < 12; n++) {
+      const loading = apply('t:0', batchOf([n], `card-${n}`), 'card.count.1h');
+      await settled();
+      held.shift()!.fail(new Error('away'));
+      await expect(loading).rejects.toThrow('away');
+    }
+    hold(false);
+    for (const card of ['x', 'y', 'z', 'u', 'v', 'w']) {
+      await apply('t:0', batchOf([21], card), 'card.count.1h');
+      await flush('t:0');
+    }
+    expect(engine.entities()).toBeLessThan(8);
   });
 
   it('keeps what changes while a flush of nothing is under way until it is stored', async () => {

@@ -1,13 +1,16 @@
 import {
   InternalFailureException,
   InvalidArgumentException,
+  type KinesisClient,
   ResourceInUseException,
   ResourceNotFoundException,
   type StartingPosition,
+  type SubscribeToShardCommand,
   type SubscribeToShardEventStream,
 } from '@aws-sdk/client-kinesis';
 import { describe, expect, it } from '@jest/globals';
-import { fanOutShard } from '../../consumers/kinesis/fan-out.ts';
+import { fanOutShard, subscribeTo } from '../../consumers/kinesis/fan-out.ts';
+import type { FanOutConsumer } from '../../consumers/kinesis/fan-out-consumer.ts';
 import type { ShardPages } from '../../consumers/kinesis/shard-log.ts';
 import { seededRandom } from '../../runtime/random.ts';
 import { clockAt } from '../support/clock.ts';
@@ -130,6 +133,16 @@ describe('enhanced fan-out', () => {
     ]);
   });
 
+  it('takes an event for no newer than its subscription, however long it has waited to be taken', async () => {
+    let hours = 0;
+    const { pages, starts } = play([[event(['1'], '1')], [event(['1'], '1')]], 'beginning', () => hours * 3_600_000);
+    const taken = sequences(pages);
+    hours = 25;
+    expect(await taken).toEqual(['1']);
+    expect(await sequences(pages)).toEqual([]);
+    expect(starts[1]).toEqual({ Type: 'AT_SEQUENCE_NUMBER', SequenceNumber: '1' });
+  });
+
   it('begins at a record', async () => {
     const { pages, starts } = play([[event(['4'], '4')]], '4');
     const { records } = await pages.next();
@@ -179,6 +192,10 @@ describe('enhanced fan-out', () => {
     expect(await sequences(some.pages)).toEqual(['1']);
     expect(some.waits).toHaveLength(2);
     for (const [attempt, least] of [375, 750].entries()) expect(some.waits[attempt]).toBeGreaterThanOrEqual(least);
+    const later = play([[event(['1'], '1')], [], [event(['2'], '2')]]);
+    expect(await sequences(later.pages)).toEqual(['1']);
+    expect(await sequences(later.pages)).toEqual(['2']);
+    expect(later.waits).toHaveLength(1);
     const none = play(Array.from({ length: 100 }, () => []));
     await expect(none.pages.next()).rejects.toMatchObject({ code: 'BROKER' });
     expect(none.starts).toHaveLength(13);
@@ -227,6 +244,15 @@ describe('enhanced fan-out', () => {
     for (const [attempt, least] of [375, 750, 1_500].entries()) expect(waits[attempt]).toBeGreaterThanOrEqual(least);
   });
 
+  it.each([
+    ['Kinesis fails', { $metadata: { httpStatusCode: 500 } }],
+    ['nothing comes', { name: 'TimeoutError' }],
+  ])('tries again where %s', async (_, of) => {
+    const { pages, waits } = play([Object.assign(new Error('no'), of), [event(['1'], '1')]]);
+    expect(await sequences(pages)).toEqual(['1']);
+    expect(waits).toHaveLength(1);
+  });
+
   it('counts throttles, and gives up in the end', async () => {
     const limit = Object.assign(new Error('too many'), { name: 'LimitExceededException' });
     const { pages, throttles } = play(Array.from({ length: 30 }, () => limit));
@@ -258,5 +284,37 @@ describe('enhanced fan-out', () => {
     await new Promise(setImmediate);
     pages.close();
     await expect(more).rejects.toMatchObject({ code: 'FENCED' });
+  });
+});
+
+describe('a subscription', () => {
+  const gone = () => new ResourceNotFoundException(fault);
+
+  /** One whose requests are answered so, one after the other. @returns which consumers it was asked for by. */
+  async function asked(...answers: readonly (Error | string)[]) {
+    const arns: string[] = [];
+    const client = {
+      async send({ input }: SubscribeToShardCommand) {
+        const answer = answers[arns.push(input.ConsumerARN!) - 1];
+        if (answer instanceof Error) throw answer;
+        return { EventStream: answer };
+      },
+    } as unknown as KinesisClient;
+    let made = 1;
+    const consumer: FanOutConsumer = {
+      arn: async () => `consumer-${made}`,
+      forget: (arn) => void (arn === `consumer-${made}` && made++),
+    };
+    const subscribe = subscribeTo(client, consumer, 'shard 7');
+    const stream = await subscribe({ Type: 'LATEST' }, new AbortController().signal).catch((error: unknown) => error);
+    return { arns, stream };
+  }
+
+  it('is asked for by another consumer once, where the one that was known is gone', async () => {
+    expect(await asked(gone(), 'events')).toEqual({ arns: ['consumer-1', 'consumer-2'], stream: 'events' });
+    const shard = gone();
+    expect(await asked(gone(), shard)).toEqual({ arns: ['consumer-1', 'consumer-2'], stream: shard });
+    const refused = new ResourceInUseException(fault);
+    expect(await asked(refused)).toEqual({ arns: ['consumer-1'], stream: refused });
   });
 });

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import type { HashRange } from '../../consumers/kinesis/hash-range.ts';
 import type { HeldLease } from '../../consumers/kinesis/held-lease.ts';
 import { type Lease, newLease } from '../../consumers/kinesis/lease.ts';
-import { createLeaseCoordinator, type LeaseEvent } from '../../consumers/kinesis/lease-coordinator.ts';
+import { createLeaseCoordinator, type LeaseEvent, type LeaseLook } from '../../consumers/kinesis/lease-coordinator.ts';
 import type { LeaseTable } from '../../consumers/kinesis/lease-table.ts';
 import type { Shard } from '../../consumers/kinesis/shards.ts';
 import { WeirError } from '../../runtime/errors.ts';
@@ -33,6 +33,7 @@ function startWorker(away = { table: false, stream: false }) {
   const stream = { shards: [...shards], gone: [] as string[] };
   const leaving = new AbortController();
   const events: LeaseEvent['kind'][] = [];
+  const told: LeaseLook[] = [];
   const ask = async <T>(what: keyof typeof away, answer: () => Promise<T>): Promise<T> => {
     // Without waits between them requests would never let virtual time pass.
     if (++asked[what] > 1_000) throw new Error(`the ${what} is asked again and again`);
@@ -78,6 +79,7 @@ function startWorker(away = { table: false, stream: false }) {
       one.revoked.addEventListener('abort', () => held.delete(key));
     },
     onEvent: ({ kind }) => events.push(kind),
+    onLook: (look) => told.push(look),
   });
   const stop = new AbortController();
   const ended = coordinator.run(stop.signal);
@@ -95,6 +97,7 @@ function startWorker(away = { table: false, stream: false }) {
     held,
     ranges,
     events,
+    told,
     /** Gives the requests of a time to come. */
     async during(ms: number): Promise<{ readonly table: number; readonly stream: number }> {
       const before = { ...asked };
@@ -355,6 +358,34 @@ describe('a worker that is about to leave', () => {
     expect((await truth.read(released.lease.key))?.owner).toBeUndefined();
     expect(held.size).toBe(shards.length - 1);
     expect(events.filter((kind) => kind === 'evicted')).toHaveLength(1);
+    await end();
+  });
+});
+
+describe('what is told of a look at the table', () => {
+  it('is whose leases are, nobody has only those that somebody should', async () => {
+    const { truth, stream, leaving, during, told, end } = startWorker();
+    leaving.abort();
+    await takeSilently(truth);
+    const read: Shard = { ...shards[0], id: 'shardId-000000000004', isOpen: false };
+    stream.shards.push(read);
+    const lease = newLease(read.id, { sequence: 'SHARD_END', sub: 0 }, read.parents, read.hashRange);
+    await truth.write({ kind: 'create', lease });
+    await during(0.5 * failoverMs);
+    expect(told.at(-1)).toMatchObject({
+      leases: { self: 0, other: 2, none: 2 },
+      shards: { open: 4, finished: 1, missing: 0, gone: 0 },
+    });
+    await during(failoverMs);
+    expect(told.at(-1)?.leases).toEqual({ self: 0, other: 0, none: 4 });
+    await end();
+  });
+
+  it('has what this worker holds', async () => {
+    const { truth, during, told, end } = startWorker();
+    await takeSilently(truth);
+    await during(0.5 * failoverMs);
+    expect(told.at(-1)?.leases).toEqual({ self: 2, other: 2, none: 0 });
     await end();
   });
 });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { shardEnd } from '../../consumers/kinesis/checkpoint.ts';
 import { newLease } from '../../consumers/kinesis/lease.ts';
 import type { LeaseChange } from '../../consumers/kinesis/lease-change.ts';
 import { outcomeOf } from '../../consumers/kinesis/lease-outcome.ts';
@@ -12,6 +13,9 @@ const take: LeaseChange = { kind: 'take', lease: { ...unowned, owner: 'other' },
 const retake: LeaseChange = { kind: 'take', lease: mine, owner: 'me' };
 const renew: LeaseChange = { kind: 'renew', lease: mine };
 const write: LeaseChange = { kind: 'checkpoint', lease: mine, checkpoint };
+const positions = { weirFence: '7+3 4968' };
+const place: LeaseChange = { ...write, positions };
+const end: LeaseChange = { kind: 'checkpoint', lease: { ...mine, positions }, checkpoint: shardEnd };
 const children: LeaseChange = { kind: 'children', lease: mine, children: ['a', 'b'] };
 
 describe('what became of a change', () => {
@@ -32,6 +36,9 @@ describe('what became of a change', () => {
     ['a checkpoint that was made', write, made, 'done'],
     ['a checkpoint that never arrived', write, mine, 'again'],
     ['a checkpoint behind a renewal that was late', write, { ...mine, counter: 8 }, 'again'],
+    ['a place that was noted with a checkpoint', place, { ...made, positions }, 'done'],
+    ['an end that was written, and what was noted before', end, { ...made, checkpoint: shardEnd, positions }, 'done'],
+    ['a place that was not, at the checkpoint that there was', place, made, 'again'],
     ['a checkpoint of what was lost and taken again', write, { ...made, counter: 9 }, 'refused'],
     ['children that were noted', children, { ...mine, children: ['b', 'a'] }, 'done'],
     ['children that were not', children, { ...mine, children: ['a'] }, 'again'],

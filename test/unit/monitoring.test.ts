@@ -3,7 +3,10 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import { parser } from '@prometheus-io/lezer-promql';
 import { parse } from 'yaml';
-import { createMetrics } from '../../runtime/metrics.ts';
+import type { LeaseEvent, LeaseLook } from '../../consumers/kinesis/lease-coordinator.ts';
+import type { OnRequest, RequestOutcome } from '../../consumers/kinesis/requests.ts';
+import { createMetrics, type Metrics } from '../../runtime/metrics.ts';
+import { decisionNames } from '../../scoring/policy.ts';
 
 const read = (path: string) => readFileSync(fileURLToPath(new URL(`../../${path}`, import.meta.url)), 'utf8');
 const folder = 'infra/grafana/dashboards';
@@ -29,6 +32,9 @@ const dashboards = readdirSync(fileURLToPath(new URL(`../../${folder}`, import.m
 );
 const { groups } = parse(read('infra/prometheus/alerts.yml')) as { groups: { rules: Alert[] }[] };
 const alerts = groups.flatMap(({ rules }) => rules);
+const { scrape_configs: scraped } = parse(read('infra/prometheus/prometheus.yml')) as {
+  scrape_configs: { job_name: string }[];
+};
 
 /** Every expression, with where it stands. Grafana fills its variables in before Prometheus sees them. */
 const expressions = [
@@ -38,20 +44,45 @@ const expressions = [
   ),
 ].map(({ at, expr }) => ({ at, expr: expr.replaceAll('$__rate_interval', '1m') }));
 
+interface Asked {
+  readonly metrics: readonly string[];
+  readonly labels: readonly string[];
+  /** Each value of a label that a series is to have, or not to have. */
+  readonly values: readonly { readonly of: string; readonly value: string }[];
+}
+
 /** What an expression asks for: metrics, and labels that it selects or groups by. Undefined for what is no PromQL. */
-function askedIn(expr: string): { metrics: string[]; labels: string[] } | undefined {
+function askedIn(expr: string): Asked | undefined {
   const metrics: string[] = [];
   const labels: string[] = [];
+  const values: { of: string; value: string }[] = [];
   let isWrong = false;
   parser.parse(expr).iterate({
     enter({ type, from, to }) {
       isWrong ||= type.isError;
-      if (type.name === 'Identifier') metrics.push(expr.slice(from, to));
-      if (type.name === 'LabelName') labels.push(expr.slice(from, to));
+      const text = expr.slice(from, to);
+      if (type.name === 'Identifier') metrics.push(text);
+      if (type.name === 'LabelName') labels.push(text);
+      const [, label, alternatives] = (type.name === 'UnquotedLabelMatcher' && /^(\w+)\W+"(.*)"$/.exec(text)) || [];
+      for (const value of alternatives?.split('|') ?? []) values.push({ of: `${metrics.at(-1)} ${label}`, value });
     },
   });
-  return isWrong ? undefined : { metrics, labels };
+  return isWrong ? undefined : { metrics, labels, values };
 }
+
+type LeaseChange = Exclude<LeaseEvent['kind'], 'trouble'>;
+type ThrottledOperation = Parameters<Metrics['kinesisThrottled']>[0];
+
+/** What the code says in labels, where somebody looks for it. */
+const said: Readonly<Record<string, readonly string[]>> = {
+  'up job': scraped.map(({ job_name }) => job_name),
+  'weir_decisions_total decision': decisionNames,
+  'weir_kinesis_leases owner': ['self', 'other', 'none'] satisfies (keyof LeaseLook['leases'])[],
+  'weir_kinesis_lease_changes_total change': ['expired', 'gone', 'lost'] satisfies LeaseChange[],
+  'weir_kinesis_throttled_total operation': ['get', 'put'] satisfies ThrottledOperation[],
+  'weir_aws_requests_total outcome': ['ok', 'throttled'] satisfies RequestOutcome[],
+  'weir_aws_requests_total service': ['kinesis', 'dynamodb'] satisfies Parameters<OnRequest>[0][],
+};
 
 const operations = read('docs/operations.md');
 /** The rows of the table of metrics in docs/operations.md: names, type, labels. */
@@ -89,6 +120,16 @@ describe('the metrics', () => {
     expect(own.length).toBeGreaterThan(30);
     expect(documented.map(({ name, type }) => [name, type]).sort()).toEqual(own.sort());
   });
+
+  it('count shards that are gone from 0: one alone is an increase', async () => {
+    const metrics = createMetrics();
+    metrics.leases('s', {}, {});
+    const counted = 'weir_kinesis_lease_changes_total{stream="s",change="gone"}';
+    expect(await metrics.text()).toContain(`${counted} 0\n`);
+    metrics.leaseChanged('s', 'gone');
+    metrics.leases('s', {}, {});
+    expect(await metrics.text()).toContain(`${counted} 1\n`);
+  });
 });
 
 describe('dashboards and alerts', () => {
@@ -111,6 +152,13 @@ describe('dashboards and alerts', () => {
       return [...unknown, ...labels.filter((label) => !known.includes(label)).map((label) => `${at} goes by ${label}`)];
     });
     expect(faults).toEqual([]);
+  });
+
+  it('look for what labels say', () => {
+    const looked = expressions.flatMap(({ at, expr }) => askedIn(expr)!.values.map((one) => ({ at, ...one })));
+    const sought = looked.filter(({ value }) => value !== '$instance');
+    expect(new Set(sought.map(({ of }) => of))).toEqual(new Set(Object.keys(said)));
+    expect(sought.filter(({ of, value }) => !said[of].includes(value))).toEqual([]);
   });
 
   it('leave no metric out of sight but those that explain others', () => {

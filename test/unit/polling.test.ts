@@ -17,7 +17,9 @@ function shardOf(arrivals: readonly number[], idleMs = 1_000) {
   /** By request: "AT_SEQUENCE_NUMBER 3" or "records". */
   const asked: string[] = [];
   const waits: number[] = [];
-  const world = { now: 0, trimmed: 0, perPage: 2, isExpired: false, refuses: false, emptyPages: 0 };
+  const world = { now: 0, trimmed: 0, perPage: 2, isExpired: false, refuses: false, emptyPages: 0, throttles: 0 };
+  const size = { bytes: 1 };
+  let throttled = 0;
   const sequence = (index: number) => String(index + 1);
 
   function iterator({ input }: GetShardIteratorCommand): { ShardIterator: string } {
@@ -31,6 +33,10 @@ function shardOf(arrivals: readonly number[], idleMs = 1_000) {
 
   function records({ input }: GetRecordsCommand) {
     asked.push('records');
+    if (world.throttles > 0) {
+      world.throttles--;
+      throw Object.assign(new Error('too many'), { name: 'ProvisionedThroughputExceededException' });
+    }
     if (world.isExpired) {
       world.isExpired = false;
       throw new ExpiredIteratorException({ $metadata: {}, message: 'old' });
@@ -44,7 +50,7 @@ function shardOf(arrivals: readonly number[], idleMs = 1_000) {
       Records: arrivals.slice(from, to).map((time, index) => ({
         SequenceNumber: sequence(from + index),
         PartitionKey: 'k',
-        Data: Buffer.from('v'),
+        Data: Buffer.alloc(size.bytes),
         ApproximateArrivalTimestamp: new Date(time),
       })),
       NextShardIterator: String(Math.max(from, to)),
@@ -71,12 +77,15 @@ function shardOf(arrivals: readonly number[], idleMs = 1_000) {
     },
     random: seededRandom(1),
     signal: new AbortController().signal,
-    onThrottled: () => {},
+    onThrottled: () => throttled++,
   });
   const pages = log.open({ kind: 'beginning' });
   return {
     world,
+    pages,
+    size,
     waits,
+    throttled: () => throttled,
     /** The records of the next page with "gap" before them where it says that there may be one. */
     async read(): Promise<string[]> {
       const page = await pages.next();
@@ -99,6 +108,52 @@ describe('polling', () => {
     expect(await read()).toEqual([]);
     await read();
     expect(waits.slice(-2)).toEqual([200, 60_000]);
+  });
+
+  it('takes no more than two megabytes a second', async () => {
+    const { size, waits, read } = shardOf([0, 0, 0]);
+    size.bytes = 1_000_000;
+    await read();
+    await read();
+    size.bytes = 1;
+    await read();
+    expect(waits).toEqual([0, 1_000, 500]);
+  });
+
+  it('asks nothing more once it is closed', async () => {
+    const { pages, read, asked } = shardOf([0, 0, 0]);
+    await read();
+    asked();
+    pages.close();
+    await expect(read()).rejects.toMatchObject({ code: 'FENCED' });
+    expect(asked()).toEqual([]);
+  });
+
+  it('asks no sooner again where an iterator has expired', async () => {
+    const { world, waits, read } = shardOf([0]);
+    world.isExpired = true;
+    expect(await read()).toEqual(['1']);
+    expect(waits).toEqual([0, 200]);
+  });
+
+  it('waits longer each time while it asks too often, with jitter, and goes on from where it was', async () => {
+    const { world, waits, throttled, read, asked } = shardOf([0, 0, 0, 0, 0]);
+    expect(await read()).toEqual(['1', '2']);
+    world.throttles = 8;
+    expect(await read()).toEqual(['3', '4']);
+    expect(throttled()).toBe(8);
+    expect(new Set(asked().slice(1))).toEqual(new Set(['records']));
+    const bases = [200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000];
+    const shares = waits.slice(2).map((ms, index) => ms / bases[index]);
+    expect(shares).toHaveLength(bases.length);
+    expect(Math.min(...shares)).toBeGreaterThanOrEqual(0.5);
+    expect(Math.max(...shares)).toBeLessThanOrEqual(1.5);
+    expect(new Set(shares).size).toBe(shares.length);
+    // An answer ends that.
+    world.throttles = 1;
+    expect(await read()).toEqual(['5']);
+    expect(waits.at(-2)).toBe(200);
+    expect(waits.at(-1)).toBeLessThanOrEqual(300);
   });
 });
 

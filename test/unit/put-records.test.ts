@@ -72,9 +72,15 @@ describe('putting records in order', () => {
     await putInOrder(entries, stream.options);
     expect(stream.requests.map(({ length }) => length)).toEqual([500, 500, 200]);
     const large = Array.from({ length: 7 }, (_, index) => ({ partitionKey: `k${index}`, data: Buffer.alloc(998) }));
-    const narrow = unreliableStream(1, 0);
-    await putInOrder(large, { ...narrow.options, mostBytes: 3_000 });
-    expect(narrow.requests.map(({ length }) => length)).toEqual([3, 3, 1]);
+    // Keys count as well.
+    for (const [mostBytes, lengths] of [
+      [3_000, [3, 3, 1]],
+      [2_999, [2, 2, 2, 1]],
+    ] as const) {
+      const narrow = unreliableStream(1, 0);
+      await putInOrder(large, { ...narrow.options, mostBytes });
+      expect(narrow.requests.map(({ length }) => length)).toEqual(lengths);
+    }
   });
 
   it('gives up when patience ends, and says how many and why', async () => {

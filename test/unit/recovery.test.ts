@@ -3,7 +3,7 @@ import { unaligned } from '../../consumers/alignment.ts';
 import type { RawBatch } from '../../consumers/ports.ts';
 import { type RecoveryParts, recover } from '../../consumers/recovery.ts';
 import type { FeatureEngine } from '../../features/engine.ts';
-import { newRows } from '../../features/rows.ts';
+import { featureStates, newRows } from '../../features/rows.ts';
 import { batchOf, compileFor, createRun, type LogEvent, memoryStore } from '../support/feature-run.ts';
 
 const hour = 3_600_000;
@@ -29,15 +29,15 @@ function shardOf(store: ReturnType<typeof memoryStore>, ancestors: readonly numb
   return engine;
 }
 
-/** Recovers shard 1, which has "a" and "b". @returns how many events of the card count once one more has come. */
-async function recovered(engine: FeatureEngine): Promise<number> {
-  const raw: RawBatch = { values: [null, null], keys: [], offsets: [0, 1], timestamps: [], next: 2, end: 2 };
+/** Recovers shard 1, which has "a" and "b". @returns what is told of the card once one more event has come. */
+async function rowAfter(engine: FeatureEngine, of: Partial<RawBatch> = {}, alignment = unaligned) {
+  const raw: RawBatch = { values: [null, null], keys: [], offsets: [0, 1], timestamps: [], next: 2, end: 2, ...of };
   const parts = {
     ownership: { stream: 'log', partition: 1, partitions: 2, readable: () => [1], read: async () => raw },
     decoder: { decode: () => ({ batch: log }) },
     engine,
     flusher: { published: async () => {} },
-    alignment: unaligned,
+    alignment,
     observer: { recovering() {}, recovered() {} },
   } as unknown as RecoveryParts;
   await recover(parts, { fence: 0, earliest: 0, position: 2 }, () => false);
@@ -45,8 +45,10 @@ async function recovered(engine: FeatureEngine): Promise<number> {
   const rows = newRows(1);
   const probe = batchOf([event('probe')], 2);
   engine.apply(probe, await engine.load(probe, 'log:1'), 'log:1', rows);
-  return rows.values[0];
+  return { count: rows.values[0], state: featureStates[rows.states[0]] };
 }
+
+const recovered = async (engine: FeatureEngine) => (await rowAfter(engine)).count;
 
 describe('recovery', () => {
   it('leaves out what repeats a transaction of a shard that its own came from, as scoring did', async () => {
@@ -66,5 +68,15 @@ describe('recovery', () => {
     const ids = changes.filter(({ type }) => type === '@ids');
     await store.flush('log:1', ids, 0);
     expect(await recovered(shardOf(store, [0]))).toBe(4);
+  });
+
+  it('marks what the log has lost on the way, and says where the partition stands', async () => {
+    const replayed: number[] = [];
+    const alignment = { ...unaligned, replaying: ({ count }: { readonly count: number }) => void replayed.push(count) };
+    const engine = () => shardOf(memoryStore(), []);
+    expect(await rowAfter(engine(), {}, alignment)).toEqual({ count: 3, state: 'fresh' });
+    expect(replayed).toEqual([2]);
+    const lost = { from: 0, to: 1 };
+    expect(await rowAfter(engine(), { lost })).toEqual({ count: 3, state: 'incomplete' });
   });
 });

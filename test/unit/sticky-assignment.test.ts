@@ -89,6 +89,12 @@ describe('the sticky assignment', () => {
     );
   });
 
+  it('moves no more to a process that comes back than its share by now', () => {
+    const [b, c] = [upTo(4), [4, 5, 6, 7]].map((owned, n) => ({ id: 'bc'[n], owned, generation: 1 }));
+    const assigned = assignSticky(upTo(8), [{ ...fresh('a'), name: 'a' }, b, c], new Map([['a', upTo(8)]]));
+    expect(assigned).toEqual(new Map(Object.entries({ c: [4, 5, 6], a: [0, 1, 2], b: [3, 7] })));
+  });
+
   it('moves no more than it must to a newcomer that calls itself as another member does', () => {
     const working = { id: 'a', name: 'same', owned: [0, 1], generation: 1 };
     const newcomer = { ...fresh('b'), name: 'same' };
