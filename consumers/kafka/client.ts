@@ -11,6 +11,7 @@ import { installCoordinatorLookup } from './coordinators.ts';
 import { installEncodedMessages } from './encoded-messages.ts';
 import { brokerFault, isRefusal, missingTopic, protocolType } from './faults.ts';
 import { installPartitionsApart } from './fetch-answer.ts';
+import { installTakingPart } from './hanging.ts';
 import { encodeInPlace } from './in-place.ts';
 import { installLeaderless } from './leaderless.ts';
 import { repairClient } from './repairs.ts';
@@ -42,6 +43,7 @@ export function createClient(connection: KafkaConnection, log?: KafkaLog): Kafka
   installEncodedMessages();
   encodeInPlace();
   installCoordinatorLookup();
+  installTakingPart();
   return new Kafka({
     brokers: [...connection.brokers],
     clientId: connection.client_id,

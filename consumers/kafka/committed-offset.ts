@@ -12,14 +12,13 @@ const firstWaitMs = 10;
 const longestWaitMs = 500;
 /** How long to wait for a coordinator or for a transaction to settle. */
 const patienceMs = 20_000;
-/** After this it is looked into whether the transaction is one of this process. */
+/** After this it is looked into whether the transaction hangs and is one of this process. */
 const shortPatienceMs = 2_000;
 
 /**
  * The group's committed offset of one partition, when no transaction can change it any more; undefined when it has none.
- * @param decided asked once when a transaction stays unsettled: the offset of the last commit of this process that cannot have been aborted. While that is
- * not carried out, it is that commit which is unsettled: nobody has owned the partition since, as the next owner would wait here as well.
- * @throws WeirError BROKER when a transaction stays unsettled otherwise; else what the client or `decided` throws.
+ * @param settle asked once when a transaction stays unsettled: to end what hangs of this process's own.
+ * @throws WeirError BROKER when a transaction stays unsettled; else what the client or `settle` throws.
  */
 export async function committedOffset(
   admin: Admin,
@@ -27,20 +26,18 @@ export async function committedOffset(
   group: string,
   topic: string,
   partition: number,
-  decided: () => Promise<number | undefined> = async () => undefined,
+  settle: () => Promise<void> = async () => {},
 ): Promise<number | undefined> {
   const backoff = createBackoff(firstWaitMs, longestWaitMs);
-  let looking: Promise<number | undefined> | undefined;
+  let settled: Promise<void> | undefined;
   for (let waited = 0; ; ) {
     const ask = () => fetchOffset(admin, group, topic, partition, waited < patienceMs);
     const answer = await ask();
     if (typeof answer === 'number') return answer >= 0 ? answer : undefined;
+    if (answer === 'unstable' && waited >= patienceMs) throw unsettled(group, topic, partition);
     if (answer === 'unstable' && waited >= shortPatienceMs) {
-      const carriedOut = await askForCarriedOut(ask);
-      looking ??= decided();
-      const last = await looking;
-      if (typeof carriedOut === 'number' && last !== undefined && carriedOut < last) return last;
-      if (waited >= patienceMs) throw unsettled(group, topic, partition);
+      settled ??= settle();
+      await settled;
     }
     const waitMs = backoff.next();
     await clock.sleep(waitMs);
@@ -97,7 +94,8 @@ async function fetchOffset(
   }
 }
 
-function unsettled(group: string, topic: string, partition: number): WeirError {
+/** The position is in a transaction that hangs. */
+export function unsettled(group: string, topic: string, partition: number): WeirError {
   return new WeirError(
     'BROKER',
     `the position of group ${group} in ${topic}:${partition} is in a transaction that is neither committed nor aborted; if this ` +

@@ -95,7 +95,7 @@ export async function decodeRecords(
       if (codecAt(bytes, at) >= codecs.length) throw new RangeError('no such compression is known');
       // Nor does it look whether they are the bytes that were written.
       if (crc32c(bytes, at + attributesAt, end) !== bytes.readUInt32BE(at + checksumAt))
-        throw new RangeError('its checksum is another');
+        throw new RangeError('its checksum does not fit its bytes');
       const { records } = await decodeRecordBatch(new Decoder(bytes.subarray(at, end)));
       for (const record of records) messages.push(record);
     } catch (cause) {

@@ -15,9 +15,10 @@ import {
 } from './client.ts';
 import type { KafkaConnection, KafkaSinkConfig } from './config.ts';
 import { brokerFault, isRefusal } from './faults.ts';
+import type { SentCommit } from './hanging.ts';
 import { deadLetterLayout, eventLayout } from './records.ts';
 import { createSender, type Destination } from './send.ts';
-import { openTransactionalOutput, type SentCommit } from './transactional-output.ts';
+import { openTransactionalOutput } from './transactional-output.ts';
 
 export interface KafkaSinkOptions {
   /** From `sinkConnection`. */

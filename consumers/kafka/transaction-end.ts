@@ -2,6 +2,7 @@ import type { Kafka } from 'kafkajs';
 import { WeirError } from '../../runtime/errors.ts';
 import { partitionName } from '../ports.ts';
 import { clusterOf } from './cluster.ts';
+import { isRefusal, protocolType } from './faults.ts';
 import { withPartitionsApart } from './fetch-answer.ts';
 import { type BrokerCalls, errorFromCode, type FetchedMessage } from './internals.ts';
 
@@ -12,12 +13,11 @@ export interface TransactionPlace {
   readonly offset: number;
 }
 
-/** What the partition's log says of the transaction; gone: the log does not reach back to it. */
-export type TransactionEnd = 'open' | 'committed' | 'aborted' | 'gone';
+/** What the partition's log says of the transaction; unknown: it does not reach back to it, or may not be read. */
+export type TransactionEnd = 'open' | 'committed' | 'aborted' | 'unknown';
 
 const readUncommitted = 0;
 const maxBytes = 1 << 20;
-const offsetOutOfRange = 1;
 
 /**
  * How each partition has ended the transaction that it has a record of at the place: by the first marker of the record's producer behind it.
@@ -53,14 +53,18 @@ async function endIn(broker: BrokerCalls, { topic, partition, offset }: Transact
     const query = { maxWaitTime: 0, minBytes: 1, isolationLevel: readUncommitted, topics: [{ topic, partitions }] };
     const answer = await withPartitionsApart(() => broker.fetch(query));
     const [{ errorCode, messages, next, undecodable, highWatermark }] = answer.responses[0].partitions;
-    if (errorCode === offsetOutOfRange || undecodable !== undefined) return 'gone';
-    if (errorCode !== 0) throw errorFromCode(errorCode);
+    const error = errorCode === 0 ? undefined : errorFromCode(errorCode);
+    if (undecodable !== undefined || isRefusal(error) || protocolType(error) === 'OFFSET_OUT_OF_RANGE')
+      return 'unknown';
+    if (error !== undefined) throw error;
     const read = messages.filter((message) => Number(message.offset) >= at);
-    if (producer === undefined && Number(read[0]?.offset) !== offset) return 'gone';
+    if (producer === undefined && Number(read[0]?.offset) !== offset) return 'unknown';
     producer ??= read[0].batchContext?.producerId;
     const marker = read.find((message) => message.isControlRecord && message.batchContext?.producerId === producer);
     if (marker !== undefined) return isCommit(marker) ? 'committed' : 'aborted';
-    if (next === undefined || next >= Number(highWatermark)) return 'open';
+    if (Math.max(at, next ?? 0) >= Number(highWatermark)) return 'open';
+    // Brokers may hold back what there is.
+    if (next === undefined) return 'unknown';
     at = next;
   }
 }

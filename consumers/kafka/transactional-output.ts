@@ -1,10 +1,11 @@
-import type { Admin, Transaction } from 'kafkajs';
+import type { Admin, Producer, Transaction } from 'kafkajs';
 import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import type { Output, OutputBatch } from '../ports.ts';
 import type { KafkaClient } from './client.ts';
-import { committedOffset } from './committed-offset.ts';
+import { carriedOutOffsets, committedOffset, unsettled } from './committed-offset.ts';
 import { brokerFault, isFenced, protocolType } from './faults.ts';
+import { endingsOf, type SentCommit, takingPart } from './hanging.ts';
 import { createSender, type Destination, type Sender } from './send.ts';
 import { type TransactionPlace, transactionEnds } from './transaction-end.ts';
 import { takeOver, transactionalProducer } from './transactional-producer.ts';
@@ -17,16 +18,8 @@ export interface TransactionalParts {
   readonly clock: Clock;
   /** The partition whose committed offset of the group is the input position. */
   readonly position: { readonly topic: string; readonly partition: number };
-  /** What this process has sent last, by transactional id. */
+  /** By transactional id the last commit of each producer that this process has sent, in the order in which they were. */
   readonly lastCommits: Map<string, readonly SentCommit[]>;
-}
-
-/** A transaction whose records are in the logs, and whose commit was sent; it may have been answered or not. */
-export interface SentCommit {
-  /** Which of the producers it was; the last of each is remembered, in the order in which they were sent. */
-  readonly turn: number;
-  readonly position: number;
-  readonly places: readonly TransactionPlace[];
 }
 
 /**
@@ -48,9 +41,7 @@ export async function openTransactionalOutput(
   const sender = createSender(destination);
   const { lastCommits, transactionalId } = parts;
   const sent = () => lastCommits.get(transactionalId) ?? [];
-  // Should one hang, its own id ends it with the next commit: another's commit in between would lie behind a transaction without end.
-  let turn = sent().at(-1)?.turn ?? 0;
-  const mayHang = new Set(turns.keys());
+  let turn = 0;
   const close = async () => {
     await Promise.all(producers.map((producer) => producer.disconnect().catch(() => undefined)));
   };
@@ -61,24 +52,33 @@ export async function openTransactionalOutput(
     await close();
     throw failed.reason;
   }
+  const settle = async () => {
+    try {
+      await endHanging(client, producers, sent(), parts);
+    } catch (error) {
+      throw fault(error, destination, parts);
+    }
+  };
+  try {
+    const ends = await Promise.all(sent().map(({ places }) => transactionEnds(client, places)));
+    if (ends.flat().includes('open')) await settle();
+  } catch (error) {
+    await close();
+    throw error;
+  }
   return {
     async position() {
-      const decided = async () => {
-        const undone = await undoneCommits(client, sent());
-        if (undone === undefined) return undefined;
-        lastCommits.set(transactionalId, sent().slice(0, sent().length - undone));
-        turn = sent()[0]?.turn ?? turn;
-        return sent().at(-1)?.position;
-      };
-      return committedPosition(parts, destination, decided);
+      const position = await committedPosition(parts, destination, settle);
+      // None of them can change anything any more; those behind it will not have been sent behind these.
+      lastCommits.delete(transactionalId);
+      return position;
     },
     async publish(batch, position) {
       try {
         const transaction = await producers[turn].transaction();
-        const places = await prepare(transaction, batch, position, { sender, parts, inOrder: mayHang.has(turn) });
+        const places = await prepare(transaction, batch, position, sender, parts);
         lastCommits.set(transactionalId, [...sent().filter((one) => one.turn !== turn), { turn, position, places }]);
         await transaction.commit();
-        mayHang.delete(turn);
         turn = (turn + 1) % producers.length;
       } catch (error) {
         throw fault(error, destination, parts);
@@ -91,38 +91,41 @@ export async function openTransactionalOutput(
 const turns = ['a', 'b'];
 
 /**
- * How many of the last commits came to nothing; undefined where a log does not tell, or has aborted one that another counts behind.
- *
- * A transaction that stays unsettled although its id is taken over has lost its end: a broker that is killed right after it took a commit, and that no
- * replica stands in for, may come back without having written all of the markers (KAFKA-20734, seen with Kafka 4.3.1: "likely deleted already and hence
- * can be skipped"). One that no log has aborted counts, and the next commit of the same id makes up for the markers: what had no commit was aborted in
- * all logs when the id was taken over.
+ * Ends what hangs of the commits that this process has sent. A transaction has lost its end where its id is taken over and it is not
+ * settled: a broker that is killed right after it took a commit, and that no replica stands in for, may come back without having written all of
+ * the markers (KAFKA-20734, seen with Kafka 4.3.1: "likely deleted already and hence can be skipped"). The markers of the next transaction of
+ * the same id make up for them, in the partitions that take part in it. Broken off, it is an abort, and so is the next try.
+ * @throws WeirError BROKER where it cannot be told how they have to end; else what the client throws.
  */
-async function undoneCommits(client: KafkaClient, sent: readonly SentCommit[]): Promise<number | undefined> {
+async function endHanging(
+  client: KafkaClient,
+  producers: readonly Producer[],
+  sent: readonly SentCommit[],
+  parts: TransactionalParts,
+): Promise<void> {
+  const { admin, group, position: of } = parts;
   const ends = await Promise.all(sent.map(({ places }) => transactionEnds(client, places)));
-  const isUndone = ends.map((of) => of.length > 0 && of.every((end) => end === 'aborted'));
-  const counting = isUndone.lastIndexOf(false) + 1;
-  const isCertain = ends.slice(0, counting).every((of) => of.every((end) => end === 'open' || end === 'committed'));
-  return isCertain ? sent.length - counting : undefined;
+  const endings = endingsOf(sent, ends);
+  if (endings === undefined) throw unsettled(group, of.topic, of.partition);
+  for (const { turn, position, places, isCommit } of endings) {
+    const carriedOut = (await carriedOutOffsets(admin, parts.clock, group, of.topic)).get(of.partition) ?? 0;
+    const transaction = await producers[turn].transaction();
+    // Of two offsets the one that is said later counts.
+    await takingPart(places, () => sendPosition(transaction, Math.max(position, carriedOut), parts));
+    await (isCommit ? transaction.commit() : transaction.abort());
+  }
 }
 
 async function committedPosition(
   { admin, clock, group, position, transactionalId }: TransactionalParts,
   destination: Destination,
-  decided: () => Promise<number | undefined>,
+  settle: () => Promise<void>,
 ): Promise<number | undefined> {
   try {
-    return await committedOffset(admin, clock, group, position.topic, position.partition, decided);
+    return await committedOffset(admin, clock, group, position.topic, position.partition, settle);
   } catch (error) {
     throw brokerFault(error, `looking up the position of ${transactionalId}`, destination.brokers);
   }
-}
-
-interface Preparation {
-  readonly sender: Sender;
-  readonly parts: TransactionalParts;
-  /** The records first: should it be aborted on the way, and a commit before it hang, then that of the position hangs on and is seen to. */
-  readonly inOrder: boolean;
 }
 
 /** @returns where the first records stand. */
@@ -130,12 +133,14 @@ async function prepare(
   transaction: Transaction,
   batch: OutputBatch,
   position: number,
-  { sender, parts, inOrder }: Preparation,
+  sender: Sender,
+  parts: TransactionalParts,
 ): Promise<readonly TransactionPlace[]> {
-  const sending = sender.send(transaction, batch, parts.clock.now());
-  const move = () => sendPosition(transaction, position, parts);
-  // Else side by side: neither needs the other, and both wait mostly for answers.
-  const [sent, offsets] = await Promise.allSettled([sending, inOrder ? sending.then(move) : move()]);
+  // Side by side: neither needs the other, and both wait mostly for answers.
+  const [sent, offsets] = await Promise.allSettled([
+    sender.send(transaction, batch, parts.clock.now()),
+    sendPosition(transaction, position, parts),
+  ]);
   if (sent.status === 'fulfilled' && offsets.status === 'fulfilled') return sent.value;
   // A kindness to subscribers, who wait for open transactions; the next open aborts it anyway.
   transaction.abort().catch(() => undefined);

@@ -80,7 +80,7 @@ export interface LeaseCoordinator {
   lookNow(): void;
   /** Gives a lease up, so that others need not wait. */
   release(held: HeldLease): Promise<void>;
-  /** Ids of all shards that the stream or the table is known to have. The same object while that stays so. */
+  /** Ids of all shards that the stream or the table is known to have. The same object until the next answer of one of them. */
   known(): readonly string[];
   /** Ids of the shards that have something left to be read, and whose parents have not. The same object until the next look. */
   readable(): readonly string[];
@@ -160,7 +160,7 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
       });
       if (hasNew) {
         askedAt = clock.monotonic();
-        leases = await table.list(isCurrent);
+        leases = await table.list(true);
       }
     }
     view = look(view, leases, clock.monotonic());
@@ -399,13 +399,15 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
       try {
         await lookAround(asked.length > 0);
         failures = 0;
+        for (const done of asked) done();
       } catch (error) {
+        // They wait for one that succeeds.
+        waiting.unshift(...asked);
         if (!isPassing(error)) throw error;
         trouble(error);
         failures++;
       }
-      for (const done of asked) done();
-      if (waiting.length > 0) continue;
+      if (waiting.length > 0 && failures === 0) continue;
       const cut = new AbortController();
       hurry = () => cut.abort();
       await clock.sleep(failures === 0 ? waitMs() : retryMs(failures), AbortSignal.any([signal, cut.signal]));

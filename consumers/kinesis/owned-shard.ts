@@ -271,7 +271,7 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
 
   /**
    * What was put after a closed shard's last record is in those that follow it, which nobody may have begun to read: to others it is not at its end,
-   * and who reads to the end has yet to read those. Before the position an end is told, since nothing leads there any more.
+   * and who reads to the end has yet to read those. Before the position an end is told, or a recovery would wait for ever for records that the shard does not have.
    */
   function endOf({ next, end }: RawBatch): number {
     const isFollowed = reader?.children !== undefined || parts.isClosed();

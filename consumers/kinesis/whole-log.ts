@@ -10,8 +10,11 @@ import type { KeptPositions } from './positions.ts';
 /** The stream's clock and this one may differ so much, milliseconds: who is wrong about it takes windows for whole that are not. */
 const skewMs = 3_600_000;
 
+/** A longer one that a stream has now it may have had for an hour: what was deleted before does not come back. */
+const leastRetentionMs = 24 * 3_600_000;
+
 /**
- * Whether the stream is younger than its retention: nothing of it is deleted yet. Who asks while somebody else does gets the same answer: a process
+ * Whether the stream is younger than any retention: nothing of it is deleted yet. Who asks while somebody else does gets the same answer: a process
  * that gains hundreds of shards would take all the requests that the account has.
  * @throws WeirError CONFIG when a permission is missing; BROKER when Kinesis cannot be asked now.
  */
@@ -22,8 +25,7 @@ export function streamAge(client: KinesisClient, StreamName: string, clock: Cloc
     try {
       const { StreamDescriptionSummary: stream } = await client.send(new DescribeStreamSummaryCommand({ StreamName }));
       const createdAt = stream?.StreamCreationTimestamp?.getTime();
-      const retentionMs = (stream?.RetentionPeriodHours ?? 0) * 3_600_000;
-      return createdAt !== undefined && clock.now() - createdAt < retentionMs - skewMs;
+      return createdAt !== undefined && clock.now() - createdAt < leastRetentionMs - skewMs;
     } catch (error) {
       throw awsFault(error, 'Kinesis', `describing stream ${StreamName}`);
     } finally {
@@ -38,7 +40,7 @@ export function streamAge(client: KinesisClient, StreamName: string, clock: Cloc
 }
 
 /**
- * Whether a shard's log has all that ever was in it. Nothing of an original shard is deleted while the stream is younger than its retention. One that
+ * Whether a shard's log has all that ever was in it. Nothing of an original shard is deleted while the stream is younger than any retention. One that
  * came from others is whole, and so is what they left, when they were read to their end here and nothing is stored of it yet, while the stream
  * still has them: they leave it a retention after their last record, and the first of what followed may be deleted from then on.
  */

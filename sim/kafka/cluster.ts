@@ -177,7 +177,8 @@ function fetchUncommitted(
       };
     });
     const errorCode = Number(fetchOffset) < earliest ? offsetOutOfRange : 0;
-    return { partition, errorCode, highWatermark: String(entries.length), messages };
+    const next = messages.length > 0 ? Number(fetchOffset) + messages.length : undefined;
+    return { partition, errorCode, highWatermark: String(entries.length), messages, next };
   });
   return { responses: [{ topicName: topic, partitions: found }] };
 }

@@ -6,7 +6,7 @@ import { createKafkaSink } from '../../consumers/kafka/sink.ts';
 import { type TransactionPlace, transactionEnds } from '../../consumers/kafka/transaction-end.ts';
 import type { Sink } from '../../consumers/ports.ts';
 import { systemClock } from '../../runtime/clock.ts';
-import { event } from '../contract/sink.ts';
+import { deadLetter, event } from '../contract/sink.ts';
 import { ownedPartition } from '../support/owned-partition.ts';
 import { type Cluster, sourceConfig, startCluster } from './cluster.ts';
 
@@ -43,7 +43,7 @@ async function whileMarkersAreLost(work: () => Promise<void>): Promise<void> {
 }
 
 describe('a transaction that was committed and hangs', () => {
-  it('counts for the process that sent its commit, which ends it with the next', async () => {
+  async function publishThree() {
     const topics = { input: await cluster.topic(), topic: await cluster.topic(), dead_letters: await cluster.topic() };
     const source = sourceConfig(cluster.brokers, topics.input);
     const config = kafkaSinkConfig.parse({ topic: topics.topic, dead_letters: topics.dead_letters });
@@ -56,21 +56,44 @@ describe('a transaction that was committed and hangs', () => {
       clock: systemClock,
     });
     sink = made;
-    const publish = async (output: Awaited<ReturnType<Sink['open']>>, from: number, to: number) => {
-      for (let n = from; n < to; n++) await output.publish({ events: [event(n)], deadLetters: [] }, n + 1);
-    };
-    const ids = async () => (await cluster.read(topics.topic)).map(({ headers }) => headers.ce_id);
-    const output = await made.open(ownedPartition(topics.input));
-    await publish(output, 0, 3);
-    await whileMarkersAreLost(() => expect(publish(output, 3, 4)).rejects.toMatchObject({ code: 'BROKER' }));
+    const open = () => made.open(ownedPartition(topics.input));
+    const output = await open();
+    for (let n = 0; n < 3; n++) await output.publish({ events: [event(n)], deadLetters: [] }, n + 1);
+    const hangs = { events: [event(3)], deadLetters: [deadLetter(4, Buffer.from('x'))] };
+    await whileMarkersAreLost(() => expect(output.publish(hangs, 5)).rejects.toMatchObject({ code: 'BROKER' }));
     await output.close();
+    const idsOf = async (topic: string) => (await cluster.read(topic)).map(({ headers }) => headers.ce_id);
+    return {
+      topic: topics.topic,
+      open,
+      published: () => idsOf(topics.topic),
+      letters: async () => (await cluster.read(topics.dead_letters)).length,
+    };
+  }
 
-    const next = await made.open(ownedPartition(topics.input));
-    expect(await next.position()).toBe(4);
-    await publish(next, 4, 6);
-    expect(await ids()).toEqual([0, 1, 2, 3, 4, 5].map((n) => event(n).id));
-    await next.close();
-    expect(await (await made.open(ownedPartition(topics.input))).position()).toBe(6);
+  const ids = (count: number) => Array.from({ length: count }, (_, n) => event(n).id);
+
+  it('counts for the process that sent its commit, which ends it in all of its partitions', async () => {
+    const { open, published, letters } = await publishThree();
+    const output = await open();
+    expect([await output.position(), await published(), await letters()]).toEqual([5, ids(4), 1]);
+    await output.publish({ events: [event(4)], deadLetters: [] }, 6);
+    expect(await published()).toEqual(ids(5));
+    await output.close();
+    expect(await (await open()).position()).toBe(6);
+  });
+
+  it('comes to nothing in all of its partitions where somebody has aborted it in one', async () => {
+    const { topic, open, published, letters } = await publishThree();
+    // Of the last stable record: where the open transaction begins.
+    const [{ offset }] = await cluster.admin.fetchTopicOffsets(topic);
+    const broker = ['--bootstrap-server', cluster.brokers.join(',')];
+    const args = [...broker, 'abort', '--topic', topic, '--partition', '0', '--start-offset', offset];
+    await cluster.service.tool('org.apache.kafka.tools.TransactionsCommand', args);
+    const output = await open();
+    expect([await output.position(), await published(), await letters()]).toEqual([3, ids(3), 0]);
+    await output.publish({ events: [event(3)], deadLetters: [] }, 4);
+    expect(await published()).toEqual(ids(4));
   });
 });
 
@@ -95,6 +118,6 @@ describe('what a log says of a transaction', () => {
     expect(await ends(one, two)).toEqual(['open', 'aborted']);
     await first.commit();
     expect(await ends(one, two)).toEqual(['committed', 'aborted']);
-    expect(await ends({ ...one, offset: 1_000 })).toEqual(['gone']);
+    expect(await ends({ ...one, offset: 1_000 })).toEqual(['unknown']);
   });
 });

@@ -1,4 +1,4 @@
-import { describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it } from '@jest/globals';
 import type { Kafka, Transaction } from 'kafkajs';
 import { jobConfig } from '../../consumers/config.ts';
 import { sinkConnection } from '../../consumers/kafka/config.ts';
@@ -17,6 +17,7 @@ import {
 } from '../../sim/kafka/broker.ts';
 import { simulatedClient } from '../../sim/kafka/client.ts';
 import { append } from '../../sim/kafka/log.ts';
+import type { ProducerIdentity } from '../../sim/kafka/transactions.ts';
 import { createProcess, type SimulatedProcess } from '../../sim/process.ts';
 import { createChance } from '../../sim/random.ts';
 import { describeSinkContract } from '../contract/sink.ts';
@@ -287,7 +288,7 @@ describe('a membership that was left without waiting for its answers', () => {
   });
 });
 
-describe('a position whose transaction stays unsettled', () => {
+describe('a transaction that hangs', () => {
   /** What a transaction's log says of it: no marker yet, or which. */
   type Ending = 'committing' | 'committed' | 'aborted';
 
@@ -305,43 +306,25 @@ describe('a position whose transaction stays unsettled', () => {
     return { ...client, producer } as Kafka;
   }
 
-  /** The client, but the answer to the commit of this number is lost. @param committers ids of the transactions, in order. */
-  const withoutAnswer = (client: Kafka, number: number, committers: string[] = []) =>
-    altered(client, (begun, id) => ({
-      ...begun,
-      async commit() {
-        await begun.commit();
-        committers.push(id);
-        if (committers.length === number)
-          throw Object.assign(new Error('closed'), { name: 'KafkaJSConnectionClosedError' });
-      },
-    }));
+  let end = async () => {};
+  afterEach(() => end());
 
-  it('is ended by the next commit', async () => {
-    const running = startTime();
-    const committers: string[] = [];
-    const { process, client } = clientOf(running, brokerOf(running));
-    const sink = sinkOf(process, withoutAnswer(client, Number.NaN, committers), 'exactly-once');
-    const nothing = { events: [], deadLetters: [] };
-    for (const commits of [2, 1, 3]) {
-      const output = await sink.open(ownedPartition('input'));
-      for (let commit = 0; commit < commits; commit++) await output.publish(nothing, 100);
-      await output.close();
-    }
-    expect(committers.map((id) => id.at(-1))).toEqual(['a', 'b', 'b', 'b', 'a', 'b']);
-    await sink.close();
-    running.stop();
-  });
-
-  /** A process whose positions stay unsettled behind 50, and what each of its transactions came to in the output's log. */
-  function hanging(alter: (client: Kafka) => Kafka = (client) => client) {
+  /** A process whose transactions lose their markers; what it sends meets brokers that know them no more. */
+  function hanging() {
     const running = startTime();
     const broker = brokerOf(running);
     const { process, client } = clientOf(running, broker);
-    const committers: string[] = [];
-    const sink = sinkOf(process, alter(withoutAnswer(client, Number.NaN, committers)), 'exactly-once');
+    let hasAnswer = true;
+    const unanswered = altered(client, (begun) => ({
+      ...begun,
+      async commit() {
+        await begun.commit();
+        if (!hasAnswer) throw Object.assign(new Error('closed'), { name: 'KafkaJSConnectionClosedError' });
+      },
+    }));
+    const sink = sinkOf(process, unanswered, 'exactly-once');
     const log = (topic: string) => broker.outputs.get(topic)!.partitions[0];
-    const end = (topic: string, at: number, state: Ending) => {
+    const endIn = (topic: string, at: number, state: Ending) => {
       const { entries } = log(topic);
       const record = entries.at(at)!;
       entries[(at + entries.length) % entries.length] = {
@@ -349,130 +332,142 @@ describe('a position whose transaction stays unsettled', () => {
         transaction: { ...record.transaction!, state },
       };
     };
+    const { coordinator } = broker;
+    const { end: decide, committed, isUnstable } = coordinator;
+    /** By its id, whether it was a commit, and the position that it was about. */
+    const ended: string[] = [];
+    let hung = 0;
+    let carriedOut: number | undefined;
+    Object.assign(coordinator, {
+      committed: (partition: number) => carriedOut ?? committed(partition),
+      isUnstable: (partition: number) => hung > 0 || isUnstable(partition),
+      end(producer: ProducerIdentity, isCommit: boolean) {
+        const position = coordinator.current(producer).offsets.get(0);
+        ended.push(`${producer.id.at(-1)} ${isCommit ? 'commit' : 'abort'} ${position?.offset}`);
+        hung = Math.max(0, hung - 1);
+        if (isCommit && carriedOut !== undefined) carriedOut = position?.offset;
+        decide(producer, isCommit);
+      },
+    });
+    end = async () => {
+      await sink.close();
+      running.stop();
+    };
     return {
-      sink,
       open: () => sink.open(ownedPartition('input')),
-      /** The transactional ids whose commits were sent, by their last letter. */
-      committers: () => committers.map((id) => id.at(-1)).join(''),
-      /** The brokers have lost the markers of the last transactions, but for those that the logs are told to have: of the last events, and of the last letter. */
-      hang(events: readonly Ending[], letter?: Ending) {
-        for (const [index, state] of events.entries()) end('scored', index - events.length, state);
-        if (letter !== undefined) end('dead', -1, letter);
-        Object.assign(broker.coordinator, { isUnstable: () => true, committed: () => 50 });
+      ended,
+      isAnswered(is: boolean) {
+        hasAnswer = is;
+      },
+      /**
+       * The markers of so many transactions are lost for the position, which stays at 50; and in the logs those of the last, for the last events and
+       * the last letter, but where they are told.
+       */
+      hang(positions: number, events: readonly Ending[], letter?: Ending) {
+        for (const [index, state] of events.entries()) endIn('scored', index - events.length, state);
+        if (letter !== undefined) endIn('dead', -1, letter);
+        hung = positions;
+        carriedOut = hung > 0 ? 50 : undefined;
+        ended.length = 0;
       },
       truncate() {
         log('scored').earliest = log('scored').entries.length;
-      },
-      async end() {
-        await sink.close();
-        running.stop();
       },
     };
   }
 
   const unsettled = { code: 'BROKER', message: expect.stringMatching(/neither committed nor aborted/) };
 
-  it.each(['committing', 'committed'] as const)('is the last whose commit was sent, where it is %s', async (state) => {
-    const world = hanging();
-    const output = await world.open();
-    await output.publish(batch, 100);
-    await output.publish(batch, 101);
-    world.hang(['committing', state]);
-    expect(await output.position()).toBe(101);
-    await output.publish(batch, 102);
-    expect(world.committers()).toBe('aba');
-    await world.end();
-  });
+  it.each(['committing', 'committed'] as const)(
+    'counts where its log says %s, answered or not, and is ended',
+    async (state) => {
+      for (const isAnswered of [true, false]) {
+        const world = hanging();
+        const output = await world.open();
+        world.isAnswered(isAnswered);
+        const publishing = output.publish(batch, 100);
+        await (isAnswered ? publishing : expect(publishing).rejects.toMatchObject({ code: 'BROKER' }));
+        world.isAnswered(true);
+        await output.close();
+        world.hang(1, [state]);
+        const next = await world.open();
+        expect(await next.position()).toBe(100);
+        expect(world.ended).toEqual(['a commit 100']);
+        await end();
+      }
+    },
+  );
 
-  it('is that also without an answer, and without a record', async () => {
-    const world = hanging((client) => withoutAnswer(client, 2));
-    const output = await world.open();
-    await output.publish({ events: [], deadLetters: [] }, 100);
-    world.hang([]);
-    expect(await output.position()).toBe(100);
-    await expect(output.publish({ events: [], deadLetters: [] }, 150)).rejects.toMatchObject({ code: 'BROKER' });
-    await output.close();
-    expect(await (await world.open()).position()).toBe(150);
-    await world.end();
-  });
-
-  it('is that of the commit before, where the last has come to nothing, and the id of that commit is the next', async () => {
-    const world = hanging();
-    const output = await world.open();
-    for (const position of [100, 101, 102]) await output.publish(batch, position);
-    await output.close();
-    world.hang(['committing', 'aborted']);
-    const next = await world.open();
-    expect(await next.position()).toBe(101);
-    await next.publish(batch, 102);
-    expect(world.committers()).toBe('abab');
-    // Of what came to nothing nothing is said again.
-    world.hang(['committing', 'committing']);
-    expect(await next.position()).toBe(102);
-    await world.end();
-  });
-
-  it.each([
-    ['all of them have come to nothing', ['aborted', 'aborted']],
-    ['one behind which another counts has come to nothing', ['aborted', 'committing']],
-  ] as const)('is not told, where %s', async (_, states) => {
-    const world = hanging();
-    const output = await world.open();
-    for (const position of [100, 101]) await output.publish(batch, position);
-    world.hang(states);
-    await expect(output.position()).rejects.toMatchObject(unsettled);
-    await world.end();
-  });
-
-  it('is not told, where a part of its records has come to nothing', async () => {
+  it('is ended though the position is settled, so that its records are seen', async () => {
     const world = hanging();
     const output = await world.open();
     await output.publish({ events: [event], deadLetters: [letter] }, 100);
-    world.hang(['committing'], 'aborted');
-    await expect(output.position()).rejects.toMatchObject(unsettled);
-    await world.end();
+    await output.close();
+    world.hang(0, ['committed'], 'committing');
+    const next = await world.open();
+    expect(world.ended).toEqual(['a commit 100']);
+    expect(await next.position()).toBe(100);
+    await next.close();
+    // It is known to be settled then: nothing is ended once more.
+    await (await world.open()).position();
+    expect(world.ended).toHaveLength(1);
   });
 
-  it('is not told, where the log does not reach back to its records', async () => {
+  it('counts without any record', async () => {
+    const world = hanging();
+    const output = await world.open();
+    await output.publish({ events: [], deadLetters: [] }, 100);
+    world.hang(1, []);
+    expect(await output.position()).toBe(100);
+  });
+
+  it.each([
+    ['both hang', ['committing', 'committing'], ['a commit 100', 'b commit 101'], 101],
+    ['the later came to nothing', ['committing', 'aborted'], ['a commit 100', 'b abort 101'], 100],
+    ['what came before it came to nothing', ['aborted', 'committing'], ['a abort 100', 'b abort 101'], 50],
+  ] as const)('is ended in the order of two, where %s', async (_, states, ended, position) => {
+    const world = hanging();
+    const output = await world.open();
+    for (const at of [50, 50, 100, 101]) await output.publish(batch, at);
+    await output.close();
+    world.hang(2, states);
+    const next = await world.open();
+    expect(await next.position()).toBe(position);
+    expect(world.ended).toEqual(ended);
+    await next.publish(batch, 200);
+    expect(await next.position()).toBe(200);
+  });
+
+  it('never takes the position back', async () => {
+    const world = hanging();
+    const output = await world.open();
+    for (const at of [100, 101]) await output.publish(batch, at);
+    await output.close();
+    world.hang(0, ['committing', 'committed']);
+    const next = await world.open();
+    expect(world.ended).toEqual(['a commit 101', 'b commit 101']);
+    expect(await next.position()).toBe(101);
+  });
+
+  it.each([
+    ['what is behind one that came to nothing counts', ['aborted', 'committed'], undefined],
+    ['its parts have ended differently', ['committing', 'committed'], 'aborted'],
+  ] as const)('is left to a person, where %s', async (_, states, ofLetter) => {
     const world = hanging();
     const output = await world.open();
     await output.publish(batch, 100);
-    world.hang(['committing']);
-    world.truncate();
+    await output.publish({ events: [event], deadLetters: [letter] }, 101);
+    world.hang(2, states, ofLetter);
     await expect(output.position()).rejects.toMatchObject(unsettled);
-    await world.end();
+    expect(world.ended).toEqual([]);
   });
 
-  it('is carried out already, where there is a later one', async () => {
+  it('is left to a person, where the log does not reach back to its records', async () => {
     const world = hanging();
     const output = await world.open();
-    await output.publish(batch, 40);
-    world.hang(['committing']);
+    await output.publish(batch, 100);
+    world.hang(1, ['committing']);
+    world.truncate();
     await expect(output.position()).rejects.toMatchObject(unsettled);
-    await world.end();
-  });
-
-  it('is sent behind the records by the first commit of each id, which may have to end another, and beside them by the next', async () => {
-    const running = startTime();
-    const { process, client } = clientOf(running, brokerOf(running));
-    const calls: string[] = [];
-    const told = altered(client, (begun) => ({
-      ...begun,
-      async sendBatch(batch) {
-        const sent = await begun.sendBatch(batch);
-        calls.push('records');
-        return sent;
-      },
-      async sendOffsets(offsets) {
-        calls.push('position');
-        await begun.sendOffsets(offsets);
-      },
-    }));
-    const sink = sinkOf(process, told, 'exactly-once');
-    const output = await sink.open(ownedPartition('input'));
-    for (const position of [100, 101, 102]) await output.publish(batch, position);
-    expect(calls).toEqual(['records', 'position', 'records', 'position', 'position', 'records']);
-    await sink.close();
-    running.stop();
   });
 });

@@ -68,7 +68,7 @@ describe('fetched batches', () => {
       offset: 3,
       next: 5,
       codec: 'none',
-      cause: new RangeError('its checksum is another'),
+      cause: new RangeError('its checksum does not fit its bytes'),
     });
     expect(await decodeRecords(Buffer.concat([batch(1, 2), changed]))).toMatchObject({
       messages: { length: 2 },

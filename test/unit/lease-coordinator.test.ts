@@ -311,6 +311,29 @@ describe('the hash keys of a shard', () => {
   });
 });
 
+describe("a shard's end", () => {
+  it('is done with once what follows it was looked for, however long the table is away meanwhile', async () => {
+    const { coordinator, away, during, held, events, end } = startWorker();
+    await during(failoverMs);
+    const push = events.push.bind(events);
+    events.push = (...kinds) => {
+      away.table ||= kinds.includes('ended');
+      return push(...kinds);
+    };
+    let isDone = false;
+    const ending = coordinator.end([...held.values()][0], []).then(() => {
+      isDone = true;
+    });
+    await during(failoverMs / 2);
+    expect([events.includes('ended'), isDone]).toEqual([true, false]);
+    away.table = false;
+    await during(failoverMs / 2);
+    await ending;
+    expect(isDone).toBe(true);
+    await end();
+  });
+});
+
 describe('word of leases that were given up', () => {
   it('has the table looked at at once, as it is now', async () => {
     const { truth, stream, coordinator, during, held, looks, end } = startWorker();
