@@ -43,14 +43,14 @@ export const mutants: readonly Mutant[] = [
   one(
     'the position is one too far',
     'consumers/kafka/transactional-output.ts',
-    'prepare(transaction, batch, position, {',
-    'prepare(transaction, batch, position + 1, {',
+    'prepare(transaction, batch, position, sender, parts)',
+    'prepare(transaction, batch, position + 1, sender, parts)',
   ),
   one(
     'the position is one too near',
     'consumers/kafka/transactional-output.ts',
-    'prepare(transaction, batch, position, {',
-    'prepare(transaction, batch, position - 1, {',
+    'prepare(transaction, batch, position, sender, parts)',
+    'prepare(transaction, batch, position - 1, sender, parts)',
   ),
   one(
     'a commit without an answer is done again',
@@ -60,7 +60,7 @@ export const mutants: readonly Mutant[] = [
       '        const again = transactionalProducer(client, `${parts.transactionalId}.again.${position}`, 60_000);\n' +
       '        await again.connect();\n' +
       '        const other = await again.transaction();\n' +
-      '        await prepare(other, batch, position, { sender, parts, inOrder: false });\n' +
+      '        await prepare(other, batch, position, sender, parts);\n' +
       '        await other.commit();',
   ),
   one(
@@ -72,8 +72,8 @@ export const mutants: readonly Mutant[] = [
   one(
     'the position is not part of the transaction',
     'consumers/kafka/transactional-output.ts',
-    'const move = () => sendPosition(transaction, position, parts);',
-    'const move = () => Promise.resolve(position);',
+    '    sendPosition(transaction, position, parts),\n',
+    '    Promise.resolve(position),\n',
   ),
   one(
     'the position may still be changed by a transaction',

@@ -99,7 +99,6 @@ export function unsettled(group: string, topic: string, partition: number): Weir
   return new WeirError(
     'BROKER',
     `the position of group ${group} in ${topic}:${partition} is in a transaction that is neither committed nor aborted; if this ` +
-      'lasts, a broker that died has left it hanging: kafka-transactions.sh find-hanging --broker-id N --max-transaction-timeout 0 ' +
-      'names the partitions to end it in, all of them ("A transaction that hangs" in docs/operations.md)',
+      'lasts, a broker that died has left it hanging, and it has to be ended by hand: see "A transaction that hangs" in docs/operations.md',
   );
 }
