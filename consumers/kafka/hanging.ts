@@ -13,6 +13,8 @@ export interface SentCommit {
 /** How one of them is to be ended. */
 export interface Ending extends SentCommit {
   readonly isCommit: boolean;
+  /** Whether some log has no end of it. */
+  readonly isOpen: boolean;
 }
 
 /**
@@ -34,7 +36,7 @@ export function endingsOf(
     if (found.has('unknown')) continue;
     if (found.has('aborted')) isCommit = false;
     if (!isCommit && found.has('committed')) return undefined;
-    endings.push({ ...one, isCommit });
+    endings.push({ ...one, isCommit, isOpen: found.has('open') });
   }
   return endings;
 }

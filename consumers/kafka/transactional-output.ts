@@ -7,7 +7,7 @@ import { carriedOutOffsets, committedOffset, unsettled } from './committed-offse
 import { brokerFault, isFenced, protocolType } from './faults.ts';
 import { endingsOf, type SentCommit, takingPart } from './hanging.ts';
 import { createSender, type Destination, type Sender } from './send.ts';
-import { type TransactionPlace, transactionEnds } from './transaction-end.ts';
+import { type TransactionEnd, type TransactionPlace, transactionEnds } from './transaction-end.ts';
 import { takeOver, transactionalProducer } from './transactional-producer.ts';
 
 export interface TransactionalParts {
@@ -60,7 +60,7 @@ export async function openTransactionalOutput(
     }
   };
   try {
-    const ends = await Promise.all(sent().map(({ places }) => transactionEnds(client, places)));
+    const ends = await endsOf(client, sent());
     if (ends.flat().includes('open')) await settle();
   } catch (error) {
     await close();
@@ -104,16 +104,24 @@ async function endHanging(
   parts: TransactionalParts,
 ): Promise<void> {
   const { admin, group, position: of } = parts;
-  const ends = await Promise.all(sent.map(({ places }) => transactionEnds(client, places)));
-  const endings = endingsOf(sent, ends);
+  const endings = endingsOf(sent, await endsOf(client, sent));
   if (endings === undefined) throw unsettled(group, of.topic, of.partition);
-  for (const { turn, position, places, isCommit } of endings) {
+  for (const { turn, position, places, isCommit, isOpen } of endings) {
     const carriedOut = (await carriedOutOffsets(admin, parts.clock, group, of.topic)).get(of.partition) ?? 0;
+    // Somebody else's moves the position, and what is said now would win over it.
+    if (isCommit && !isOpen && position <= carriedOut) continue;
     const transaction = await producers[turn].transaction();
     // Of two offsets the one that is said later counts.
     await takingPart(places, () => sendPosition(transaction, Math.max(position, carriedOut), parts));
     await (isCommit ? transaction.commit() : transaction.abort());
   }
+}
+
+/** What the logs say, by commit and place. */
+async function endsOf(client: KafkaClient, sent: readonly SentCommit[]): Promise<readonly TransactionEnd[][]> {
+  const places = sent.flatMap((one) => one.places);
+  const ends = await transactionEnds(client, places);
+  return sent.map((one) => one.places.map((place) => ends[places.indexOf(place)]));
 }
 
 async function committedPosition(
