@@ -57,7 +57,8 @@ export async function superviseProcesses(
   const signal = AbortSignal.any([stop, giveUp.signal]);
   const args = withoutProcesses(process.argv.slice(2));
   const codes = await Promise.all(Array.from({ length: count }, (_, index) => keepRunning(index)));
-  process.exitCode = Math.max(...codes);
+  // Those that were told to end because of one may end in any way.
+  process.exitCode = giveUp.signal.aborted ? giveUp.signal.reason : Math.max(...codes);
 
   async function keepRunning(index: number): Promise<number> {
     const backoff = createBackoff(firstWaitMs, longestWaitMs);
@@ -67,7 +68,7 @@ export async function superviseProcesses(
       if (code === 0 || signal.aborted) return code;
       if (lasting.includes(code) || (lastingAtStart.includes(code) && !wasReady)) {
         log.error({ process: index, exit_code: code }, 'a process ended for a cause that no restart mends; all stop');
-        giveUp.abort();
+        giveUp.abort(code);
         return code;
       }
       if (clock.monotonic() - startedAt > livedWellMs) backoff.reset();
@@ -97,6 +98,8 @@ export async function superviseProcesses(
     const [code, killedBy] = (await once(child, 'exit')) as [number, null] | [null, NodeJS.Signals];
     signal.removeEventListener('abort', terminate);
     process.off('exit', end);
+    // Told to end before it knew how to: it had begun nothing.
+    if (signal.aborted && killedBy === 'SIGTERM') return { code: 0, wasReady };
     return { code: code ?? killedCode + constants.signals[killedBy], wasReady };
   }
 }
