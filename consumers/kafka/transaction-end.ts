@@ -1,6 +1,4 @@
 import type { Kafka } from 'kafkajs';
-import { WeirError } from '../../runtime/errors.ts';
-import { partitionName } from '../ports.ts';
 import { clusterOf } from './cluster.ts';
 import { isRefusal, protocolType } from './faults.ts';
 import { withPartitionsApart } from './fetch-answer.ts';
@@ -18,10 +16,11 @@ export type TransactionEnd = 'open' | 'committed' | 'aborted' | 'unknown';
 
 const readUncommitted = 0;
 const maxBytes = 1 << 20;
+const leaderNotAvailable = 5;
 
 /**
  * How each partition has ended the transaction that it has a record of at the place: by the first marker of the record's producer behind it.
- * @throws what the client throws; WeirError BROKER for a partition that nobody leads.
+ * @throws what the client throws, also for a partition that nobody leads.
  */
 export async function transactionEnds(
   client: Pick<Kafka, 'consumer'>,
@@ -37,7 +36,7 @@ export async function transactionEnds(
         const { topic, partition } = place;
         const { leader = -1 } =
           cluster.findTopicPartitionMetadata(topic).find((of) => of.partitionId === partition) ?? {};
-        if (leader < 0) throw new WeirError('BROKER', `no broker leads ${partitionName({ stream: topic, partition })}`);
+        if (leader < 0) throw errorFromCode(leaderNotAvailable);
         return endIn((await cluster.findBroker({ nodeId: String(leader) })) as unknown as BrokerCalls, place);
       }),
     );

@@ -56,7 +56,8 @@ export async function openTransactionalOutput(
     try {
       await endHanging(client, producers, sent(), parts);
     } catch (error) {
-      throw fault(error, destination, parts);
+      // What passes is tried again by whoever opens or asks.
+      throw isFenced(error) ? fault(error, destination, parts) : error;
     }
   };
   try {
