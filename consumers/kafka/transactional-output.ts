@@ -52,24 +52,25 @@ export async function openTransactionalOutput(
     await close();
     throw failed.reason;
   }
-  const settle = async () => {
+  const look = () => endsOf(client, sent());
+  const settle = async (ends: Ends) => {
     try {
-      await endHanging(client, producers, sent(), parts);
+      await endHanging(producers, sent(), ends, parts);
     } catch (error) {
       // What passes is tried again by whoever opens or asks.
       throw isFenced(error) ? fault(error, destination, parts) : error;
     }
   };
   try {
-    const ends = await endsOf(client, sent());
-    if (ends.flat().includes('open')) await settle();
+    const ends = await look();
+    if (ends.flat().includes('open')) await settle(ends);
   } catch (error) {
     await close();
     throw error;
   }
   return {
     async position() {
-      const position = await committedPosition(parts, destination, settle);
+      const position = await committedPosition(parts, destination, async () => settle(await look()));
       // None of them can change anything any more; those behind it will not have been sent behind these.
       lastCommits.delete(transactionalId);
       return position;
@@ -99,13 +100,13 @@ const turns = ['a', 'b'];
  * @throws WeirError BROKER where it cannot be told how they have to end; else what the client throws.
  */
 async function endHanging(
-  client: KafkaClient,
   producers: readonly Producer[],
   sent: readonly SentCommit[],
+  ends: Ends,
   parts: TransactionalParts,
 ): Promise<void> {
   const { admin, group, position: of } = parts;
-  const endings = endingsOf(sent, await endsOf(client, sent));
+  const endings = endingsOf(sent, ends);
   if (endings === undefined) throw unsettled(group, of.topic, of.partition);
   for (const { turn, position, places, isCommit, isOpen } of endings) {
     const carriedOut = (await carriedOutOffsets(admin, parts.clock, group, of.topic)).get(of.partition) ?? 0;
@@ -119,7 +120,9 @@ async function endHanging(
 }
 
 /** What the logs say, by commit and place. */
-async function endsOf(client: KafkaClient, sent: readonly SentCommit[]): Promise<readonly TransactionEnd[][]> {
+type Ends = readonly (readonly TransactionEnd[])[];
+
+async function endsOf(client: KafkaClient, sent: readonly SentCommit[]): Promise<Ends> {
   const places = sent.flatMap((one) => one.places);
   const ends = await transactionEnds(client, places);
   return sent.map((one) => one.places.map((place) => ends[places.indexOf(place)]));

@@ -1,7 +1,14 @@
 import type { Admin, Consumer, EachBatchPayload, Kafka, Producer } from 'kafkajs';
-import { type KafkaSourceConfig, kafkaSourceConfig } from '../../consumers/kafka/config.ts';
+import {
+  type KafkaSourceConfig,
+  kafkaSinkConfig,
+  kafkaSourceConfig,
+  sinkConnection,
+} from '../../consumers/kafka/config.ts';
+import { createKafkaSink, type KafkaSink, type KafkaSinkOptions } from '../../consumers/kafka/sink.ts';
 import type { KafkaOptions, KafkaService } from '../../infra/services/start.ts';
 import { startKafka } from '../../infra/services/start.ts';
+import { systemClock } from '../../runtime/clock.ts';
 import { plainKafka } from '../../runtime/kafka-client.ts';
 
 /** A broker of its own for one test file, and plain clients to look at it from outside. */
@@ -139,4 +146,23 @@ async function readThrough(consumer: Consumer, topic: string, ends: Map<number, 
 export function sourceConfig(brokers: string[], topic: string, more: object = {}): KafkaSourceConfig {
   const times = { session_timeout_ms: 60_000, heartbeat_interval_ms: 100, max_wait_ms: 20, connect_timeout_ms: 60_000 };
   return kafkaSourceConfig.parse({ brokers, topic, group: `group-${topic}`, ...times, ...more });
+}
+
+/** A sink of its own to the topics, for input partitions of the source's cluster. */
+export function sinkFor(
+  source: KafkaSourceConfig,
+  topics: { readonly topic: string; readonly dead_letters: string },
+  more: Partial<KafkaSinkOptions> = {},
+  settings: object = {},
+): KafkaSink {
+  const config = kafkaSinkConfig.parse({ topic: topics.topic, dead_letters: topics.dead_letters, ...settings });
+  return createKafkaSink(config, {
+    connection: sinkConnection(config, source)!,
+    job: 'test-job',
+    group: source.group,
+    delivery: 'exactly-once',
+    sourceIsKafka: true,
+    clock: systemClock,
+    ...more,
+  });
 }

@@ -1,14 +1,11 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { createClient } from '../../consumers/kafka/client.ts';
-import { kafkaSinkConfig, sinkConnection } from '../../consumers/kafka/config.ts';
 import { Broker } from '../../consumers/kafka/internals.ts';
-import { createKafkaSink } from '../../consumers/kafka/sink.ts';
 import { type TransactionPlace, transactionEnds } from '../../consumers/kafka/transaction-end.ts';
 import type { Sink } from '../../consumers/ports.ts';
-import { systemClock } from '../../runtime/clock.ts';
 import { deadLetter, event } from '../contract/sink.ts';
 import { ownedPartition } from '../support/owned-partition.ts';
-import { type Cluster, sourceConfig, startCluster } from './cluster.ts';
+import { type Cluster, sinkFor, sourceConfig, startCluster } from './cluster.ts';
 
 let cluster: Cluster;
 beforeAll(async () => {
@@ -45,16 +42,7 @@ async function whileMarkersAreLost(work: () => Promise<void>): Promise<void> {
 describe('a transaction that was committed and hangs', () => {
   async function publishThree() {
     const topics = { input: await cluster.topic(), topic: await cluster.topic(), dead_letters: await cluster.topic() };
-    const source = sourceConfig(cluster.brokers, topics.input);
-    const config = kafkaSinkConfig.parse({ topic: topics.topic, dead_letters: topics.dead_letters });
-    const made = createKafkaSink(config, {
-      connection: sinkConnection(config, source)!,
-      job: 'test-job',
-      group: source.group,
-      delivery: 'exactly-once',
-      sourceIsKafka: true,
-      clock: systemClock,
-    });
+    const made = sinkFor(sourceConfig(cluster.brokers, topics.input), topics);
     sink = made;
     const open = () => made.open(ownedPartition(topics.input));
     const output = await open();

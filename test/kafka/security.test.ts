@@ -5,14 +5,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { AclOperationTypes, AclPermissionTypes, AclResourceTypes, type Admin, ResourcePatternTypes } from 'kafkajs';
 import { createClient } from '../../consumers/kafka/client.ts';
-import { kafkaSinkConfig, sinkConnection } from '../../consumers/kafka/config.ts';
-import { createKafkaSink } from '../../consumers/kafka/sink.ts';
 import { createKafkaSource } from '../../consumers/kafka/source.ts';
 import { type KafkaService, startKafka } from '../../infra/services/start.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { event } from '../contract/sink.ts';
 import { drain, firstOwnership } from '../contract/source.ts';
-import { sourceConfig } from './cluster.ts';
+import { sinkFor, sourceConfig } from './cluster.ts';
 
 let service: KafkaService;
 let admin: Admin;
@@ -113,17 +111,9 @@ describe('a secured broker', () => {
   /** Reads all of the input and publishes one event, exactly once, over the listener. Leaves no member of the group behind. */
   async function run(job: Job, listener: string, security: object): Promise<(string | null)[]> {
     const config = sourceConfig([service.listeners[listener]], job.input, security);
-    const sinkConfig = kafkaSinkConfig.parse({ topic: job.output, dead_letters: job.dead });
     const clock = systemClock;
     const source = createKafkaSource(config, { maxEvents: 10, format: { type: 'json' }, clock });
-    const sink = createKafkaSink(sinkConfig, {
-      connection: sinkConnection(sinkConfig, config)!,
-      job: 'secured',
-      group: config.group,
-      delivery: 'exactly-once',
-      sourceIsKafka: true,
-      clock,
-    });
+    const sink = sinkFor(config, { topic: job.output, dead_letters: job.dead });
     try {
       const ownership = await firstOwnership(source, new AbortController().signal);
       const output = await sink.open(ownership);

@@ -4,8 +4,8 @@ import kafkajs from 'kafkajs';
 import { longestKey } from '../../consumers/config.ts';
 import { eventConfig } from '../../consumers/decode/config.ts';
 import { createDecoder } from '../../consumers/decode/decoder.ts';
-import { kafkaSinkConfig, sinkConnection } from '../../consumers/kafka/config.ts';
-import { createKafkaSink, type KafkaSinkOptions } from '../../consumers/kafka/sink.ts';
+import { kafkaSinkConfig } from '../../consumers/kafka/config.ts';
+import type { KafkaSinkOptions } from '../../consumers/kafka/sink.ts';
 import { createKafkaSource } from '../../consumers/kafka/source.ts';
 import { unstableOffset } from '../../consumers/kafka/stable-offsets.ts';
 import type { Sink } from '../../consumers/ports.ts';
@@ -13,7 +13,7 @@ import { systemClock } from '../../runtime/clock.ts';
 import { deadLetter, describeSinkContract, event } from '../contract/sink.ts';
 import { firstOwnership } from '../contract/source.ts';
 import { ownedPartition } from '../support/owned-partition.ts';
-import { type Cluster, sourceConfig, startCluster } from './cluster.ts';
+import { type Cluster, sinkFor, sourceConfig, startCluster } from './cluster.ts';
 
 let cluster: Cluster;
 beforeAll(async () => {
@@ -38,22 +38,9 @@ async function makeTopics(inputs = 1, outputs = 1): Promise<Topics> {
   return { input, topic, dead_letters };
 }
 
-function makeSink(
-  { input, topic, dead_letters }: Topics,
-  more: Partial<KafkaSinkOptions> = {},
-  settings: object = {},
-): Sink {
-  const config = kafkaSinkConfig.parse({ topic, dead_letters, connect_timeout_ms: 60_000, ...settings });
-  const source = sourceConfig(cluster.brokers, input);
-  return createKafkaSink(config, {
-    connection: sinkConnection(config, source)!,
-    job: 'test-job',
-    group: source.group,
-    delivery: 'exactly-once',
-    sourceIsKafka: true,
-    clock: systemClock,
-    ...more,
-  });
+function makeSink(topics: Topics, more: Partial<KafkaSinkOptions> = {}, settings: object = {}): Sink {
+  const source = sourceConfig(cluster.brokers, topics.input);
+  return sinkFor(source, topics, more, { connect_timeout_ms: 60_000, ...settings });
 }
 
 async function fixture(more: Partial<KafkaSinkOptions>, settings: object = {}) {
