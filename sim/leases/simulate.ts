@@ -2,11 +2,8 @@ import { compareCheckpoints, isInitial, isShardEnd } from '../../consumers/kines
 import type { HeldLease } from '../../consumers/kinesis/held-lease.ts';
 import type { Lease } from '../../consumers/kinesis/lease.ts';
 import type { LeaseChange } from '../../consumers/kinesis/lease-change.ts';
-import {
-  createLeaseCoordinator,
-  type LeaseCoordinator,
-  type LeaseEvent,
-} from '../../consumers/kinesis/lease-coordinator.ts';
+import { createLeaseCoordinator, type LeaseCoordinator } from '../../consumers/kinesis/lease-coordinator.ts';
+import type { LeaseEvent } from '../../consumers/kinesis/lease-event.ts';
 import type { LeaseTable } from '../../consumers/kinesis/lease-table.ts';
 import { describeError, WeirError } from '../../runtime/errors.ts';
 import { type Random, seededRandom } from '../../runtime/random.ts';
