@@ -22,8 +22,8 @@ export interface HeldLeases {
   readonly size: number;
   all(): HeldLease[];
   has(key: string): boolean;
-  /** @param since when the lease, as it is, was first seen. Gives false where somebody else was faster. */
-  take(lease: Lease, since: number | undefined): Promise<boolean>;
+  /** @param since when the lease, as it is, was first seen. Undefined where somebody else was faster. */
+  take(lease: Lease, since: number | undefined): Promise<HeldLease | undefined>;
   letGo(one: HeldLease, kind: Exclude<LeaseEvent['kind'], 'trouble'>): void;
   /** Deletes it from the table. */
   drop(one: HeldLease, kind: 'deleted' | 'gone'): Promise<void>;
@@ -70,12 +70,13 @@ export function createHeldLeases(parts: HeldLeasesParts): HeldLeases {
     async take(lease, since) {
       const sentAt = clock.monotonic();
       const taken = await writes.make({ kind: 'take', lease, owner: worker });
-      if (taken === undefined) return false;
-      held.set(lease.key, holdLease(taken, sentAt, { writes, clock, checkpointMs, throughputWindowMs }));
+      if (taken === undefined) return undefined;
+      const one = holdLease(taken, sentAt, { writes, clock, checkpointMs, throughputWindowMs });
+      held.set(lease.key, one);
       const hadOwner = lease.owner !== undefined && lease.owner !== worker;
       const isLiving = sentAt - (since ?? sentAt) < failoverMs;
       onEvent({ kind: !hadOwner ? 'taken' : isLiving ? 'stolen' : 'expired', lease: taken });
-      return true;
+      return one;
     },
     letGo,
     async drop(one, kind) {

@@ -124,7 +124,7 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     // One of its own that it has let go of, while the table did not answer, has nobody else who works on it.
     const dropped = leases.filter(({ owner }) => owner === worker);
     const wanted = new Map([...dropped, ...leasesWanted(askedAt)].map((lease) => [lease.key, lease]));
-    if (!parts.leaving.aborted) await Promise.all([...wanted.values()].filter(({ key }) => !held.has(key)).map(take));
+    if (!parts.leaving.aborted) await allOf([...wanted.values()].filter(({ key }) => !held.has(key)).map(take));
     await shardLeases.startOrFinish(view);
     parts.onLook?.(lookOf(leases, askedAt));
     if (syncFault !== undefined) trouble(syncFault);
@@ -155,7 +155,14 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   }
 
   async function take(lease: Lease): Promise<void> {
-    if (!(await held.take(lease, view.get(lease.key)?.since))) isBeaten = true;
+    const taken = await held.take(lease, view.get(lease.key)?.since);
+    if (taken === undefined) isBeaten = true;
+    // What it would have from now on is for others.
+    else if (parts.leaving.aborted) await release(taken);
+  }
+
+  async function release(one: HeldLease): Promise<void> {
+    await one.make({ kind: 'evict' }).then(() => held.letGo(one, 'evicted'), held.fencedIsLost(one));
   }
 
   function trouble(error: unknown): void {
@@ -245,13 +252,19 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
       }
     },
     lookNow: () => lookNow(() => {}),
-    async release(one) {
-      await one.make({ kind: 'evict' }).then(() => held.letGo(one, 'evicted'), held.fencedIsLost(one));
-    },
+    release,
     async end(one, children) {
       await shardLeases.end(one, children);
       onEvent({ kind: 'ended', lease: one.lease });
       await nextLook();
     },
   };
+}
+
+/**
+ * Waits for all, whatever becomes of one of them: a lease that is taken behind its look's end would be taken once more by the next, or by one who
+ * has given up all.
+ */
+async function allOf(takes: readonly Promise<void>[]): Promise<void> {
+  for (const ended of await Promise.allSettled(takes)) if (ended.status === 'rejected') throw ended.reason;
 }

@@ -31,6 +31,8 @@ function startWorker(away = { table: false, stream: false }) {
   const asked = { table: 0, stream: 0 };
   const held = new Map<string, HeldLease>();
   const ranges = new Map<string, HashRange>();
+  /** Shards that were to be read while they were being read. */
+  const doubled: string[] = [];
   const stream = { shards: [...shards], gone: [] as string[] };
   const leaving = new AbortController();
   const events: LeaseEvent['kind'][] = [];
@@ -46,7 +48,7 @@ function startWorker(away = { table: false, stream: false }) {
   /** What the table answers to looks that need not be current: what it had some time before. */
   const older = { answer: undefined as readonly Lease[] | undefined };
   /** What happens before the next take arrives. */
-  const refuse = { next: async (): Promise<unknown> => undefined };
+  const refuse = { next: async (_lease: Lease): Promise<unknown> => undefined };
   const table: LeaseTable = {
     list(isCurrent = false) {
       looks.push(isCurrent);
@@ -54,7 +56,7 @@ function startWorker(away = { table: false, stream: false }) {
     },
     read: (key) => ask('table', () => truth.read(key)),
     async write(change) {
-      if (change.kind === 'take') await refuse.next();
+      if (change.kind === 'take') await refuse.next(change.lease);
       return ask('table', () => truth.write(change));
     },
   };
@@ -76,6 +78,7 @@ function startWorker(away = { table: false, stream: false }) {
     onReady: (one, hashRange) => {
       const { key } = one.lease;
       ranges.set(key, hashRange);
+      if (held.has(key)) doubled.push(key);
       held.set(key, one);
       one.revoked.addEventListener('abort', () => held.delete(key));
     },
@@ -97,6 +100,7 @@ function startWorker(away = { table: false, stream: false }) {
     away,
     held,
     ranges,
+    doubled,
     events,
     told,
     /** Gives the requests of a time to come. */
@@ -382,6 +386,48 @@ describe('a worker that is about to leave', () => {
     expect((await truth.read(released.lease.key))?.owner).toBeUndefined();
     expect(held.size).toBe(shards.length - 1);
     expect(events.filter((kind) => kind === 'evicted')).toHaveLength(1);
+    await end();
+  });
+});
+
+describe('a take that is answered late', () => {
+  it('is waited for, also when another one has failed: nobody reads a shard twice', async () => {
+    const { world, truth, stream, coordinator, during, held, doubled, refuse, end } = startWorker();
+    stream.shards = [];
+    await during(1_000);
+    const [late, other] = shards;
+    for (const { id, parents, hashRange } of [late, other]) {
+      await truth.write({ kind: 'create', lease: newLease(id, trimHorizon, parents, hashRange) });
+    }
+    const answer = Promise.withResolvers<void>();
+    let isFirst = true;
+    refuse.next = async ({ key }) => {
+      // For as long as such a change is tried.
+      if (key === other.id && world.now < failoverMs + 2_000) throw new WeirError('BROKER', 'the table refuses');
+      const isLate = isFirst && key === late.id;
+      isFirst &&= !isLate;
+      if (isLate) await answer.promise;
+    };
+    coordinator.lookNow();
+    await during(failoverMs + 3_000);
+    answer.resolve();
+    await during(failoverMs);
+    expect([...held.keys()].sort()).toEqual([late.id, other.id]);
+    expect(doubled).toEqual([]);
+    await end();
+  });
+
+  it('is given up again at once where the worker is about to leave by then', async () => {
+    const { truth, stream, leaving, coordinator, during, events, refuse, end } = startWorker();
+    stream.shards = [];
+    await during(1_000);
+    const [{ id, parents, hashRange }] = shards;
+    await truth.write({ kind: 'create', lease: newLease(id, trimHorizon, parents, hashRange) });
+    refuse.next = async () => leaving.abort();
+    coordinator.lookNow();
+    await during(100);
+    expect((await truth.read(id))?.owner).toBeUndefined();
+    expect(events).toEqual(['taken', 'evicted']);
     await end();
   });
 });
