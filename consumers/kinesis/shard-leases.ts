@@ -50,6 +50,7 @@ export interface ShardLeases {
   /**
    * Gives every shard that should be read a lease; true when some were missing. Creating one that somebody else has created meanwhile
    * changes nothing.
+   * @throws WeirError INPUT when the table is not one that can be shared any more.
    */
   sync(leases: readonly Lease[]): Promise<boolean>;
   /** @param leases from before the stream was asked for its shards: one that is made later may be of a shard that is newer than the list. */
@@ -73,6 +74,7 @@ export function createShardLeases(parts: ShardLeasesParts): ShardLeases {
   let syncedAt = Number.NEGATIVE_INFINITY;
 
   async function sync(leases: readonly Lease[]): Promise<boolean> {
+    await table.demandShareable();
     listed = await shards.list('all');
     memory.listed(listed);
     const missing =

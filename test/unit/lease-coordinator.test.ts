@@ -34,6 +34,7 @@ function startWorker(away = { table: false, stream: false }) {
   /** Shards that were to be read while they were being read. */
   const doubled: string[] = [];
   const stream = { shards: [...shards], gone: [] as string[] };
+  const users = { hasLeader: false };
   const leaving = new AbortController();
   const events: LeaseEvent['kind'][] = [];
   const told: LeaseLook[] = [];
@@ -50,6 +51,9 @@ function startWorker(away = { table: false, stream: false }) {
   /** What happens before the next take arrives. */
   const refuse = { next: async (_lease: Lease): Promise<unknown> => undefined };
   const table: LeaseTable = {
+    async demandShareable() {
+      if (users.hasLeader) throw new WeirError('INPUT', 'the table has a leader');
+    },
     list(isCurrent = false) {
       looks.push(isCurrent);
       return ask('table', async () => [...((!isCurrent && older.answer) || (await truth.list()))]);
@@ -91,6 +95,7 @@ function startWorker(away = { table: false, stream: false }) {
     world,
     truth,
     stream,
+    users,
     leaving,
     coordinator,
     looks,
@@ -170,6 +175,18 @@ describe('a stream that does not answer', () => {
     // The looks and the renewals.
     expect(table).toBeLessThan(200);
     await end();
+  });
+});
+
+describe('a table that cannot be shared any more', () => {
+  it('is given up at the next comparison of shards and leases', async () => {
+    const { truth, users, during, held } = startWorker();
+    await during(1_000);
+    users.hasLeader = true;
+    await during(0.9 * shardSyncMs);
+    expect(held.size).toBe(shards.length);
+    await expect(during(0.2 * shardSyncMs)).rejects.toMatchObject({ code: 'INPUT' });
+    expect((await truth.list()).filter(({ owner }) => owner !== undefined)).toEqual([]);
   });
 });
 
