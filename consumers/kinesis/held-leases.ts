@@ -2,7 +2,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { type HeldLease, holdLease } from './held-lease.ts';
 import type { Lease } from './lease.ts';
-import type { LeaseEvent } from './lease-event.ts';
+import type { LeaseEvent, LeaseEventKind } from './lease-event.ts';
 import type { LeaseView } from './lease-view.ts';
 import type { LeaseWrites } from './lease-writes.ts';
 
@@ -22,9 +22,14 @@ export interface HeldLeases {
   readonly size: number;
   all(): HeldLease[];
   has(key: string): boolean;
-  /** @param since when the lease, as it is, was first seen. Undefined where somebody else was faster. */
-  take(lease: Lease, since: number | undefined): Promise<HeldLease | undefined>;
-  letGo(one: HeldLease, kind: Exclude<LeaseEvent['kind'], 'trouble'>): void;
+  get(key: string): HeldLease | undefined;
+  /**
+   * Undefined where somebody else was faster.
+   * @param since when the lease, as it is, was first seen.
+   * @param wasAsked the lease was asked for, and handed over.
+   */
+  take(lease: Lease, since: number | undefined, wasAsked: boolean): Promise<HeldLease | undefined>;
+  letGo(one: HeldLease, kind: LeaseEventKind): void;
   /** Deletes it from the table. */
   drop(one: HeldLease, kind: 'deleted' | 'gone'): Promise<void>;
   /** Lets go of those that others have by now. */
@@ -47,7 +52,7 @@ export function createHeldLeases(parts: HeldLeasesParts): HeldLeases {
   const held = new Map<string, HeldLease>();
   const throughputWindowMs = throughputShare * failoverMs;
 
-  function letGo(one: HeldLease, kind: Exclude<LeaseEvent['kind'], 'trouble'>): void {
+  function letGo(one: HeldLease, kind: LeaseEventKind): void {
     one.lose();
     if (held.get(one.lease.key) !== one) return;
     held.delete(one.lease.key);
@@ -67,7 +72,8 @@ export function createHeldLeases(parts: HeldLeasesParts): HeldLeases {
     },
     all: () => [...held.values()],
     has: (key) => held.has(key),
-    async take(lease, since) {
+    get: (key) => held.get(key),
+    async take(lease, since, wasAsked) {
       const sentAt = clock.monotonic();
       const taken = await writes.make({ kind: 'take', lease, owner: worker });
       if (taken === undefined) return undefined;
@@ -75,7 +81,8 @@ export function createHeldLeases(parts: HeldLeasesParts): HeldLeases {
       held.set(lease.key, one);
       const hadOwner = lease.owner !== undefined && lease.owner !== worker;
       const isLiving = sentAt - (since ?? sentAt) < failoverMs;
-      onEvent({ kind: !hadOwner ? 'taken' : isLiving ? 'stolen' : 'expired', lease: taken });
+      const kind = !hadOwner ? (wasAsked ? 'received' : 'taken') : isLiving ? 'stolen' : 'expired';
+      onEvent({ kind, lease: taken });
       return one;
     },
     letGo,

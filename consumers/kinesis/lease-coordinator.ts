@@ -1,6 +1,7 @@
 import type { Clock } from '../../runtime/clock.ts';
 import type { Random } from '../../runtime/random.ts';
 import { leasesToTake, leaseToEvenOut } from './balance.ts';
+import { createHandOver, type LeaseWords, patienceMs } from './hand-over.ts';
 import type { HashRange } from './hash-range.ts';
 import type { HeldLease } from './held-lease.ts';
 import { createHeldLeases, renewalShare, throughputShare } from './held-leases.ts';
@@ -28,6 +29,8 @@ export interface LeaseCoordinatorParts {
   readonly random: Random;
   /** Aborts when this worker is about to leave: it takes no more leases, since those that it gives up are for others. */
   readonly leaving: AbortSignal;
+  /** To the other workers of weir; absent where they cannot be asked for leases. */
+  readonly words?: LeaseWords;
   /** A shard, which has the hash keys of the range, may be read from its lease's checkpoint on, until the lease is revoked. */
   readonly onReady: (held: HeldLease, hashRange: HashRange) => void;
   readonly onEvent?: (event: LeaseEvent) => void;
@@ -43,9 +46,11 @@ export interface LeaseCoordinator {
    * answer.
    */
   end(held: HeldLease, children: readonly Shard[]): Promise<void>;
-  /** There is word of leases that were given up: looks at the table now. */
+  /** There is word of leases that were given up, or handed over to this worker: looks at the table now. */
   lookNow(): void;
-  /** Gives a lease up, so that others need not wait. */
+  /** Another worker asks for a lease of this one's. */
+  asked(key: string, by: string): void;
+  /** Gives a lease up, so that others need not wait, or to the one that has asked for it. */
   release(held: HeldLease): Promise<void>;
   /** Ids of all shards that the stream or the table is known to have. The same object until the next answer of one of them. */
   known(): readonly string[];
@@ -75,6 +80,8 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   const held = createHeldLeases({ writes, worker, failoverMs, checkpointMs: parts.checkpointMs, clock, onEvent });
   const shardLeases = createShardLeases({ ...parts, writes, held });
   const { memory } = shardLeases;
+  const handOver = createHandOver({ words: parts.words, worker, failoverMs });
+  parts.leaving.addEventListener('abort', handOver.withdraw, { once: true });
   let view: LeaseView = new Map();
   /** When what it shows was asked for. */
   let lookedAt = Number.NEGATIVE_INFINITY;
@@ -123,8 +130,10 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     if (isDue && syncFault === undefined) await shardLeases.dropGone(leases);
     // One of its own that it has let go of, while the table did not answer, has nobody else who works on it.
     const dropped = leases.filter(({ owner }) => owner === worker);
-    const wanted = new Map([...dropped, ...leasesWanted(askedAt)].map((lease) => [lease.key, lease]));
-    if (!parts.leaving.aborted) await allOf([...wanted.values()].filter(({ key }) => !held.has(key)).map(take));
+    if (!parts.leaving.aborted) {
+      const wanted = new Map([...dropped, ...leasesWanted(askedAt)].map((lease) => [lease.key, lease]));
+      await allOf([...wanted.values()].filter(({ key }) => !held.has(key)).map(take));
+    }
     await shardLeases.startOrFinish(view);
     parts.onLook?.(lookOf(leases, askedAt));
     if (syncFault !== undefined) trouble(syncFault);
@@ -143,26 +152,62 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     return { shards, leases: by };
   }
 
+  /** Those to be taken now. One that a worker of weir is to hand over is asked for. */
   function leasesWanted(now: number): Lease[] {
+    handOver.look(view, now);
+    const expected = handOver.expected(view);
+    const overdue = handOver.overdue(view, now);
+    return [...overdue, ...handOver.unasked(leasesDue(expected, now), view, now)];
+  }
+
+  function leasesDue(expected: LeaseView, now: number): Lease[] {
     const options = { worker, failoverMs, maxLeases: parts.maxLeases, random };
-    const wanted = leasesToTake(view, now, options);
+    const wanted = leasesToTake(expected, now, options);
     if (wanted.length > 0) changedAt = now;
     if (wanted.length > 0 || now - changedAt < eveningShare * failoverMs) return wanted;
-    const evening = leaseToEvenOut(view, now, options);
+    const evening = leaseToEvenOut(expected, now, options);
     if (evening === undefined) return [];
     changedAt = now;
     return [evening];
   }
 
   async function take(lease: Lease): Promise<void> {
-    const taken = await held.take(lease, view.get(lease.key)?.since);
-    if (taken === undefined) isBeaten = true;
+    const wasAsked = lease.owner === worker && handOver.key === lease.key;
+    const taken = await held.take(lease, view.get(lease.key)?.since, wasAsked);
+    if (taken === undefined) {
+      isBeaten = true;
+      return;
+    }
+    handOver.received(lease.key);
     // What it would have from now on is for others.
-    else if (parts.leaving.aborted) await release(taken);
+    if (parts.leaving.aborted) await release(taken);
   }
 
   async function release(one: HeldLease): Promise<void> {
-    await one.make({ kind: 'evict' }).then(() => held.letGo(one, 'evicted'), held.fencedIsLost(one));
+    const { wantedBy } = one;
+    if (wantedBy === undefined) {
+      await one.make({ kind: 'evict' }).then(() => held.letGo(one, 'evicted'), held.fencedIsLost(one));
+      return;
+    }
+    try {
+      await one.make({ kind: 'give', owner: wantedBy });
+      held.letGo(one, 'handed');
+      parts.words?.handed(wantedBy, one.lease.key);
+    } catch (error) {
+      // Whoever finds it not handed over takes it otherwise, this worker too.
+      held.letGo(one, 'lost');
+      if (isPassing(error)) trouble(error);
+      else held.fencedIsLost(one)(error);
+    }
+  }
+
+  /** What was asked for may have been handed over when this worker had begun to leave. */
+  async function giveBack(): Promise<void> {
+    handOver.withdraw();
+    const lease = handOver.key === undefined ? undefined : await table.read(handOver.key);
+    if (lease?.owner !== worker || held.has(lease.key)) return;
+    await writes.make({ kind: 'evict', lease });
+    onEvent({ kind: 'evicted', lease });
   }
 
   function trouble(error: unknown): void {
@@ -186,7 +231,8 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     const now = clock.monotonic();
     const workers = leasesByWorker(view, worker, now, failoverMs).size;
     const share = Math.min(longestLookShare, lookShare * Math.max(1, workers / workersPerLook));
-    const dueMs = Math.min(share * failoverMs, nextChange(view, worker, lookedAt, failoverMs) - now);
+    const changesAt = Math.min(nextChange(view, worker, lookedAt, failoverMs), handOver.dueAt);
+    const dueMs = Math.min(share * failoverMs, changesAt - now);
     return Math.max(0, isBeaten ? Math.min(dueMs, retryMs(1)) : dueMs);
   }
 
@@ -246,12 +292,19 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
         isRunning = false;
         for (const done of waiting) done();
         // A lease that cannot be given up either is still to be let go of in time.
-        await held.giveUp(trouble);
+        await Promise.all([held.giveUp(trouble), giveBack().catch(trouble)]);
         givenUp.abort();
         await renewing;
       }
     },
     lookNow: () => lookNow(() => {}),
+    asked(key, by) {
+      const one = held.get(key);
+      if (one === undefined || one.recalled.aborted || parts.leaving.aborted) return;
+      one.recall(by, patienceMs(failoverMs));
+      // Who reads it is to finish what is under way, and then releases it.
+      if (!shardLeases.isRead(one)) void release(one).catch(troubleOrEnd);
+    },
     release,
     async end(one, children) {
       await shardLeases.end(one, children);

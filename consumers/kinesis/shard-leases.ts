@@ -57,6 +57,8 @@ export interface ShardLeases {
   dropGone(leases: readonly Lease[]): Promise<void>;
   /** Begins what of the leases held here may be read by now, and tidies away what is done with. */
   startOrFinish(view: LeaseView): Promise<void>;
+  /** True while somebody here reads the shard, or was told to. */
+  isRead(one: HeldLease): boolean;
   /** The shard was read to its end: those that follow get their leases, parents before children. */
   end(held: HeldLease, children: readonly Shard[]): Promise<void>;
 }
@@ -97,7 +99,7 @@ export function createShardLeases(parts: ShardLeasesParts): ShardLeases {
     if (isShardEnd(one.lease.checkpoint)) return finish(one, find);
     if (started.has(one) || !isReady(one.lease, find) || !(await parentsAreGone(one.lease, view))) return;
     if (await isMadeAnew(one.lease, now)) return held.drop(one, 'deleted');
-    if (one.revoked.aborted || started.has(one)) return;
+    if (one.revoked.aborted || one.recalled.aborted || started.has(one)) return;
     const { key, hashRange = listed.find(({ id }) => id === key)?.hashRange } = one.lease;
     // Old versions of the library write none. Until the stream has told it, nobody knows what of an aggregated record is the shard's.
     if (hashRange === undefined) return;
@@ -200,6 +202,7 @@ export function createShardLeases(parts: ShardLeasesParts): ShardLeases {
       const now = once(tableAndStream);
       await Promise.all(held.all().map((one) => startOrFinishOne(one, view, now)));
     },
+    isRead: (one) => started.has(one) && !isShardEnd(one.lease.checkpoint),
     async end(one, children) {
       const known = await table.list();
       const hasLease = (key: string) => known.some((lease) => lease.key === key) || key === one.lease.key;
