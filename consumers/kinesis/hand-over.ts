@@ -1,3 +1,4 @@
+import type { Clock } from '../../runtime/clock.ts';
 import type { Lease } from './lease.ts';
 import { isFree, type LeaseView } from './lease-view.ts';
 import { isWeirWorker } from './worker-name.ts';
@@ -17,6 +18,7 @@ export interface HandOverParts {
   readonly words?: LeaseWords;
   readonly worker: string;
   readonly failoverMs: number;
+  readonly clock: Clock;
 }
 
 /**
@@ -24,8 +26,8 @@ export interface HandOverParts {
  * this worker the owner itself, so nobody else gets in between. One at a time. Who does not do so in time is stolen from.
  */
 export interface HandOver {
-  /** Key of the lease that was asked for last, unless that has come to something. */
-  readonly key: string | undefined;
+  /** Keys of leases that were asked for, and are not held yet: one that is to be handed over, and one that was. */
+  readonly keys: readonly string[];
   /** When its owner is waited for no longer. */
   readonly dueAt: number;
   /** A look at the table: forgets what was asked of one who does not own the lease any more. */
@@ -36,8 +38,8 @@ export interface HandOver {
   overdue(view: LeaseView, now: number): Lease[];
   /** Those of the leases to be taken that nobody is to be asked for. Asks for the other, unless a hand-over is under way. */
   unasked(wanted: readonly Lease[], view: LeaseView, now: number): Lease[];
-  /** The lease is this worker's now. */
-  received(key: string): void;
+  /** The lease is held now. Gives whether it was asked for and handed over. */
+  received(key: string): boolean;
   /** Asks for nothing any more. */
   withdraw(): void;
 }
@@ -50,7 +52,8 @@ export function patienceMs(failoverMs: number): number {
   return Math.max(failoverMs, 5_000);
 }
 
-export function createHandOver({ words, worker, failoverMs }: HandOverParts): HandOver {
+export function createHandOver({ words, worker, failoverMs, clock }: HandOverParts): HandOver {
+  let handed: string | undefined;
   let asked: { readonly key: string; readonly owner: string; readonly at: number } | undefined;
 
   function withdraw(): void {
@@ -60,8 +63,8 @@ export function createHandOver({ words, worker, failoverMs }: HandOverParts): Ha
   const dueAt = () => (asked === undefined ? Number.POSITIVE_INFINITY : asked.at + patienceMs(failoverMs));
 
   return {
-    get key() {
-      return asked?.key;
+    get keys() {
+      return [asked?.key, handed].filter((key) => key !== undefined);
     },
     get dueAt() {
       return dueAt();
@@ -69,9 +72,9 @@ export function createHandOver({ words, worker, failoverMs }: HandOverParts): Ha
     look(view, now) {
       if (asked === undefined) return;
       const seen = view.get(asked.key);
-      if (seen?.lease.owner === worker) return;
       if (seen !== undefined && seen.lease.owner === asked.owner && !isFree(seen, now, failoverMs)) return;
-      withdraw();
+      if (seen?.lease.owner === worker) handed = asked.key;
+      else withdraw();
       asked = undefined;
     },
     expected(view) {
@@ -81,7 +84,7 @@ export function createHandOver({ words, worker, failoverMs }: HandOverParts): Ha
     },
     overdue(view, now) {
       const seen = asked && view.get(asked.key);
-      if (seen === undefined || seen.lease.owner === worker || now < dueAt()) return [];
+      if (seen === undefined || now < dueAt()) return [];
       withdraw();
       asked = undefined;
       return [seen.lease];
@@ -92,13 +95,16 @@ export function createHandOver({ words, worker, failoverMs }: HandOverParts): Ha
       if (words === undefined) return [...wanted];
       const lease = wanted.find(isAskedFor);
       if (lease !== undefined && asked === undefined) {
-        asked = { key: lease.key, owner: lease.owner!, at: now };
+        // The look itself may have taken long.
+        asked = { key: lease.key, owner: lease.owner!, at: clock.monotonic() };
         words.ask(lease.owner!, lease.key);
       }
       return wanted.filter((one) => !isAskedFor(one));
     },
     received(key) {
-      if (asked?.key === key) asked = undefined;
+      if (handed !== key) return false;
+      handed = undefined;
+      return true;
     },
     withdraw,
   };

@@ -26,9 +26,9 @@ export interface HeldLeases {
   /**
    * Undefined where somebody else was faster.
    * @param since when the lease, as it is, was first seen.
-   * @param wasAsked the lease was asked for, and handed over.
+   * @param wasHanded tells whether the lease was asked for, and handed over.
    */
-  take(lease: Lease, since: number | undefined, wasAsked: boolean): Promise<HeldLease | undefined>;
+  take(lease: Lease, since: number | undefined, wasHanded: () => boolean): Promise<HeldLease | undefined>;
   letGo(one: HeldLease, kind: LeaseEventKind): void;
   /** Deletes it from the table. */
   drop(one: HeldLease, kind: 'deleted' | 'gone'): Promise<void>;
@@ -73,7 +73,7 @@ export function createHeldLeases(parts: HeldLeasesParts): HeldLeases {
     all: () => [...held.values()],
     has: (key) => held.has(key),
     get: (key) => held.get(key),
-    async take(lease, since, wasAsked) {
+    async take(lease, since, wasHanded) {
       const sentAt = clock.monotonic();
       const taken = await writes.make({ kind: 'take', lease, owner: worker });
       if (taken === undefined) return undefined;
@@ -81,7 +81,7 @@ export function createHeldLeases(parts: HeldLeasesParts): HeldLeases {
       held.set(lease.key, one);
       const hadOwner = lease.owner !== undefined && lease.owner !== worker;
       const isLiving = sentAt - (since ?? sentAt) < failoverMs;
-      const kind = !hadOwner ? (wasAsked ? 'received' : 'taken') : isLiving ? 'stolen' : 'expired';
+      const kind = !hadOwner ? (wasHanded() ? 'received' : 'taken') : isLiving ? 'stolen' : 'expired';
       onEvent({ kind, lease: taken });
       return one;
     },

@@ -80,7 +80,7 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   const held = createHeldLeases({ writes, worker, failoverMs, checkpointMs: parts.checkpointMs, clock, onEvent });
   const shardLeases = createShardLeases({ ...parts, writes, held });
   const { memory } = shardLeases;
-  const handOver = createHandOver({ words: parts.words, worker, failoverMs });
+  const handOver = createHandOver({ words: parts.words, worker, failoverMs, clock });
   parts.leaving.addEventListener('abort', handOver.withdraw, { once: true });
   let view: LeaseView = new Map();
   /** When what it shows was asked for. */
@@ -172,15 +172,11 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   }
 
   async function take(lease: Lease): Promise<void> {
-    const wasAsked = lease.owner === worker && handOver.key === lease.key;
-    const taken = await held.take(lease, view.get(lease.key)?.since, wasAsked);
-    if (taken === undefined) {
-      isBeaten = true;
-      return;
-    }
-    handOver.received(lease.key);
+    const { key } = lease;
+    const taken = await held.take(lease, view.get(key)?.since, () => handOver.received(key));
+    if (taken === undefined) isBeaten = true;
     // What it would have from now on is for others.
-    if (parts.leaving.aborted) await release(taken);
+    else if (parts.leaving.aborted) await release(taken);
   }
 
   async function release(one: HeldLease): Promise<void> {
@@ -204,10 +200,12 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   /** What was asked for may have been handed over when this worker had begun to leave. */
   async function giveBack(): Promise<void> {
     handOver.withdraw();
-    const lease = handOver.key === undefined ? undefined : await table.read(handOver.key);
-    if (lease?.owner !== worker || held.has(lease.key)) return;
-    await writes.make({ kind: 'evict', lease });
-    onEvent({ kind: 'evicted', lease });
+    for (const key of handOver.keys) {
+      const lease = await table.read(key);
+      if (lease?.owner !== worker || held.has(key)) continue;
+      await writes.make({ kind: 'evict', lease });
+      onEvent({ kind: 'evicted', lease });
+    }
   }
 
   function trouble(error: unknown): void {

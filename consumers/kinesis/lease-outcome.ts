@@ -48,5 +48,6 @@ function isMade(change: LeaseChange, found: Lease): boolean {
     return isKept && compareCheckpoints(found.checkpoint, change.checkpoint) === 0;
   }
   if (change.kind === 'children') return change.children.every((child) => found.children.includes(child));
-  return true;
+  // Its owner is still the same.
+  return change.kind !== 'give';
 }

@@ -116,6 +116,18 @@ export const leaseMutants: readonly Mutant[] = [
     'lease.owner === undefined || now - since >= failoverMs',
     'lease.owner === undefined || now - since >= 0.4 * failoverMs',
   ),
+  one(
+    'a lease that is asked for is handed over while it is read',
+    `${folder}/lease-coordinator.ts`,
+    'if (!shardLeases.isRead(one)) void release(one)',
+    'void release(one)',
+  ),
+  one(
+    'a lease that is asked for is stolen at the next look',
+    `${folder}/hand-over.ts`,
+    'seen === undefined || now < dueAt()',
+    'seen === undefined',
+  ),
   {
     name: 'leases are exchanged at once, whatever it gains',
     edits: [

@@ -40,6 +40,31 @@ describe('a signal through Redis', () => {
     await Promise.all([giver, other, deaf].map((one) => one.close()));
   });
 
+  it('may be for one of them, about several things, of each the last word that it has not heard, and heard once', async () => {
+    const [teller, one, two] = await Promise.all(Array.from({ length: 3 }, () => listener('leases:four')));
+    await teller.tell('one', 'a', 'first');
+    await teller.tell('one', 'a', 'second');
+    await teller.tell('one', 'b', '');
+    await teller.tell('one', 'c', 'taken back');
+    await teller.untell('one', 'c');
+    const told: string[][] = [];
+    const others: string[] = [];
+    two.hear('two', (about) => others.push(about));
+    one.hear('one', (about, word) => told.push([about, word]));
+    await until(() => told.length === 2);
+    expect(told.sort()).toEqual([
+      ['a', 'second'],
+      ['b', ''],
+    ]);
+    await teller.tell('one', 'a', 'third');
+    await until(() => told.length === 3);
+    expect(told[2]).toEqual(['a', 'third']);
+    await teller.tell('two', 'd', '');
+    await until(() => others.length === 1);
+    expect([others, told.length, one.heard()]).toEqual([['d'], 3, 0]);
+    await Promise.all([teller, one, two].map((signal) => signal.close()));
+  });
+
   it('is given by the time that it is closed, and fails nobody when Redis is away', async () => {
     const [giver, other] = [await listener('leases:three'), await listener('leases:three')];
     void giver.give();
@@ -47,6 +72,7 @@ describe('a signal through Redis', () => {
     await until(() => other.heard() === 1);
     await redis.stop();
     await other.give();
+    await other.tell('giver', 'a', 'b');
     await other.close();
   });
 });

@@ -11,6 +11,7 @@ const made = { ...mine, counter: 8, checkpoint };
 
 const take: LeaseChange = { kind: 'take', lease: { ...unowned, owner: 'other' }, owner: 'me' };
 const retake: LeaseChange = { kind: 'take', lease: mine, owner: 'me' };
+const give: LeaseChange = { kind: 'give', lease: mine, owner: 'other' };
 const renew: LeaseChange = { kind: 'renew', lease: mine };
 const write: LeaseChange = { kind: 'checkpoint', lease: mine, checkpoint };
 const positions = { weirFence: '7+3 4968' };
@@ -43,6 +44,12 @@ describe('what became of a change', () => {
     ['children that were noted', children, { ...mine, children: ['b', 'a'] }, 'done'],
     ['children that were not', children, { ...mine, children: ['a'] }, 'again'],
     ['children of what was taken', children, { ...mine, owner: 'other' }, 'refused'],
+    ['a lease that was handed over', give, { ...mine, owner: 'other', counter: 8 }, 'done'],
+    ['a lease that was handed over, and gone on with', give, { ...mine, owner: 'other', counter: 11 }, 'done'],
+    ['a lease that was not handed over', give, mine, 'again'],
+    ['a lease that was renewed late, and not handed over', give, { ...mine, counter: 8 }, 'again'],
+    ['a lease that was stolen before it was handed over', give, { ...mine, owner: 'third', counter: 8 }, 'refused'],
+    ['a lease that was lost and taken again before', give, { ...mine, counter: 9 }, 'refused'],
     ['a lease that was created', { kind: 'create', lease: unowned }, mine, 'done'],
     ['a lease that was not', { kind: 'create', lease: unowned }, undefined, 'again'],
     ['a lease that was given up', { kind: 'evict', lease: mine }, { ...unowned, counter: 8 }, 'done'],
