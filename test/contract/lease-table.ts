@@ -40,6 +40,7 @@ export function describeLeaseTableContract(name: string, open: () => Promise<Lea
         (lease) => ({ kind: 'take', lease, owner: 'one' }),
         (lease) => ({ kind: 'renew', lease }),
         (lease) => ({ kind: 'take', lease, owner: 'two' }),
+        (lease) => ({ kind: 'give', lease, owner: 'three' }),
         (lease) => ({ kind: 'renew', lease, throughputKBps: 12.5 }),
         (lease) => ({ kind: 'checkpoint', lease, checkpoint: { sequence: '4968', sub: 7 } }),
         (lease) => ({

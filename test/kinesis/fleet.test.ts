@@ -136,8 +136,9 @@ describe('weir fleet status on Kinesis', () => {
     const changes = (change: string) => metric(`weir_kinesis_lease_changes_total{stream="fleet",change="${change}"}`);
     let metric = await metricsOf(doomed);
     // Until its next look at the table.
-    while (seen('self') !== 1 || seen('other') !== 1 || changes('taken') + changes('stolen') - changes('lost') !== 1)
-      metric = await metricsOf(doomed);
+    const sum = (...kinds: string[]) => kinds.reduce((total, kind) => total + changes(kind), 0);
+    const kept = () => sum('taken', 'received', 'stolen') - sum('handed', 'lost');
+    while (seen('self') !== 1 || seen('other') !== 1 || kept() !== 1) metric = await metricsOf(doomed);
     expect(seen('none')).toBe(0);
     expect(metric('weir_kinesis_shards{stream="fleet",state="open"}')).toBe(2);
     // Who has published depends on who had which lease when the records came.

@@ -77,6 +77,13 @@ describe('requests', () => {
     },
   );
 
+  it('hand a lease over as it would be taken', () => {
+    const takes = ours.filter(({ change }) => change.kind === 'take');
+    for (const { change } of takes)
+      expect(requestOf({ ...change, kind: 'give' } as LeaseChange)).toEqual(requestOf(change));
+    expect(takes.length).toBeGreaterThan(0);
+  });
+
   it('delete a lease without a condition', () => {
     const theirs = kclRequests.find(({ operation }) => operation === 'DeleteItem')!.request;
     const lease = leaseBefore(theirs);
