@@ -179,22 +179,18 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     else if (parts.leaving.aborted) await release(taken);
   }
 
+  /** Where that was asked for, others read on: what passes is no fault of a worker that goes on. */
   async function release(one: HeldLease): Promise<void> {
     const { wantedBy } = one;
-    if (wantedBy === undefined) {
-      await one.make({ kind: 'evict' }).then(() => held.letGo(one, 'evicted'), held.fencedIsLost(one));
-      return;
-    }
     try {
-      await one.make({ kind: 'give', owner: wantedBy });
-      held.letGo(one, 'handed');
-      parts.words?.handed(wantedBy, one.lease.key);
+      await one.make(wantedBy === undefined ? { kind: 'evict' } : { kind: 'give', owner: wantedBy });
     } catch (error) {
-      // Whoever finds it not handed over takes it otherwise, this worker too.
-      held.letGo(one, 'lost');
-      if (isPassing(error)) trouble(error);
-      else held.fencedIsLost(one)(error);
+      if (!one.recalled.aborted || !isPassing(error)) return held.fencedIsLost(one)(error);
+      trouble(error);
+      return held.letGo(one, 'lost');
     }
+    held.letGo(one, wantedBy === undefined ? 'evicted' : 'handed');
+    if (wantedBy !== undefined) parts.words?.handed(wantedBy, one.lease.key);
   }
 
   /** What was asked for may have been handed over when this worker had begun to leave. */

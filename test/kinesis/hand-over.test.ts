@@ -13,9 +13,9 @@ const settings = {
   'source.kinesis.stream': 'input',
   'source.kinesis.application': 'shared',
   // Nobody is taken for dead, nor stolen from, who stands still because the machine does.
-  'source.kinesis.failover_time_ms': 30_000,
+  'source.kinesis.failover_time_ms': 120_000,
   // Whoever is stolen from has published long since what it has not checkpointed.
-  'source.kinesis.checkpoint_interval_ms': 10_000,
+  'source.kinesis.checkpoint_interval_ms': 4_000,
   'source.kinesis.poll_interval_ms': 200,
   'sink.kinesis.stream': 'output',
   'sink.kinesis.dead_letters': 'dead',

@@ -247,10 +247,14 @@ describe('a lease of a living worker of weir', () => {
     await end();
   });
 
-  it('is let go of where the table does not say whether it was handed over', async () => {
-    const { owner, joined, during, end } = await joinOne({ owner: { isStuck: true } });
-    await during(600);
-    const one = [...owner.reading.values()].find(({ recalled }) => recalled.aborted)!;
+  it.each([
+    ['handed over', 0],
+    ['evicted, for who has asked waits no longer', patienceMs(failoverMs)],
+  ])('is let go of where the table does not say whether it was %s', async (_what, tookMs) => {
+    const { owner, joined, during, end } = await joinOne({ owner: { isStuck: true }, joins: { hasWords: false } });
+    const [[key, one]] = owner.reading;
+    owner.coordinator.asked(key, joined.name);
+    await during(tookMs);
     owner.fault = new WeirError('BROKER', 'the table is out of reach');
     let isReleased = false;
     void owner.coordinator.release(one).then(() => {
