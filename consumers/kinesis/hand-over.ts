@@ -28,13 +28,13 @@ export interface HandOverParts {
 export interface HandOver {
   /** Keys of leases that were asked for, and are not held yet: one that is to be handed over, and one that was. */
   readonly keys: readonly string[];
-  /** When its owner is waited for no longer. */
-  readonly dueAt: number;
+  /** When its owner is waited for no longer; Infinity where that was so at the last look. */
+  dueAt(lookedAt: number): number;
   /** A look at the table: forgets what was asked of one who does not own the lease any more. */
   look(view: LeaseView, now: number): void;
   /** The leases as they are to be once the one that was asked for is handed over: what else to take goes by that. */
   expected(view: LeaseView): LeaseView;
-  /** The lease that was asked for, once its owner is waited for no longer; forgets it. */
+  /** The lease that was asked for, once its owner is waited for no longer. */
   overdue(view: LeaseView, now: number): Lease[];
   /** Those of the leases to be taken that nobody is to be asked for. Asks for the other, unless a hand-over is under way. */
   unasked(wanted: readonly Lease[], view: LeaseView, now: number): Lease[];
@@ -45,8 +45,8 @@ export interface HandOver {
 }
 
 /**
- * An owner reads the word within half a second, and has a batch to finish, a checkpoint to wait for and state to store, which it does as long
- * before it is taken for dead; nor does anything stand still meanwhile. With a short failover time that is too little.
+ * An owner reads the word within half a second, then finishes a batch, waits for its checkpoint and stores state. It gets as long for that as it may
+ * be silent; the shard is read meanwhile. A short failover time would be too little.
  */
 export function patienceMs(failoverMs: number): number {
   return Math.max(failoverMs, 5_000);
@@ -60,14 +60,15 @@ export function createHandOver({ words, worker, failoverMs, clock }: HandOverPar
     if (asked !== undefined) words?.withdraw(asked.owner, asked.key);
   }
 
-  const dueAt = () => (asked === undefined ? Number.POSITIVE_INFINITY : asked.at + patienceMs(failoverMs));
+  const isOverdue = (now: number) => asked !== undefined && now >= asked.at + patienceMs(failoverMs);
 
   return {
     get keys() {
       return [asked?.key, handed].filter((key) => key !== undefined);
     },
-    get dueAt() {
-      return dueAt();
+    dueAt(lookedAt) {
+      if (asked === undefined || isOverdue(lookedAt)) return Number.POSITIVE_INFINITY;
+      return asked.at + patienceMs(failoverMs);
     },
     look(view, now) {
       if (asked === undefined) return;
@@ -84,9 +85,8 @@ export function createHandOver({ words, worker, failoverMs, clock }: HandOverPar
     },
     overdue(view, now) {
       const seen = asked && view.get(asked.key);
-      if (seen === undefined || now < dueAt()) return [];
+      if (seen === undefined || !isOverdue(now)) return [];
       withdraw();
-      asked = undefined;
       return [seen.lease];
     },
     unasked(wanted, view, now) {
@@ -102,6 +102,7 @@ export function createHandOver({ words, worker, failoverMs, clock }: HandOverPar
       return wanted.filter((one) => !isAskedFor(one));
     },
     received(key) {
+      if (asked?.key === key) asked = undefined;
       if (handed !== key) return false;
       handed = undefined;
       return true;

@@ -23,12 +23,8 @@ export interface HeldLeases {
   all(): HeldLease[];
   has(key: string): boolean;
   get(key: string): HeldLease | undefined;
-  /**
-   * Undefined where somebody else was faster.
-   * @param since when the lease, as it is, was first seen.
-   * @param wasHanded tells whether the lease was asked for, and handed over.
-   */
-  take(lease: Lease, since: number | undefined, wasHanded: () => boolean): Promise<HeldLease | undefined>;
+  /** Undefined where somebody else was faster. */
+  take(lease: Lease): Promise<HeldLease | undefined>;
   letGo(one: HeldLease, kind: LeaseEventKind): void;
   /** Deletes it from the table. */
   drop(one: HeldLease, kind: 'deleted' | 'gone'): Promise<void>;
@@ -73,16 +69,12 @@ export function createHeldLeases(parts: HeldLeasesParts): HeldLeases {
     all: () => [...held.values()],
     has: (key) => held.has(key),
     get: (key) => held.get(key),
-    async take(lease, since, wasHanded) {
+    async take(lease) {
       const sentAt = clock.monotonic();
       const taken = await writes.make({ kind: 'take', lease, owner: worker });
       if (taken === undefined) return undefined;
       const one = holdLease(taken, sentAt, { writes, clock, checkpointMs, throughputWindowMs });
       held.set(lease.key, one);
-      const hadOwner = lease.owner !== undefined && lease.owner !== worker;
-      const isLiving = sentAt - (since ?? sentAt) < failoverMs;
-      const kind = !hadOwner ? (wasHanded() ? 'received' : 'taken') : isLiving ? 'stolen' : 'expired';
-      onEvent({ kind, lease: taken });
       return one;
     },
     letGo,

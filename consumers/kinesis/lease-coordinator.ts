@@ -172,11 +172,19 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   }
 
   async function take(lease: Lease): Promise<void> {
-    const { key } = lease;
-    const taken = await held.take(lease, view.get(key)?.since, () => handOver.received(key));
-    if (taken === undefined) isBeaten = true;
+    const { key, owner } = lease;
+    const sentAt = clock.monotonic();
+    const taken = await held.take(lease);
+    if (taken === undefined) {
+      isBeaten = true;
+      return;
+    }
+    const unowned = handOver.received(key) ? 'received' : 'taken';
+    const isLiving = sentAt - (view.get(key)?.since ?? sentAt) < failoverMs;
+    const kind = owner === undefined || owner === worker ? unowned : isLiving ? 'stolen' : 'expired';
+    onEvent({ kind, lease: taken.lease });
     // What it would have from now on is for others.
-    else if (parts.leaving.aborted) await release(taken);
+    if (parts.leaving.aborted) await release(taken);
   }
 
   /** Where that was asked for, others read on: what passes is no fault of a worker that goes on. */
@@ -225,7 +233,7 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     const now = clock.monotonic();
     const workers = leasesByWorker(view, worker, now, failoverMs).size;
     const share = Math.min(longestLookShare, lookShare * Math.max(1, workers / workersPerLook));
-    const changesAt = Math.min(nextChange(view, worker, lookedAt, failoverMs), handOver.dueAt);
+    const changesAt = Math.min(nextChange(view, worker, lookedAt, failoverMs), handOver.dueAt(lookedAt));
     const dueMs = Math.min(share * failoverMs, changesAt - now);
     return Math.max(0, isBeaten ? Math.min(dueMs, retryMs(1)) : dueMs);
   }

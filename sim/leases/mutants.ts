@@ -125,7 +125,7 @@ export const leaseMutants: readonly Mutant[] = [
   one(
     'a lease that is asked for is stolen at the next look',
     `${folder}/hand-over.ts`,
-    'seen === undefined || now < dueAt()',
+    'seen === undefined || !isOverdue(now)',
     'seen === undefined',
   ),
   {

@@ -48,6 +48,8 @@ function startFleet(stream: readonly Shard[] = [0, 1, 2, 3].map((n) => shardOf(n
   const world = createWorld();
   const truth = memoryLeaseTable();
   const workers: Worker[] = [];
+  /** What happens before a take arrives. */
+  const beforeTake = { work: async () => {} };
 
   async function through<T>(worker: () => Worker, answer: () => Promise<T>): Promise<T> {
     const { fault } = worker();
@@ -69,7 +71,10 @@ function startFleet(stream: readonly Shard[] = [0, 1, 2, 3].map((n) => shardOf(n
       demandShareable: async () => {},
       list: () => through(own, () => truth.list()),
       read: (key) => through(own, () => truth.read(key)),
-      write: (change) => through(own, () => truth.write(change)),
+      async write(change) {
+        if (change.kind === 'take') await beforeTake.work();
+        return through(own, () => truth.write(change));
+      },
     };
     const coordinator: LeaseCoordinator = createLeaseCoordinator({
       table,
@@ -126,6 +131,7 @@ function startFleet(stream: readonly Shard[] = [0, 1, 2, 3].map((n) => shardOf(n
     world,
     truth,
     start,
+    beforeTake,
     during: (ms: number) => world.run(world.now + ms),
     async owners(): Promise<readonly (string | undefined)[]> {
       return (await truth.list()).map(({ owner }) => owner);
@@ -183,6 +189,20 @@ describe('a lease of a living worker of weir', () => {
     expect(owner.events.filter((kind) => kind === 'lost')).toHaveLength(1);
     // The next one is asked for as well.
     expect(asks(joined)).toHaveLength(2);
+    await end();
+  });
+
+  it('is stolen as soon as possible once that time is over, also where its owner gets a renewal in between', async () => {
+    const { truth, owner, joined, during, beforeTake, end } = await joinOne({ owner: { isDeaf: true } });
+    await during(patienceMs(failoverMs) - 200);
+    const [key] = asks(joined)[0].split(' ').slice(1);
+    let renewals = 0;
+    beforeTake.work = async () => {
+      if (renewals++ === 0) await owner.reading.get(key)!.make({ kind: 'renew' });
+    };
+    await during(0.1 * failoverMs + 300);
+    expect([renewals, joined.events]).toEqual([2, ['stolen']]);
+    expect((await truth.read(key))?.owner).toBe(joined.name);
     await end();
   });
 
