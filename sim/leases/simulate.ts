@@ -279,7 +279,7 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
     worker.reading.set(shard.id, held);
     try {
       while (!held.revoked.aborted) {
-        await worker.process.clock.sleep(100 + own.below(400));
+        await worker.process.clock.sleep(50 + own.below(300));
         if (held.revoked.aborted || !worker.process.isRunning) continue;
         if (held.recalled.aborted) return await coordinator.release(held);
         const next = Math.min(shard.records, position + 1 + own.below(30));
@@ -287,6 +287,8 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
           held.read((next - position) * 1_024);
           publish(worker, shard.id, position, next);
           position = next;
+          // Checkpoints come behind what is published.
+          await worker.process.clock.sleep(own.below(200));
           await held.make({ kind: 'checkpoint', checkpoint: { sequence: String(position), sub: 0 } });
           await expectKept(held.lease.key, position);
           const stored = position;
