@@ -106,7 +106,10 @@ export const kinesisSinkConfig = z
     }),
     patience_ms: milliseconds(1_000, 600_000)
       .default(30_000)
-      .meta({ description: 'How long records that Kinesis refuses are tried again before the partition begins anew' }),
+      .meta({
+        description:
+          'How long records that Kinesis refuses are tried again, while it takes none of them, before the partition begins anew',
+      }),
   })
   .refine(({ stream, dead_letters }) => stream !== dead_letters, {
     path: ['dead_letters'],
