@@ -32,10 +32,10 @@ export function readyTeller(): () => void {
   };
 }
 
-/** Causes that no restart mends: the config or the model. */
-const lasting: readonly number[] = [exitCodes.CONFIG, exitCodes.MODEL];
-/** Causes that no restart mends when they show at the start: a topic that is missing. Later they may pass. */
-const lastingAtStart: readonly number[] = [exitCodes.INPUT, exitCodes.OUTPUT];
+/** Causes that no restart mends: the config. */
+const lasting: readonly number[] = [exitCodes.CONFIG];
+/** Causes that no restart mends when they show at the start: a topic that is missing, a model of another job. Later they may pass. */
+const lastingAtStart: readonly number[] = [exitCodes.INPUT, exitCodes.OUTPUT, exitCodes.MODEL];
 
 /**
  * Starts N processes of the same command, each a member of the consumer group, and starts those again that die. Ends when all have

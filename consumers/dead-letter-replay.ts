@@ -9,6 +9,7 @@ import { createClient } from './kafka/client.ts';
 import { type KafkaSinkConfig, type KafkaSourceConfig, sameCluster } from './kafka/config.ts';
 import { openPutBack, type PutBack } from './kafka/put-back.ts';
 import { positionText, type StoredLetter } from './kafka/stored-letter.ts';
+import type { DeadLetterReason } from './ports.ts';
 
 /** What becomes of a selected letter. */
 export type Verdict =
@@ -106,11 +107,15 @@ function putBackOptions({ group, brokers }: KafkaSourceConfig, sink: KafkaSinkCo
   };
 }
 
+const counted =
+  'the transaction counts in the state, and put back it would be a repetition: weir offsets reset to its offset scores it again';
+
 /** Says what the config now in force makes of a letter's record. */
 function createJudge({ config }: CompiledJob, topic: string, clock: Clock): (letter: StoredLetter) => Verdict {
   const decoder = createDecoder(config.event, formatOf(config.event), longestKey(config));
-  return ({ stream, partition, offset, key, value, timestamp, truncatedFrom }) => {
+  return ({ stream, partition, offset, key, value, timestamp, truncatedFrom, reason: former }) => {
     if (stream !== topic) return { kind: 'elsewhere' };
+    if (former === ('no-score' satisfies DeadLetterReason)) return { kind: 'fails', reason: former, message: counted };
     if (truncatedFrom !== undefined) return { kind: 'cut' };
     const columns = { values: [value], keys: [key], offsets: [offset], timestamps: [timestamp ?? clock.now()] };
     const { deadLetters } = decoder.decode({ ...columns, next: offset + 1, end: offset + 1 }, { stream, partition });
