@@ -184,12 +184,12 @@ export async function openSource(
   const stream = source.kinesis!.stream;
   const { createKinesisSource } = await import('./kinesis/source.ts');
   const subject = `leases:${leaseTableName(source.kinesis!)}`;
-  const released = state.redis && (await createRedisSignal(state.redis, { job, subject, clock }));
+  const signal = state.redis && (await createRedisSignal(state.redis, { job, subject, clock }));
   return createKinesisSource(source.kinesis!, {
     maxEvents,
     format,
     clock,
-    released,
+    signal,
     onTrouble,
     onBehind: (partition, ms) => metrics.behindLatest(stream, partition, ms / 1000),
     onThrottled: () => metrics.kinesisThrottled('get')(1),

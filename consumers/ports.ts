@@ -43,6 +43,11 @@ export interface Ownership {
   readonly mark?: InputMark;
   /** Aborts when the partition now belongs to somebody else; reading and publishing then fail with code FENCED. */
   readonly revoked: AbortSignal;
+  /**
+   * Aborts when another process waits for the partition: it is to be given back once what is under way is published and stored. Absent where that
+   * is not asked for.
+   */
+  readonly recalled?: AbortSignal;
   /** First offset still in the log, and the offset behind its present last record. */
   range(): Promise<{ readonly earliest: number; readonly end: number }>;
   /**

@@ -29,7 +29,7 @@ export interface ServeParts {
   readonly readiness: Readiness;
 }
 
-/** How it ended: `ended` reached the log's end as asked for, `revoked` went to somebody else, `stopped` was told to. */
+/** How it ended: `ended` reached the log's end as asked for, `revoked` went to somebody else, `stopped` was told to, or another process waits for it. */
 export type ServeEnd = 'ended' | 'revoked' | 'stopped';
 
 const firstWaitMs = 500;
@@ -46,11 +46,12 @@ export async function servePartition(parts: ServeParts, untilEnd: boolean, signa
   // Until it is recovered, whenever it pauses, and once it is another process's that writes what is still held of it here, the others
   // read less of shared entities than is committed.
   const fallBehind = () => engine.recovering(name, true);
+  const leaving = leavingSignal(ownership, signal);
   fallBehind();
   ownership.revoked.addEventListener('abort', fallBehind);
   const watch = watchLag(parts.clock, parts.onLag);
   try {
-    return await keepServed(parts, signal, (progress) => serveOnce(parts, watch, untilEnd, signal, progress));
+    return await keepServed(parts, signal, (progress) => serveOnce(parts, watch, untilEnd, leaving, progress));
   } finally {
     watch.stop();
     ownership.revoked.removeEventListener('abort', fallBehind);
@@ -75,6 +76,7 @@ export async function keepServed(
   const name = partitionName(ownership);
   const component = `partition ${name}`;
   const backoff = createBackoff(firstWaitMs, longestWaitMs);
+  const leaving = leavingSignal(ownership, signal);
   let fault: string | undefined;
   for (;;) {
     // Opening the output fences whoever has the partition now: that must never be done by a former owner.
@@ -83,7 +85,7 @@ export async function keepServed(
     try {
       await serveOnce(progress);
       if (ownership.revoked.aborted) return 'revoked';
-      return signal.aborted ? 'stopped' : 'ended';
+      return leaving.aborted ? 'stopped' : 'ended';
     } catch (error) {
       if (ownership.revoked.aborted) {
         log.info(
@@ -93,6 +95,8 @@ export async function keepServed(
         return 'revoked';
       }
       if (!isPassing(error, parts.config) || signal.aborted) throw error;
+      // Who waits for it begins where this one begins again.
+      if (leaving.aborted) return 'stopped';
       engine.recovering(name, true);
       if (progress.batches > 0) backoff.reset();
       const waitMs = backoff.next();
@@ -102,12 +106,17 @@ export async function keepServed(
         { error: fault, retry_in_ms: waitMs },
         'the partition pauses; nothing is lost, it goes on from the committed position',
       );
-      await clock.sleep(waitMs, AbortSignal.any([signal, ownership.revoked]));
+      await clock.sleep(waitMs, AbortSignal.any([leaving, ownership.revoked]));
     }
     // A group that rebalances may be giving the partition to somebody else right now.
-    await confirmedOrStopped(ownership, signal);
-    if (signal.aborted) return 'stopped';
+    await confirmedOrStopped(ownership, leaving);
+    if (leaving.aborted) return 'stopped';
   }
+}
+
+/** Aborts when the partition is to be left. */
+function leavingSignal({ recalled }: Ownership, signal: AbortSignal): AbortSignal {
+  return recalled === undefined ? signal : AbortSignal.any([signal, recalled]);
 }
 
 async function confirmedOrStopped({ confirmed }: Ownership, signal: AbortSignal): Promise<void> {

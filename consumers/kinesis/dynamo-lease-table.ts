@@ -18,7 +18,7 @@ import { awsFault } from './faults.ts';
 import { isLeaseItem, type LeaseItem, readLease } from './lease.ts';
 import { requestOf } from './lease-change.ts';
 import type { LeaseTable } from './lease-table.ts';
-import { migrationKey, refusalOfItem, refusalOfTable, refusalOfUse } from './table-mode.ts';
+import { hasOwnerIndex, migrationKey, refusalOfItem, refusalOfTable, refusalOfUse } from './table-mode.ts';
 
 const pollMs = 200;
 const creationMs = 120_000;
@@ -47,9 +47,25 @@ export async function findLeaseTable(client: DynamoDBClient, table: string): Pro
 }
 
 async function shareable(client: DynamoDBClient, table: string, description: TableDescription): Promise<LeaseTable> {
-  const refusal = refusalOfTable(description) ?? refusalOfUse(description, await migrationItem(client, table));
-  if (refusal !== undefined) throw unshareable(table, refusal);
+  await demandShareable(client, table, description, migrationItem);
   return leaseTable(client, table);
+}
+
+/** Once more, while it is used. What the table itself has is seen with each look at it, which is paid for; what is asked here mostly costs nothing. */
+async function demandStillShareable(client: DynamoDBClient, table: string): Promise<void> {
+  const description = await describe(client, table);
+  if (description === undefined) throw gone(table);
+  await demandShareable(client, table, description, hasOwnerIndex(description) ? migrationItem : migrationItemBeside);
+}
+
+async function demandShareable(
+  client: DynamoDBClient,
+  table: string,
+  description: TableDescription,
+  migration: typeof migrationItem,
+): Promise<void> {
+  const refusal = refusalOfTable(description) ?? refusalOfUse(description, await migration(client, table));
+  if (refusal !== undefined) throw unshareable(table, refusal);
 }
 
 function leaseTable(client: DynamoDBClient, TableName: string): LeaseTable {
@@ -62,6 +78,7 @@ function leaseTable(client: DynamoDBClient, TableName: string): LeaseTable {
     }
   };
   return {
+    demandShareable: () => demandStillShareable(client, TableName),
     list: (isCurrent = false) =>
       asking('reading', async () => {
         const items: LeaseItem[] = [];
@@ -142,10 +159,22 @@ async function untilActive(
 
 /** Where 3.x says how its workers work: since 3.5 in the lease table, before in a table beside it. */
 async function migrationItem(client: DynamoDBClient, table: string): Promise<LeaseItem | undefined> {
+  const item = await migrationItemIn(client, table, table, 'leaseKey');
+  return item ?? (await migrationItemBeside(client, table));
+}
+
+function migrationItemBeside(client: DynamoDBClient, table: string): Promise<LeaseItem | undefined> {
+  return migrationItemIn(client, table, `${table}-CoordinatorState`, 'key');
+}
+
+async function migrationItemIn(
+  client: DynamoDBClient,
+  table: string,
+  where: string,
+  key: string,
+): Promise<LeaseItem | undefined> {
   try {
-    const item = await getItem(client, table, { leaseKey: { S: migrationKey } });
-    if (item !== undefined) return item;
-    return await getItem(client, `${table}-CoordinatorState`, { key: { S: migrationKey } });
+    return await getItem(client, where, { [key]: { S: migrationKey } });
   } catch (error) {
     if (error instanceof ResourceNotFoundException) return undefined;
     throw awsFault(error, 'DynamoDB', `asking whether the lease table ${table} can be shared`);

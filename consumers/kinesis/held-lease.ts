@@ -21,6 +21,10 @@ export interface HeldLease {
   /** Monotonic time of the last change that was made, as of its sending: the others may count from no earlier. */
   readonly renewedAt: number;
   readonly isBusy: boolean;
+  /** Aborts when another worker asks for the lease: it is to be given back once what is under way is done. */
+  readonly recalled: AbortSignal;
+  /** Who has asked for it, and still waits for it. */
+  readonly wantedBy: string | undefined;
   /** So many bytes of the shard's records were read: what goes through it is written with renewals and checkpoints. */
   read(bytes: number): void;
   /**
@@ -29,6 +33,8 @@ export interface HeldLease {
    */
   make(change: HeldChange): Promise<void>;
   lose(): void;
+  /** Another worker asks for the lease, and waits for so long. The first who asks gets it. */
+  recall(by: string, patienceMs: number): void;
 }
 
 export interface HeldLeaseOptions {
@@ -44,6 +50,8 @@ export function holdLease(taken: Lease, takenAt: number, options: HeldLeaseOptio
   const { writes, clock, checkpointMs } = options;
   const throughput = measureThroughput(options.throughputWindowMs, takenAt);
   const revocation = new AbortController();
+  const recall = new AbortController();
+  let wanted: { readonly by: string; readonly until: number } | undefined;
   let lease = taken;
   let renewedAt = takenAt;
   let checkpointedAt = Number.NEGATIVE_INFINITY;
@@ -59,7 +67,7 @@ export function holdLease(taken: Lease, takenAt: number, options: HeldLeaseOptio
     assertForward(change);
     const sentAt = clock.monotonic();
     const made = await writes.make(leaseChange(change, sentAt), revocation.signal);
-    if (made === undefined || change.kind === 'evict' || change.kind === 'delete') revocation.abort();
+    if (made === undefined || isLast.has(change.kind)) revocation.abort();
     if (made === undefined) throw fenced(lease.key);
     lease = made;
     // What does not raise the counter tells the others nothing.
@@ -88,6 +96,10 @@ export function holdLease(taken: Lease, takenAt: number, options: HeldLeaseOptio
       return waiting > 0;
     },
     revoked: revocation.signal,
+    recalled: recall.signal,
+    get wantedBy() {
+      return wanted !== undefined && clock.monotonic() < wanted.until ? wanted.by : undefined;
+    },
     read: (bytes) => throughput.read(bytes, clock.monotonic()),
     make(change) {
       waiting++;
@@ -96,8 +108,16 @@ export function holdLease(taken: Lease, takenAt: number, options: HeldLeaseOptio
       return made;
     },
     lose: () => revocation.abort(),
+    recall(by, patienceMs) {
+      if (recall.signal.aborted) return;
+      wanted = { by, until: clock.monotonic() + patienceMs };
+      recall.abort();
+    },
   };
 }
+
+/** Changes behind which the lease is not held any more. */
+const isLast: ReadonlySet<LeaseChange['kind']> = new Set<LeaseChange['kind']>(['evict', 'give', 'delete']);
 
 function fenced(key: string): WeirError {
   return new WeirError('FENCED', `the lease of ${key} is not this worker's any more`);

@@ -19,6 +19,8 @@ export type LeaseChange =
   | { readonly kind: 'create'; readonly lease: Lease }
   /** Makes `owner` the owner, whoever was it. */
   | { readonly kind: 'take'; readonly lease: Lease; readonly owner: string }
+  /** Its owner makes another worker the owner. */
+  | { readonly kind: 'give'; readonly lease: Lease; readonly owner: string }
   /** Says that the owner lives. */
   | { readonly kind: 'renew'; readonly lease: Lease; readonly throughputKBps?: number }
   | {
@@ -55,6 +57,7 @@ export function requestOf(change: LeaseChange): LeaseRequest {
     case 'create':
       return { put: { Item: newLeaseItem(lease), Expected: { leaseKey: { Exists: false } } } };
     case 'take':
+    case 'give':
       return update(lease, counter, {
         ...raised,
         leaseOwner: put({ S: change.owner }),
@@ -112,7 +115,8 @@ export function changed(change: LeaseChange): Lease {
     case 'create':
     case 'delete':
       return lease;
-    case 'take': {
+    case 'take':
+    case 'give': {
       const isSwitch = lease.owner !== undefined && lease.owner !== change.owner;
       const ownerSwitches = lease.ownerSwitches + Number(isSwitch);
       return { ...raised, owner: change.owner, checkpointOwner: undefined, ownerSwitches };

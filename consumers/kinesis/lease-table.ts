@@ -7,6 +7,11 @@ import type { LeaseChange } from './lease-change.ts';
  */
 export interface LeaseTable {
   /**
+   * Asks whether the table is still one that can be shared, as far as its leases do not tell.
+   * @throws WeirError INPUT when it is not; BROKER when that cannot be told now.
+   */
+  demandShareable(): Promise<void>;
+  /**
    * All leases, as they were some moments ago.
    * @param isCurrent as they are now, which costs twice as much.
    * @throws WeirError INPUT when the table is not, or no longer, one that can be shared; BROKER when it cannot be read now.

@@ -32,6 +32,8 @@ export interface ShardLease {
   readonly hashRange: HashRange;
   /** Aborts when the lease is lost or given back. */
   readonly revoked: AbortSignal;
+  /** Aborts when another worker asks for the lease. */
+  readonly recalled: AbortSignal;
   /** @throws WeirError FENCED when the lease is lost; BROKER when the table does not answer. */
   write(checkpoint: Checkpoint, positions: PositionTexts): Promise<void>;
   /** The shard is done with; its lease is not held any more. */
@@ -301,6 +303,7 @@ export function createOwnedShard(parts: OwnedShardParts): Ownership {
     ancestors: parts.ancestors,
     format: parts.format,
     revoked,
+    recalled: lease.recalled,
     async range() {
       assertOwned();
       await settle();

@@ -12,7 +12,7 @@ import { WeirError } from '../../runtime/errors.ts';
 import type { KinesisSourceConfig } from './config.ts';
 import { awsFault } from './faults.ts';
 import type { Lease } from './lease.ts';
-import type { ShardList } from './lease-coordinator.ts';
+import type { ShardList } from './shard-leases.ts';
 import type { InitialPosition, Shard } from './shards.ts';
 
 export function initialPosition({ start }: KinesisSourceConfig): InitialPosition {

@@ -12,9 +12,11 @@ import { openLeaseTable } from './dynamo-lease-table.ts';
 import { fanOutShard, subscribeTo } from './fan-out.ts';
 import { fanOutConsumer } from './fan-out-consumer.ts';
 import { awsFault } from './faults.ts';
+import type { LeaseWords } from './hand-over.ts';
 import type { HashRange } from './hash-range.ts';
 import type { HeldLease } from './held-lease.ts';
-import { createLeaseCoordinator, type LeaseCoordinator, type LeaseEvent, type LeaseLook } from './lease-coordinator.ts';
+import { createLeaseCoordinator, type LeaseCoordinator } from './lease-coordinator.ts';
+import type { LeaseEvent, LeaseLook } from './lease-event.ts';
 import type { LeaseTable } from './lease-table.ts';
 import { createOwnedShard, type ShardLease } from './owned-shard.ts';
 import { pollShard } from './polling.ts';
@@ -29,8 +31,11 @@ export interface KinesisSourceOptions {
   readonly maxEvents: number;
   readonly format: RecordFormat;
   readonly clock: Clock;
-  /** Word among the processes that leases were given up; closed with the source. Without, they are found at the next look at the table. */
-  readonly released?: Signal;
+  /**
+   * Words among the processes: of leases that were given up, that are asked for, and handed over. Closed with the source. Without, they are found at
+   * the next look at the table, and taken from their owners unasked.
+   */
+  readonly signal?: Signal;
   /** Told what happens to leases. */
   readonly onLease?: (event: LeaseEvent) => void;
   /** Told with each look at the lease table how the shards stand and who has them. */
@@ -81,10 +86,11 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
     await shards.list('all');
     await consumer?.arn();
     const table = await openLeaseTable(dynamo, leaseTableName(config), clock);
+    const worker = workerName(processName(config.process_name), randomBytes(6));
     const coordinator = createLeaseCoordinator({
       table,
       shards,
-      worker: workerName(processName(config.process_name), randomBytes(6)),
+      worker,
       failoverMs: config.failover_time_ms,
       shardSyncMs: config.shard_sync_interval_ms,
       maxLeases: config.max_leases,
@@ -94,10 +100,11 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
       clock,
       random,
       leaving: leaving.signal,
+      words: options.signal && wordsThrough(options.signal, worker),
       onReady: (held, hashRange) => gain(held, hashRange, coordinator, table),
       onEvent(event) {
         options.onLease?.(event);
-        if (event.kind === 'evicted') void options.released?.give();
+        if (event.kind === 'evicted') void options.signal?.give();
         if (event.kind === 'gone') options.onGone?.(shardNumber(event.lease.key));
         if (event.kind === 'trouble') options.onTrouble?.(awsFault(event.error, 'DynamoDB', 'sharing the leases'));
       },
@@ -106,7 +113,8 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
         options.onTrouble?.(undefined);
       },
     });
-    options.released?.listen(coordinator.lookNow);
+    options.signal?.listen(coordinator.lookNow);
+    options.signal?.hear(worker, (key, by) => (by === handedOver ? coordinator.lookNow() : coordinator.asked(key, by)));
     await coordinator.run(closing.signal);
   }
 
@@ -171,7 +179,7 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
       closing.abort();
       gained.end();
       await running;
-      await options.released?.close();
+      await options.signal?.close();
       kinesis.destroy();
       subscriptions.destroy();
       dynamo.destroy();
@@ -187,11 +195,23 @@ function leaseOf(held: HeldLease, hashRange: HashRange, coordinator: LeaseCoordi
     positions,
     checkpoint: held.lease.checkpoint,
     revoked: held.revoked,
+    recalled: held.recalled,
     write: (checkpoint, written) => held.make({ kind: 'checkpoint', checkpoint, positions: written }),
     end: (children) => coordinator.end(held, children),
     // What could not be renewed for so long is anybody's by now.
     confirm: () => held.make({ kind: 'renew' }).catch(() => held.lose()),
     evict: () => coordinator.release(held),
+  };
+}
+
+/** In place of the name of one who asks. */
+const handedOver = '';
+
+function wordsThrough(signal: Signal, worker: string): LeaseWords {
+  return {
+    ask: (owner, key) => void signal.tell(owner, key, worker),
+    withdraw: (owner, key) => void signal.untell(owner, key),
+    handed: (to, key) => void signal.tell(to, key, handedOver),
   };
 }
 

@@ -24,15 +24,19 @@ export function refusalOfTable({ KeySchema = [] }: TableDescription): string | u
 export function refusalOfUse(table: TableDescription, migration: LeaseItem | undefined): string | undefined {
   const said = migration && refusalOfItem(migration);
   if (said !== undefined) return said;
-  const hasIndex = (table.GlobalSecondaryIndexes ?? []).some(({ IndexName }) => IndexName === ownerIndex);
   // What is left of the index after a return to 2.x does no harm.
-  if (hasIndex && migration?.cv?.S !== as2x) {
+  if (hasOwnerIndex(table) && migration?.cv?.S !== as2x) {
     return `has the index ${ownerIndex}: its leases are assigned by a leader of the Kinesis Client Library 3.x. ${remedy}`;
   }
   return undefined;
 }
 
-/** The same, as an item of the table tells it; undefined for a lease. */
+/** Whether the table has the index that a leader of 3.x makes; only then what 3.x says of itself matters beside what forbids the sharing. */
+export function hasOwnerIndex({ GlobalSecondaryIndexes = [] }: TableDescription): boolean {
+  return GlobalSecondaryIndexes.some(({ IndexName }) => IndexName === ownerIndex);
+}
+
+/** Why the table cannot be used, as an item of it tells; undefined for a lease. */
 export function refusalOfItem(item: LeaseItem): string | undefined {
   if (isLeaseItem(item) && item.leaseCounter !== undefined) return undefined;
   const key = item.leaseKey?.S ?? item.key?.S ?? 'without a key';

@@ -3,9 +3,9 @@ import type { Clock } from '../../runtime/clock.ts';
 import { isShardEnd } from './checkpoint.ts';
 import { awsFault } from './faults.ts';
 import type { Lease } from './lease.ts';
-import type { ShardList } from './lease-coordinator.ts';
 import type { LeaseTable } from './lease-table.ts';
 import type { KeptPositions } from './positions.ts';
+import type { ShardList } from './shard-leases.ts';
 
 /** The stream's clock and this one may differ so much, milliseconds: who is wrong about it takes windows for whole that are not. */
 const skewMs = 3_600_000;

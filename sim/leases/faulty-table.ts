@@ -56,6 +56,7 @@ export function faultyTable(
   }
 
   return {
+    demandShareable: () => over(() => table.demandShareable()),
     list: (isCurrent) =>
       over(async () => {
         const leases = await table.list();

@@ -6,6 +6,7 @@ import type { LeaseTable } from '../../consumers/kinesis/lease-table.ts';
 /** The lease table in memory: requests mean what they mean to DynamoDB. */
 export function memoryLeaseTable(items: Map<string, LeaseItem> = new Map()): LeaseTable {
   return {
+    demandShareable: async () => {},
     list: async () => [...items.values()].map(readLease),
     async read(key) {
       const item = items.get(key);

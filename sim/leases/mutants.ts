@@ -48,7 +48,7 @@ export const leaseMutants: readonly Mutant[] = [
   ),
   one(
     'an owner never lets go by its own clock',
-    `${folder}/lease-coordinator.ts`,
+    `${folder}/held-leases.ts`,
     'one.revoked.aborted || now - one.renewedAt >= failoverMs',
     'one.revoked.aborted',
   ),
@@ -79,8 +79,8 @@ export const leaseMutants: readonly Mutant[] = [
   {
     ...one(
       'a parent that a look does not show counts as gone',
-      `${folder}/lease-coordinator.ts`,
-      ' || !(await parentsAreGone(one.lease))',
+      `${folder}/shard-leases.ts`,
+      ' || !(await parentsAreGone(one.lease, view))',
       '',
     ),
     // Who makes leases looks at the table as it is now; somebody else has to look at that moment.
@@ -88,13 +88,13 @@ export const leaseMutants: readonly Mutant[] = [
   },
   one(
     'a shard ends before what follows it has leases',
-    `${folder}/lease-coordinator.ts`,
+    `${folder}/shard-leases.ts`,
     '      await createChildren(children);\n      if (children',
     '      if (children',
   ),
   one(
     'a merged shard gets its lease although its other parent has none',
-    `${folder}/lease-coordinator.ts`,
+    `${folder}/shard-leases.ts`,
     'if (children.some(({ parents }) => !parents.every(hasLease))) await sync(known);',
     'void hasLease;',
   ),

@@ -1,16 +1,15 @@
 import { compareCheckpoints, isInitial, isShardEnd } from '../../consumers/kinesis/checkpoint.ts';
+import { type LeaseWords, patienceMs } from '../../consumers/kinesis/hand-over.ts';
 import type { HeldLease } from '../../consumers/kinesis/held-lease.ts';
 import type { Lease } from '../../consumers/kinesis/lease.ts';
 import type { LeaseChange } from '../../consumers/kinesis/lease-change.ts';
-import {
-  createLeaseCoordinator,
-  type LeaseCoordinator,
-  type LeaseEvent,
-} from '../../consumers/kinesis/lease-coordinator.ts';
+import { createLeaseCoordinator, type LeaseCoordinator } from '../../consumers/kinesis/lease-coordinator.ts';
+import type { LeaseEvent } from '../../consumers/kinesis/lease-event.ts';
 import type { LeaseTable } from '../../consumers/kinesis/lease-table.ts';
 import { describeError, WeirError } from '../../runtime/errors.ts';
 import { type Random, seededRandom } from '../../runtime/random.ts';
 import { faultyTable, noFaults, type TableFaults } from './faulty-table.ts';
+import { createMailboxes } from './mailboxes.ts';
 import { memoryLeaseTable } from './memory-table.ts';
 import { createStream } from './stream.ts';
 import { createProcess, createWorld, type Process } from './world.ts';
@@ -32,6 +31,8 @@ export interface LeaseSimulation {
   readonly incidents?: number;
   /** When the worker that has most leases crashes, incidents or none. */
   readonly crashAtMs?: number;
+  /** How many of ten workers can be asked for leases; the others have no Redis. */
+  readonly askable?: number;
   /** A table that does not keep its promises: what the simulation must find out. */
   readonly mutateTable?: (table: LeaseTable) => LeaseTable;
   /** Told all that happens, line by line. */
@@ -62,7 +63,7 @@ const longestHeldMs = failoverMs * 1.02 + renewalTickMs;
 const defaultFaults: TableFaults = { lost: 0.02, unanswered: 0.02, late: 0.01, twice: 0.02, stale: 0.2 };
 
 export async function simulateLeases(simulation: LeaseSimulation): Promise<LeaseReport> {
-  const { seed, troubledMs = 180_000, incidents = 20 } = simulation;
+  const { seed, troubledMs = 180_000, incidents = 20, askable = 8 } = simulation;
   const random = seededRandom(seed);
   const world = createWorld();
   const stream = createStream(simulation.shards ?? 1 + random.below(5), random);
@@ -90,6 +91,12 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
   const silentMs = new Map<string, number>();
   /** Who has checkpointed each lease's positions, in their order: from behind the one before through that one. */
   const writers = new Map<string, { readonly through: number; readonly by: string }[]>();
+  const mailboxes = createMailboxes(world);
+  /** When each worker asked for each lease, and through where each has published, by both names. */
+  const askedAt = new Map<string, number>();
+  const publishedBy = new Map<string, number>();
+  /** Who has handed over which lease, by both names. */
+  const handedOver = new Set<string>();
   /** Shards that an owner has said to be read to their end. */
   const ended = new Set<string>();
   /** When a lease was last tidied away: the shares are even again some looks later. */
@@ -103,6 +110,7 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
     /** Until when none of its requests arrives. */
     cutOffUntil: number;
     readonly leaving: AbortController;
+    readonly hasWords: boolean;
     /** Leases that it is at work on, by shard. */
     readonly reading: Map<string, HeldLease>;
   }
@@ -132,8 +140,13 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
     const { key, owner } = before;
     if (change.kind === 'take') {
       const isOthers = owner !== undefined && owner !== name;
+      if (isOthers) expectAsked(name, key);
+      askedAt.delete(`${name} ${key}`);
+      handedOver.delete(`${name} ${key}`);
+      publishedBy.delete(`${name} ${key}`);
       silentMs.set(`${name} ${key}`, isOthers ? world.now - raisedAt.get(key)! : failoverMs);
     }
+    if (change.kind === 'give') expectFinished(name, before, change.owner);
     if (change.kind !== 'children') raisedAt.set(key, world.now);
     madeAt.set(`${name} ${key}`, world.now);
     if (change.kind === 'checkpoint' || change.kind === 'renew') {
@@ -163,17 +176,18 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
     const name = `worker:${String(workers.length).padStart(12, '0')}`;
     // A hundredth is far more than quartz is off by.
     const process = createProcess(world, 0.99 + 0.02 * random.next(), 1e6 * random.next());
-    const worker: Worker = { name, process, cutOffUntil: 0, leaving: new AbortController(), reading: new Map() };
     const own = seededRandom(random.below(2 ** 31));
+    const hasWords = own.below(10) < askable;
+    const leaving = new AbortController();
+    const worker: Worker = { name, process, cutOffUntil: 0, leaving, hasWords, reading: new Map() };
+    const faultsNow = () => (world.now < worker.cutOffUntil ? cutOff : faults);
+    const hears = {
+      asked: (key: string, by: string) => coordinator.asked(key, by),
+      handed: () => coordinator.lookNow(),
+    };
+    const words = hasWords ? mailboxes.open(name, process, faultsNow, hears, own) : undefined;
     const coordinator = createLeaseCoordinator({
-      table: faultyTable(
-        watchedTable(name),
-        process,
-        world,
-        () => (world.now < worker.cutOffUntil ? cutOff : faults),
-        () => before[0],
-        own,
-      ),
+      table: faultyTable(watchedTable(name), process, world, faultsNow, () => before[0], own),
       shards: {
         list: async (which) =>
           (which === 'all' ? [...stream.shards.values()] : stream.open()).map((shard) => ({ ...shard })),
@@ -187,7 +201,8 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
       initial: 'TRIM_HORIZON',
       clock: process.clock,
       random: own,
-      leaving: worker.leaving.signal,
+      leaving: leaving.signal,
+      words: words && noting(name, words),
       onReady: (held) => void read(worker, held, coordinator, own).catch((error) => violated(describeError(error))),
       onEvent(event) {
         const { kind } = event;
@@ -200,6 +215,36 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
     coordinator
       .run(worker.leaving.signal)
       .catch((error: unknown) => violated(`${name} ended: ${describeError(error)}`));
+  }
+
+  function noting(name: string, words: LeaseWords): LeaseWords {
+    return {
+      ...words,
+      ask(owner, key) {
+        say(`${name}: asks ${owner} for ${key}`);
+        askedAt.set(`${name} ${key}`, world.now);
+        words.ask(owner, key);
+      },
+    };
+  }
+
+  /** Who can ask steals from no living worker that it has not asked, and given time. */
+  function expectAsked(name: string, key: string): void {
+    if (world.now - raisedAt.get(key)! >= failoverMs / 1.02 || !workers.find((one) => one.name === name)?.hasWords)
+      return;
+    const forMs = world.now - (askedAt.get(`${name} ${key}`) ?? world.now);
+    if (forMs < patienceMs(failoverMs) / 1.02)
+      violated(`${name} stole ${key}, asked for ${Math.round(forMs)} ms before`);
+  }
+
+  /** A lease is handed over where its owner has published to, to who asked for it. */
+  function expectFinished(name: string, { key, owner, checkpoint }: Lease, to: string): void {
+    if (owner !== name) violated(`${name} handed over ${key}, which ${owner} owns`);
+    if (!askedAt.has(`${to} ${key}`)) violated(`${name} handed ${key} over to ${to}, which has not asked for it`);
+    handedOver.add(`${name} ${key}`);
+    const through = publishedBy.get(`${name} ${key}`);
+    if (through === undefined || isShardEnd(checkpoint) || Number(checkpoint.sequence) === through) return;
+    violated(`${name} handed over ${key} at ${checkpoint.sequence}, published through ${through}`);
   }
 
   /** Clocks differ by two hundredths at most. */
@@ -236,6 +281,7 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
       while (!held.revoked.aborted) {
         await worker.process.clock.sleep(100 + own.below(400));
         if (held.revoked.aborted || !worker.process.isRunning) continue;
+        if (held.recalled.aborted) return await coordinator.release(held);
         const next = Math.min(shard.records, position + 1 + own.below(30));
         if (next > position) {
           held.read((next - position) * 1_024);
@@ -262,6 +308,8 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
   function publish(worker: Worker, id: string, from: number, to: number): void {
     const shard = stream.shards.get(id)!;
     expectHeld(worker, id);
+    if (handedOver.has(`${worker.name} ${id}`)) violated(`${worker.name} reads ${id}, which it has handed over`);
+    publishedBy.set(`${worker.name} ${id}`, to);
     for (const parent of shard.parents.map((key) => stream.shards.get(key)!)) {
       if (parent.published < parent.records)
         violated(`${worker.name} began ${id} before the end of its parent ${parent.id}`);
@@ -362,11 +410,12 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
   faults = noFaults;
   await world.run(troubledMs + (2 / 3) * quietMs);
   const finished = await finishedLeases();
-  const { stolen = 0, deleted = 0 } = events;
+  const moves = () => (events.stolen ?? 0) + (events.received ?? 0);
+  const { deleted = 0 } = events;
+  const moved = moves();
   await world.run(troubledMs + quietMs);
   // One lease less may leave somebody with less than a share, and what he steals, another one.
-  if ((events.stolen ?? 0) - stolen > 2 + 2 * ((events.deleted ?? 0) - deleted))
-    violated('leases are still being stolen in the end');
+  if (moves() - moved > 2 + 2 * ((events.deleted ?? 0) - deleted)) violated('leases still change hands in the end');
   await expectSettled();
   const loads = await loadsOfLiving();
   for (const { process } of workers) process.crash();

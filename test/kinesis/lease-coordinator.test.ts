@@ -72,6 +72,7 @@ async function start(stream: string, worker: string, failover_time_ms = 10_000):
   const unanswered = Promise.withResolvers<never>();
   const over = <T>(answer: Promise<T>) => (hasCrashed ? unanswered.promise : answer);
   const table: LeaseTable = {
+    demandShareable: () => over(found.demandShareable()),
     list: () => over(found.list()),
     read: (key) => over(found.read(key)),
     write: (change) => over(found.write(change)),

@@ -120,6 +120,19 @@ describe('opening a lease table', () => {
     await expect(table.list()).rejects.toThrow(/has a leader of the Kinesis Client Library 3\.x, worker-a/);
   });
 
+  it('notices one of 3.x before 3.5 that comes later, when it is asked', async () => {
+    const name = newName();
+    const table = await open(name);
+    await table.demandShareable();
+    const migration = { key: { S: 'Migration3.0' }, cv: { S: 'CLIENT_VERSION_3X' } };
+    await tableOf('key', [migration], `${name}-CoordinatorState`);
+    expect(await table.list()).toEqual([]);
+    await expect(table.demandShareable()).rejects.toMatchObject({
+      code: 'INPUT',
+      message: expect.stringContaining('Kinesis Client Library 3.x (CLIENT_VERSION_3X)'),
+    });
+  });
+
   it('says that DynamoDB cannot be reached', async () => {
     const nowhere = dynamoClient({ region: 'us-east-1', dynamodb_endpoint: 'http://127.0.0.1:1' }, 60_000);
     await expect(openLeaseTable(nowhere, 'leases', systemClock)).rejects.toMatchObject({

@@ -25,11 +25,29 @@ describe('simulated fleets', () => {
     expect(report.longestOrphanedMs).toBeLessThanOrEqual(2 * failoverMs);
   });
 
-  it('lose no lease but to a stealer while nobody comes, goes or stands still', async () => {
-    const { violations, events } = await simulateLeases({ seed: 1, faults: noFaults, incidents: 0, shards: 6 });
+  const calm = { faults: noFaults, incidents: 0, shards: 6 };
+
+  it.each(seeds)(
+    'hand over what others ask for while nobody stands still, and repeat nothing, seed %i',
+    async (seed) => {
+      const { violations, events, repeated } = await simulateLeases({ seed, ...calm, workers: 3, askable: 10 });
+      expect(violations).toEqual([]);
+      expect(events.received).toBeGreaterThan(0);
+      expect(events.handed).toBe(events.received);
+      expect({ stolen: events.stolen ?? 0, lost: events.lost ?? 0, repeated }).toEqual({
+        stolen: 0,
+        lost: 0,
+        repeated: 0,
+      });
+    },
+  );
+
+  it('lose no lease but to a stealer where nobody can be asked', async () => {
+    const { violations, events } = await simulateLeases({ seed: 1, ...calm, askable: 0 });
     expect(violations).toEqual([]);
     expect(events.stolen).toBeGreaterThan(0);
     expect(events.lost ?? 0).toBe(events.stolen);
+    expect(events.handed ?? 0).toBe(0);
   });
 
   it.each(seeds.slice(0, 4))(
@@ -56,7 +74,19 @@ describe('simulated fleets', () => {
   it('meet every kind of event', async () => {
     const reports = await Promise.all([1, 2, 3].map((seed) => simulateLeases({ seed })));
     const met = new Set(reports.flatMap(({ events }) => Object.keys(events)));
-    expect([...met].sort()).toEqual(['deleted', 'ended', 'evicted', 'expired', 'lost', 'stolen', 'taken', 'trouble']);
+    const kinds = [
+      'deleted',
+      'ended',
+      'evicted',
+      'expired',
+      'handed',
+      'lost',
+      'received',
+      'stolen',
+      'taken',
+      'trouble',
+    ];
+    expect([...met].sort()).toEqual(kinds);
     expect(reports.some(({ repeated }) => repeated > 0)).toBe(true);
   });
 });

@@ -88,6 +88,7 @@ export function createShardWorld(initial: string): ShardWorld {
       positions: table.positions,
       hashRange: { start: '0', end: String(2n ** 128n - 1n) },
       revoked: revocation.signal,
+      recalled: new AbortController().signal,
       async write(checkpoint, positions) {
         beforeWrite();
         table.checkpoint = checkpoint;

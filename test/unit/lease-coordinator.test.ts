@@ -2,7 +2,8 @@ import { describe, expect, it } from '@jest/globals';
 import type { HashRange } from '../../consumers/kinesis/hash-range.ts';
 import type { HeldLease } from '../../consumers/kinesis/held-lease.ts';
 import { type Lease, newLease } from '../../consumers/kinesis/lease.ts';
-import { createLeaseCoordinator, type LeaseEvent, type LeaseLook } from '../../consumers/kinesis/lease-coordinator.ts';
+import { createLeaseCoordinator } from '../../consumers/kinesis/lease-coordinator.ts';
+import type { LeaseEvent, LeaseLook } from '../../consumers/kinesis/lease-event.ts';
 import type { LeaseTable } from '../../consumers/kinesis/lease-table.ts';
 import type { Shard } from '../../consumers/kinesis/shards.ts';
 import { WeirError } from '../../runtime/errors.ts';
@@ -30,7 +31,10 @@ function startWorker(away = { table: false, stream: false }) {
   const asked = { table: 0, stream: 0 };
   const held = new Map<string, HeldLease>();
   const ranges = new Map<string, HashRange>();
+  /** Shards that were to be read while they were being read. */
+  const doubled: string[] = [];
   const stream = { shards: [...shards], gone: [] as string[] };
+  const users = { hasLeader: false };
   const leaving = new AbortController();
   const events: LeaseEvent['kind'][] = [];
   const told: LeaseLook[] = [];
@@ -45,15 +49,18 @@ function startWorker(away = { table: false, stream: false }) {
   /** What the table answers to looks that need not be current: what it had some time before. */
   const older = { answer: undefined as readonly Lease[] | undefined };
   /** What happens before the next take arrives. */
-  const refuse = { next: async (): Promise<unknown> => undefined };
+  const refuse = { next: async (_lease: Lease): Promise<unknown> => undefined };
   const table: LeaseTable = {
+    async demandShareable() {
+      if (users.hasLeader) throw new WeirError('INPUT', 'the table has a leader');
+    },
     list(isCurrent = false) {
       looks.push(isCurrent);
       return ask('table', async () => [...((!isCurrent && older.answer) || (await truth.list()))]);
     },
     read: (key) => ask('table', () => truth.read(key)),
     async write(change) {
-      if (change.kind === 'take') await refuse.next();
+      if (change.kind === 'take') await refuse.next(change.lease);
       return ask('table', () => truth.write(change));
     },
   };
@@ -75,6 +82,7 @@ function startWorker(away = { table: false, stream: false }) {
     onReady: (one, hashRange) => {
       const { key } = one.lease;
       ranges.set(key, hashRange);
+      if (held.has(key)) doubled.push(key);
       held.set(key, one);
       one.revoked.addEventListener('abort', () => held.delete(key));
     },
@@ -87,6 +95,7 @@ function startWorker(away = { table: false, stream: false }) {
     world,
     truth,
     stream,
+    users,
     leaving,
     coordinator,
     looks,
@@ -96,6 +105,7 @@ function startWorker(away = { table: false, stream: false }) {
     away,
     held,
     ranges,
+    doubled,
     events,
     told,
     /** Gives the requests of a time to come. */
@@ -165,6 +175,18 @@ describe('a stream that does not answer', () => {
     // The looks and the renewals.
     expect(table).toBeLessThan(200);
     await end();
+  });
+});
+
+describe('a table that cannot be shared any more', () => {
+  it('is given up at the next comparison of shards and leases', async () => {
+    const { truth, users, during, held } = startWorker();
+    await during(1_000);
+    users.hasLeader = true;
+    await during(0.9 * shardSyncMs);
+    expect(held.size).toBe(shards.length);
+    await expect(during(0.2 * shardSyncMs)).rejects.toMatchObject({ code: 'INPUT' });
+    expect((await truth.list()).filter(({ owner }) => owner !== undefined)).toEqual([]);
   });
 });
 
@@ -381,6 +403,48 @@ describe('a worker that is about to leave', () => {
     expect((await truth.read(released.lease.key))?.owner).toBeUndefined();
     expect(held.size).toBe(shards.length - 1);
     expect(events.filter((kind) => kind === 'evicted')).toHaveLength(1);
+    await end();
+  });
+});
+
+describe('a take that is answered late', () => {
+  it('is waited for, also when another one has failed: nobody reads a shard twice', async () => {
+    const { world, truth, stream, coordinator, during, held, doubled, refuse, end } = startWorker();
+    stream.shards = [];
+    await during(1_000);
+    const [late, other] = shards;
+    for (const { id, parents, hashRange } of [late, other]) {
+      await truth.write({ kind: 'create', lease: newLease(id, trimHorizon, parents, hashRange) });
+    }
+    const answer = Promise.withResolvers<void>();
+    let isFirst = true;
+    refuse.next = async ({ key }) => {
+      // For as long as such a change is tried.
+      if (key === other.id && world.now < failoverMs + 2_000) throw new WeirError('BROKER', 'the table refuses');
+      const isLate = isFirst && key === late.id;
+      isFirst &&= !isLate;
+      if (isLate) await answer.promise;
+    };
+    coordinator.lookNow();
+    await during(failoverMs + 3_000);
+    answer.resolve();
+    await during(failoverMs);
+    expect([...held.keys()].sort()).toEqual([late.id, other.id]);
+    expect(doubled).toEqual([]);
+    await end();
+  });
+
+  it('is given up again at once where the worker is about to leave by then', async () => {
+    const { truth, stream, leaving, coordinator, during, events, refuse, end } = startWorker();
+    stream.shards = [];
+    await during(1_000);
+    const [{ id, parents, hashRange }] = shards;
+    await truth.write({ kind: 'create', lease: newLease(id, trimHorizon, parents, hashRange) });
+    refuse.next = async () => leaving.abort();
+    coordinator.lookNow();
+    await during(100);
+    expect((await truth.read(id))?.owner).toBeUndefined();
+    expect(events).toEqual(['taken', 'evicted']);
     await end();
   });
 });

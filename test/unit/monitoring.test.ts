@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import { parser } from '@prometheus-io/lezer-promql';
 import { parse } from 'yaml';
-import type { LeaseEvent, LeaseLook } from '../../consumers/kinesis/lease-coordinator.ts';
+import type { LeaseEvent, LeaseLook } from '../../consumers/kinesis/lease-event.ts';
 import type { OnRequest, RequestOutcome } from '../../consumers/kinesis/requests.ts';
 import { createMetrics, type Metrics } from '../../runtime/metrics.ts';
 import { decisionNames } from '../../scoring/policy.ts';

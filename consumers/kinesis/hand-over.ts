@@ -1,0 +1,105 @@
+import type { Lease } from './lease.ts';
+import { isFree, type LeaseView } from './lease-view.ts';
+import { isWeirWorker } from './worker-name.ts';
+
+/** Words from this worker to another one of weir. Nobody is sure to hear them. */
+export interface LeaseWords {
+  /** Asks the owner to hand the lease over to this worker. */
+  ask(owner: string, key: string): void;
+  /** Takes that back. */
+  withdraw(owner: string, key: string): void;
+  /** This worker has handed the lease over to the other one. */
+  handed(to: string, key: string): void;
+}
+
+export interface HandOverParts {
+  /** Absent where nobody can be asked. */
+  readonly words?: LeaseWords;
+  readonly worker: string;
+  readonly failoverMs: number;
+}
+
+/**
+ * A lease that this worker would take from a living worker of weir is asked for: the owner finishes and checkpoints what is under way, and makes
+ * this worker the owner itself, so nobody else gets in between. One at a time. Who does not do so in time is stolen from.
+ */
+export interface HandOver {
+  /** Key of the lease that was asked for last, unless that has come to something. */
+  readonly key: string | undefined;
+  /** When its owner is waited for no longer. */
+  readonly dueAt: number;
+  /** A look at the table: forgets what was asked of one who does not own the lease any more. */
+  look(view: LeaseView, now: number): void;
+  /** The leases as they are to be once the one that was asked for is handed over: what else to take goes by that. */
+  expected(view: LeaseView): LeaseView;
+  /** The lease that was asked for, once its owner is waited for no longer; forgets it. */
+  overdue(view: LeaseView, now: number): Lease[];
+  /** Those of the leases to be taken that nobody is to be asked for. Asks for the other, unless a hand-over is under way. */
+  unasked(wanted: readonly Lease[], view: LeaseView, now: number): Lease[];
+  /** The lease is this worker's now. */
+  received(key: string): void;
+  /** Asks for nothing any more. */
+  withdraw(): void;
+}
+
+/**
+ * An owner reads the word within half a second, and has a batch to finish, a checkpoint to wait for and state to store, which it does as long
+ * before it is taken for dead; nor does anything stand still meanwhile. With a short failover time that is too little.
+ */
+export function patienceMs(failoverMs: number): number {
+  return Math.max(failoverMs, 5_000);
+}
+
+export function createHandOver({ words, worker, failoverMs }: HandOverParts): HandOver {
+  let asked: { readonly key: string; readonly owner: string; readonly at: number } | undefined;
+
+  function withdraw(): void {
+    if (asked !== undefined) words?.withdraw(asked.owner, asked.key);
+  }
+
+  const dueAt = () => (asked === undefined ? Number.POSITIVE_INFINITY : asked.at + patienceMs(failoverMs));
+
+  return {
+    get key() {
+      return asked?.key;
+    },
+    get dueAt() {
+      return dueAt();
+    },
+    look(view, now) {
+      if (asked === undefined) return;
+      const seen = view.get(asked.key);
+      if (seen?.lease.owner === worker) return;
+      if (seen !== undefined && seen.lease.owner === asked.owner && !isFree(seen, now, failoverMs)) return;
+      withdraw();
+      asked = undefined;
+    },
+    expected(view) {
+      const seen = asked && view.get(asked.key);
+      if (seen === undefined) return view;
+      return new Map(view).set(seen.lease.key, { ...seen, lease: { ...seen.lease, owner: worker } });
+    },
+    overdue(view, now) {
+      const seen = asked && view.get(asked.key);
+      if (seen === undefined || seen.lease.owner === worker || now < dueAt()) return [];
+      withdraw();
+      asked = undefined;
+      return [seen.lease];
+    },
+    unasked(wanted, view, now) {
+      const isAskedFor = ({ key, owner }: Lease) =>
+        owner !== undefined && owner !== worker && isWeirWorker(owner) && !isFree(view.get(key)!, now, failoverMs);
+      if (words === undefined) return [...wanted];
+      const lease = wanted.find(isAskedFor);
+      if (lease !== undefined && asked === undefined) {
+        asked = { key: lease.key, owner: lease.owner!, at: now };
+        words.ask(lease.owner!, lease.key);
+      }
+      return wanted.filter((one) => !isAskedFor(one));
+    },
+    received(key) {
+      if (asked?.key === key) asked = undefined;
+    },
+    withdraw,
+  };
+}
