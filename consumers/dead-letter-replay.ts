@@ -8,15 +8,15 @@ import { createDecoder } from './decode/decoder.ts';
 import { createClient } from './kafka/client.ts';
 import { type KafkaSinkConfig, type KafkaSourceConfig, sameCluster } from './kafka/config.ts';
 import { openPutBack, type PutBack } from './kafka/put-back.ts';
-import { positionText, type StoredLetter } from './kafka/stored-letter.ts';
 import type { DeadLetterReason } from './ports.ts';
+import { type NewPlace, positionText, type StoredLetter } from './stored-letter.ts';
 
 /** What becomes of a selected letter. */
 export type Verdict =
   /** Put back; in a dry run it would be, and there is no offset. */
-  | { readonly kind: 'replayed'; readonly to: number | undefined }
+  | { readonly kind: 'replayed'; readonly to: NewPlace | undefined }
   /** Was put back before, or stands in the topic twice. */
-  | { readonly kind: 'already'; readonly to: number | undefined }
+  | { readonly kind: 'already'; readonly to: NewPlace | undefined }
   /** Would be a dead letter again. */
   | { readonly kind: 'fails'; readonly reason: string; readonly message: string }
   /** Not all of its bytes are there. */

@@ -130,7 +130,7 @@ async function demandStream(client: KinesisClient, StreamName: string): Promise<
   }
 }
 
-function outputFault(error: unknown, doing: string): WeirError {
+export function outputFault(error: unknown, doing: string): WeirError {
   if (error instanceof RefusedEntries) {
     const advice = 'the stream has too few shards, or Kinesis is disturbed; it is tried again';
     return new WeirError('BROKER', `Kinesis failed while ${doing}: ${error.message}: ${advice}`);
