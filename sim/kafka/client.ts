@@ -62,7 +62,7 @@ function admin(
           partitions: partitionsOf(name).map((_, partitionId) => ({ partitionId }) as never),
         })),
       })),
-    describeConfigs: () => connection.ask('metadata', () => ({ resources: [], throttleTime: 0 })),
+    describeConfigs: async () => ({ resources: [], throttleTime: 0 }),
     fetchOffsets: ({ topics } = { groupId: '' }) => {
       const isStable = !isAskingForCarriedOut();
       return connection.ask('position', () => {

@@ -7,8 +7,8 @@ export const leaseMutants: readonly Mutant[] = [
   one(
     'a lease is taken whatever its counter is',
     `${folder}/lease-change.ts`,
-    "    case 'take':\n      return update(lease, counter, {",
-    "    case 'take':\n      return update(lease, exists(lease), {",
+    "    case 'give':\n      return update(lease, counter, {",
+    "    case 'give':\n      return update(lease, exists(lease), {",
   ),
   one(
     'a lease is renewed whatever its counter is',
