@@ -61,7 +61,9 @@ async function benchReasons(model: Model, set: FeatureSet, runs: number): Promis
   const scorer = createScorer({ model, set, policy, clock: systemClock, mode: 'replay', tokenise: undefined });
   const batch = madeBatch(batchEvents, set.layout);
   const rows = madeRows(batchEvents, set);
-  await measure('scoring.reasons', runs, batchEvents, () => scorer.decide(batch, rows, { stream: 's', partition: 0 }));
+  await measure('scoring.reasons', runs, batchEvents, async () =>
+    scorer.decide(batch, rows, await scorer.score(rows), { stream: 's', partition: 0 }),
+  );
 }
 
 async function benchPolicyAndEncode(set: FeatureSet, runs: number): Promise<void> {
@@ -82,7 +84,9 @@ async function benchPolicyAndEncode(set: FeatureSet, runs: number): Promise<void
   const batch = madeBatch(batchEvents, set.layout);
   const rows = madeRows(batchEvents, set);
   await measure('scoring.policy-encode', runs, batches * batchEvents, async () => {
-    for (let k = 0; k < batches; k++) await scorer.decide(batch, rows, { stream: 'transactions', partition: 3 });
+    for (let k = 0; k < batches; k++) {
+      await scorer.decide(batch, rows, await scorer.score(rows), { stream: 'transactions', partition: 3 });
+    }
   });
 }
 

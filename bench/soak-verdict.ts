@@ -2,6 +2,8 @@ import { WeirError } from '../runtime/errors.ts';
 
 /** One look at the process. */
 export interface Sample {
+  /** Since the load began. */
+  readonly atMs: number;
   readonly residentMiB: number;
   readonly heapMiB: number;
   readonly handles: number;
@@ -16,6 +18,9 @@ export interface Verdict {
   readonly handles: Change;
   readonly timers: Change;
   readonly lag: Change;
+  /** Slopes of the lines that fit all samples after the warm-up best (least squares). Only shown: over minutes they are mostly chance. */
+  readonly residentMiBPerHour: number;
+  readonly heapMiBPerHour: number;
   /** What grew more than it may, in sentences; empty: nothing. */
   readonly breaches: readonly string[];
 }
@@ -30,6 +35,7 @@ const leastSamples = 10;
 const mostGrowth = 0.1;
 /** A request that is under way, or a connection made anew, has a few; a leak adds some with each. */
 const mostMore = 5;
+const hourMs = 3_600_000;
 
 /** @throws WeirError CONFIG when there are too few samples to tell growth from chance. */
 export function judge(samples: readonly Sample[]): Verdict {
@@ -57,7 +63,24 @@ export function judge(samples: readonly Sample[]): Verdict {
   within('resident memory, MiB,', changes.residentMiB, changes.residentMiB[0] * (1 + mostGrowth));
   within('handles', changes.handles, changes.handles[0] + mostMore);
   within('timers', changes.timers, changes.timers[0] + mostMore);
-  return { ...changes, breaches };
+  const perHour = (of: (sample: Sample) => number) => hourMs * slope(warm.map((sample) => [sample.atMs, of(sample)]));
+  return {
+    ...changes,
+    residentMiBPerHour: perHour(({ residentMiB }) => residentMiB),
+    heapMiBPerHour: perHour(({ heapMiB }) => heapMiB),
+    breaches,
+  };
+}
+
+/** Of the line that has the least squares of distance from the points. */
+function slope(points: readonly (readonly [x: number, y: number])[]): number {
+  const [meanX, meanY] = [mean(points.map(([x]) => x)), mean(points.map(([, y]) => y))];
+  const covariance = mean(points.map(([x, y]) => (x - meanX) * (y - meanY)));
+  return covariance / mean(points.map(([x]) => (x - meanX) ** 2));
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0) / values.length;
 }
 
 function median(values: readonly number[]): number {

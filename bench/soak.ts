@@ -30,8 +30,8 @@ const customers = 3_000;
 const seed = 1;
 
 const examples = `
-Standard output has one JSON line: medians of the first and of the last third of the time after the warm-up, and what
-grew more than it may. Without --rate the load is ${100 * share} % of what the process can do here beside its services.
+Standard output has one JSON line: medians of the first and of the last third of the time after the warm-up, how many
+MiB an hour memory grows in it, and what grew more than it may. Without --rate the load is ${100 * share} % of what the process can do here beside its services.
 
 Examples:
   $ npm run soak
@@ -92,7 +92,8 @@ async function capacity({ dealtWith, caughtUp }: Job, start: (perSecond: number)
 
 async function watch(member: Member, minutes: number): Promise<Sample[]> {
   const samples: Sample[] = [];
-  for (const end = performance.now() + minutes * 60_000; performance.now() < end; ) {
+  const startedAt = performance.now();
+  for (const end = startedAt + minutes * 60_000; performance.now() < end; ) {
     await delay(lookMs);
     const [resident, heap, handles, timers, lag] = await Promise.all([
       member.metric('process_resident_memory_bytes'),
@@ -101,14 +102,19 @@ async function watch(member: Member, minutes: number): Promise<Sample[]> {
       member.metric('nodejs_active_resources', 'type="Timeout"'),
       member.metric('weir_lag_records'),
     ]);
-    samples.push({ residentMiB: resident / 2 ** 20, heapMiB: heap / 2 ** 20, handles, timers, lag });
+    const [residentMiB, heapMiB] = [resident / 2 ** 20, heap / 2 ** 20];
+    samples.push({ atMs: performance.now() - startedAt, residentMiB, heapMiB, handles, timers, lag });
   }
   return samples;
 }
 
-function rounded({ breaches, ...changes }: Verdict): object {
+function rounded({ residentMiBPerHour, heapMiBPerHour, breaches, ...changes }: Verdict): object {
   const whole = Object.entries(changes).map(([what, change]) => [what, change.map(Math.round)]);
-  return { ...Object.fromEntries(whole), breaches };
+  const slopes = {
+    residentMiBPerHour: Math.round(residentMiBPerHour),
+    heapMiBPerHour: Math.round(heapMiBPerHour),
+  };
+  return { ...Object.fromEntries(whole), ...slopes, breaches };
 }
 
 const command = new Command('soak')

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { demandPartition, readLetters } from '../consumers/dead-letters.ts';
-import type { StoredLetter } from '../consumers/kafka/stored-letter.ts';
+import type { NewPlace, StoredLetter } from '../consumers/stored-letter.ts';
 import { noneSelected, type SelectionFlags, selectionOf, withSelection } from './dlq-selection.ts';
 import { type JobFlags, loadJobFrom, surroundingsOf, withJobOptions } from './job-options.ts';
 
@@ -13,8 +13,9 @@ Examples:
   $ weir dlq list --config job.yaml
   $ weir dlq list --config job.yaml --reason missing-field --since 2026-01-09T12:00:00Z --json
 
-Reads the topic of dead letters from its beginning, as often as you like; nothing is changed. Partition and offset are
-those that the record was read from. A letter that was replayed says as which offset its record is there again.
+Reads the topic or stream of dead letters from its beginning, as often as you like; nothing is changed. Partition (on
+Kinesis the shard's number) and offset are those that the record was read from. A letter that was replayed says where its
+record is now: at which offset, on Kinesis shard and sequence number.
 Exit code 3: with --offset, there is no such letter.`;
 
 /** `weir dlq list`. */
@@ -31,7 +32,7 @@ async function list(flags: Flags): Promise<void> {
   const surroundings = surroundingsOf(job);
   await demandPartition(job, selection, surroundings);
   let count = 0;
-  const print = (letter: StoredLetter, replayed: number | undefined) => {
+  const print = (letter: StoredLetter, replayed: NewPlace | undefined) => {
     const text = flags.json ? asJson(letter, replayed) : `${count === 0 ? heads : ''}${asText(letter, replayed)}`;
     count++;
     process.stdout.write(`${text}\n`);
@@ -52,20 +53,28 @@ function line(position: readonly [string, string], ...texts: readonly string[]):
 
 const heads = `${line(['partition', 'offset'], 'written', 'reason', 'replayed as', 'message')}\n`;
 
-function asText({ partition, offset, reason, message, at }: StoredLetter, replayed: number | undefined): string {
-  const written = new Date(at.timestamp).toISOString();
-  return line([String(partition), String(offset)], written, reason, String(replayed ?? ''), message);
+function asText(
+  { partition, offset, reason, message, writtenAt }: StoredLetter,
+  replayed: NewPlace | undefined,
+): string {
+  const written = new Date(writtenAt).toISOString();
+  return line([String(partition), String(offset)], written, reason, shortPlace(replayed), message);
 }
 
-function asJson(letter: StoredLetter, replayed: number | undefined): string {
-  const { stream, partition, offset, reason, message, value, truncatedFrom, at } = letter;
+/** A sequence number has 56 digits: its end tells it from others. */
+function shortPlace(place: NewPlace | undefined): string {
+  return typeof place === 'string' ? place.replace(/^shardId-0*(\d+):\d*(\d{8})$/, '$1:…$2') : String(place ?? '');
+}
+
+function asJson(letter: StoredLetter, replayed: NewPlace | undefined): string {
+  const { stream, partition, offset, reason, message, value, truncatedFrom, writtenAt } = letter;
   return JSON.stringify({
     stream,
     partition,
     offset,
     reason,
     message,
-    written: new Date(at.timestamp).toISOString(),
+    written: new Date(writtenAt).toISOString(),
     bytes: truncatedFrom ?? value?.length ?? 0,
     cut: truncatedFrom !== undefined,
     replayed: replayed ?? null,

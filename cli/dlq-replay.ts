@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { replayLetters, type Verdict } from '../consumers/dead-letter-replay.ts';
-import type { StoredLetter } from '../consumers/kafka/stored-letter.ts';
+import type { StoredLetter } from '../consumers/stored-letter.ts';
 import { WeirError } from '../runtime/errors.ts';
 import { noneSelected, type SelectionFlags, selectionOf, withSelection } from './dlq-selection.ts';
 import { type JobFlags, loadJobFrom, surroundingsOf, withJobOptions } from './job-options.ts';

@@ -45,7 +45,7 @@ export function selectionOf({ reason, partition, offset, since }: SelectionFlags
 
 /**
  * What to say where no letter is selected.
- * @param letters how many the topic has.
+ * @param letters how many there are.
  * @throws WeirError INPUT where one letter was named.
  */
 export function noneSelected({ partition, offset, ...more }: LetterSelection, letters: number): string {
@@ -55,7 +55,7 @@ export function noneSelected({ partition, offset, ...more }: LetterSelection, le
   }
   return letters === 0
     ? 'No dead letters.\n'
-    : `None of the topic's ${letters.toLocaleString('en-US')} dead letters matches.\n`;
+    : `None of the ${letters.toLocaleString('en-US')} dead letters matches.\n`;
 }
 
 export function missingLetter(partition: number, offset: number, which = ''): WeirError {

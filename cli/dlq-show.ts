@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { Command } from 'commander';
 import { readLetters } from '../consumers/dead-letters.ts';
-import type { StoredLetter } from '../consumers/kafka/stored-letter.ts';
+import type { NewPlace, StoredLetter } from '../consumers/stored-letter.ts';
 import { missingLetter } from './dlq-selection.ts';
 import { type JobFlags, loadJobFrom, surroundingsOf, withJobOptions } from './job-options.ts';
 import { wholeNumber } from './whole-number.ts';
@@ -43,9 +43,9 @@ async function show(partitionText: string, offsetText: string, flags: Flags): Pr
 
 function factsOf(
   { stream, partition, offset, reason, message, ...letter }: StoredLetter,
-  replayed: number | undefined,
+  replayed: NewPlace | undefined,
 ) {
-  const { at, timestamp, truncatedFrom } = letter;
+  const { at, writtenAt, timestamp, truncatedFrom } = letter;
   const iso = (time: number | undefined) => (time === undefined ? null : new Date(time).toISOString());
   return {
     stream,
@@ -54,14 +54,14 @@ function factsOf(
     reason,
     message,
     timestamp: iso(timestamp),
-    written: iso(at.timestamp),
-    letter: { partition: at.partition, offset: at.offset },
+    written: iso(writtenAt),
+    letter: at,
     cut_from_bytes: truncatedFrom ?? null,
     replayed: replayed ?? null,
   };
 }
 
-function asJson(letter: StoredLetter, replayed: number | undefined): string {
+function asJson(letter: StoredLetter, replayed: NewPlace | undefined): string {
   const { key, value } = letter;
   return JSON.stringify({ ...factsOf(letter, replayed), key: inJson(key), value: inJson(value) });
 }
@@ -69,12 +69,18 @@ function asJson(letter: StoredLetter, replayed: number | undefined): string {
 const inJson = (bytes: Buffer | null) =>
   bytes === null ? null : isUtf8(bytes) ? { text: bytes.toString() } : { base64: bytes.toString('base64') };
 
-function asText(letter: StoredLetter, replayed: number | undefined): string {
+function asText(letter: StoredLetter, replayed: NewPlace | undefined): string {
   const { letter: at, ...facts } = factsOf(letter, replayed);
-  const lines = Object.entries({ ...facts, letter: `partition ${at.partition}, offset ${at.offset}` })
+  const lines = Object.entries({ ...facts, letter: placeText(at) })
     .filter(([, fact]) => fact !== null)
     .map(([name, fact]) => `${`${name.replaceAll('_', ' ')}:`.padEnd(16)}${fact}\n`);
   return `${lines.join('')}${bytesText('key', letter.key)}${bytesText('value', letter.value)}`;
+}
+
+function placeText(at: StoredLetter['at']): string {
+  return 'shard' in at
+    ? `${at.shard}, sequence number ${at.sequence}`
+    : `partition ${at.partition}, offset ${at.offset}`;
 }
 
 function bytesText(name: string, bytes: Buffer | null): string {

@@ -144,13 +144,14 @@ function rowScorer({ config, set }: CompiledJob, line: Renderer['line']): Scorer
   const labelField = set.layout.fields.findIndex(({ name }) => name === config.event.label);
   return {
     width: set.names.length,
-    async decide(batch, { values, width }) {
+    score: async ({ count }) => new Float32Array(count),
+    async decide(batch, { values, width }, probabilities) {
       const events = batch.ids.map((id, row): ScoredEvent => {
         const label = labelField < 0 ? Number.NaN : batch.numbers[labelField][row];
         const features = values.subarray(row * width, (row + 1) * width);
         return { id, time: '', data: Buffer.from(line({ id, time: batch.times[row], label, features })) };
       });
-      return { probabilities: new Float32Array(batch.count), decisions: new Uint8Array(batch.count), events };
+      return { probabilities, decisions: new Uint8Array(batch.count), events };
     },
     async close() {},
   };

@@ -107,7 +107,7 @@ function unstored({ position, fence }: FleetShard): number | undefined {
 }
 
 /** The end of a sequence number, of which 56 digits tell people nothing, and the sub-sequence number. */
-function checkpointText({ sequence, sub }: Checkpoint): string {
+export function checkpointText({ sequence, sub }: Checkpoint): string {
   return /^\d{13,}$/.test(sequence) ? `…${sequence.slice(-12)}:${sub}` : sequence;
 }
 
@@ -164,7 +164,7 @@ function shardRemarks({ shard, state, holding, seen, silentMs }: FleetShard, vie
   return [];
 }
 
-function positionRemarks({ shard, position, fence, isMoved }: FleetShard): Remark[] {
+export function positionRemarks({ shard, position, fence, isMoved }: FleetShard): Remark[] {
   const about = (what: string, message: string) => [{ what, of: shard, message: `${shard}: ${message}` }];
   if (isMoved) {
     return about(

@@ -1,7 +1,9 @@
 import { Command } from 'commander';
 import type { CompiledJob } from '../consumers/compile.ts';
 import { groupOf, type OffsetsView, viewOffsets } from '../consumers/offsets.ts';
+import { viewShardOffsets } from '../consumers/shard-offsets.ts';
 import { type JobFlags, loadJobFrom, surroundingsOf, withJobOptions } from './job-options.ts';
+import { shardOffsetsAsJson, shardOffsetsAsText } from './shard-offsets.ts';
 import { lostSentence, standingRemark } from './standing-remark.ts';
 import { table } from './table.ts';
 
@@ -14,9 +16,12 @@ Examples:
   $ weir offsets show --config job.yaml
   $ weir offsets show --config job.yaml --json
 
-Reads the group's committed offsets, the log's range and the state's fences, also while the job runs; nothing is changed.
-What a start re-applies is the log between fence and position: it publishes nothing of that. The lag is what is still to be
-read; what the log deleted before that is told apart.`;
+Kafka: the group's committed offsets, the log's range and the state's fences. The lag is what is still to be read; what the log
+deleted before that is told apart.
+Kinesis: each shard's checkpoint with its position, the state's fence, and when the checkpoint's record was put.
+
+Reads only, also while the job runs; nothing is changed. What a start re-applies is the log between fence and position: it
+publishes nothing of that.`;
 
 /** `weir offsets show`. */
 export function offsetsShowCommand(): Command {
@@ -28,8 +33,29 @@ export function offsetsShowCommand(): Command {
 
 async function show(flags: Flags): Promise<void> {
   const job = loadJobFrom(flags);
-  const view = await viewOffsets(job, surroundingsOf(job));
-  process.stdout.write(flags.json ? `${JSON.stringify(asJson(job, view))}\n` : asText(job, view));
+  const surroundings = surroundingsOf(job);
+  const { kinesis } = job.config.source;
+  if (kinesis) {
+    const view = await viewShardOffsets(job, kinesis, surroundings);
+    const of = { job: job.config.job, recipe: job.set.recipe };
+    const now = surroundings.clock.now();
+    print(
+      flags,
+      () => ({ ...of, ...shardOffsetsAsJson(view) }),
+      () => shardOffsetsAsText(job.set.recipe, view, now),
+    );
+    return;
+  }
+  const view = await viewOffsets(job, surroundings);
+  print(
+    flags,
+    () => asJson(job, view),
+    () => asText(job, view),
+  );
+}
+
+function print({ json }: Flags, asJson: () => object, asText: () => string): void {
+  process.stdout.write(json ? `${JSON.stringify(asJson())}\n` : asText());
 }
 
 function asJson(job: CompiledJob, { members, partitions }: OffsetsView): object {

@@ -1,4 +1,4 @@
-import { fork } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -32,10 +32,10 @@ export function readyTeller(): () => void {
   };
 }
 
-/** Causes that no restart mends: the config or the model. */
-const lasting: readonly number[] = [exitCodes.CONFIG, exitCodes.MODEL];
-/** Causes that no restart mends when they show at the start: a topic that is missing. Later they may pass. */
-const lastingAtStart: readonly number[] = [exitCodes.INPUT, exitCodes.OUTPUT];
+/** Causes that no restart mends: the config. */
+const lasting: readonly number[] = [exitCodes.CONFIG];
+/** Causes that no restart mends when they show at the start: a topic that is missing, a model of another job. Later they may pass. */
+const lastingAtStart: readonly number[] = [exitCodes.INPUT, exitCodes.OUTPUT, exitCodes.MODEL];
 
 /**
  * Starts N processes of the same command, each a member of the consumer group, and starts those again that die. Ends when all have
@@ -56,7 +56,14 @@ export async function superviseProcesses(
   const giveUp = new AbortController();
   const signal = AbortSignal.any([stop, giveUp.signal]);
   const args = withoutProcesses(process.argv.slice(2));
+  const children = new Set<ChildProcess>();
+  // A second signal ends this process at once, and means the others as well. If it dies otherwise, they drain.
+  const end = () => {
+    if (stop.aborted) for (const child of children) child.kill('SIGKILL');
+  };
+  process.once('exit', end);
   const codes = await Promise.all(Array.from({ length: count }, (_, index) => keepRunning(index)));
+  process.off('exit', end);
   // Those that were told to end because of one may end in any way.
   process.exitCode = giveUp.signal.aborted ? giveUp.signal.reason : Math.max(...codes);
 
@@ -90,14 +97,12 @@ export async function superviseProcesses(
       wasReady ||= message === readyMessage;
     });
     const terminate = () => child.kill('SIGTERM');
-    // A second signal ends this process at once, and means the others as well. If it dies otherwise, they drain.
-    const end = () => stop.aborted && child.kill('SIGKILL');
     signal.addEventListener('abort', terminate, { once: true });
-    process.once('exit', end);
+    children.add(child);
     if (signal.aborted) terminate();
     const [code, killedBy] = (await once(child, 'exit')) as [number, null] | [null, NodeJS.Signals];
     signal.removeEventListener('abort', terminate);
-    process.off('exit', end);
+    children.delete(child);
     // Told to end before it knew how to: it had begun nothing.
     if (signal.aborted && killedBy === 'SIGTERM') return { code: 0, wasReady };
     return { code: code ?? killedCode + constants.signals[killedBy], wasReady };

@@ -40,14 +40,13 @@ async function run(flags: Flags): Promise<void> {
   const surroundings = surroundingsOf(job, readyTeller());
   if (processes > 1) return superviseProcesses(job, processes, surroundings);
 
-  const { log, metrics, readiness } = surroundings;
+  const { clock, log, metrics, readiness } = surroundings;
   const { config, set } = job;
-  const signal = stopSignal(surroundings.clock);
+  const signal = stopSignal(clock);
   const { port = 0, host = '' } = config.metrics ?? {};
+  const address = { port: port === 0 ? 0 : port + processIndex(), host };
   const http =
-    config.metrics === undefined
-      ? undefined
-      : await startHttp({ port: port === 0 ? 0 : port + processIndex(), host }, metrics, readiness);
+    config.metrics === undefined ? undefined : await startHttp(address, metrics, readiness, { clock, log, signal });
   try {
     const details = { features: set.names.length, recipe: set.recipe, policy: job.policy.version };
     log.info({ ...details, metrics_port: http?.port, node: process.version }, 'starting');

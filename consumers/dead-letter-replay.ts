@@ -8,14 +8,15 @@ import { createDecoder } from './decode/decoder.ts';
 import { createClient } from './kafka/client.ts';
 import { type KafkaSinkConfig, type KafkaSourceConfig, sameCluster } from './kafka/config.ts';
 import { openPutBack, type PutBack } from './kafka/put-back.ts';
-import { positionText, type StoredLetter } from './kafka/stored-letter.ts';
+import type { DeadLetterReason } from './ports.ts';
+import { type NewPlace, positionText, type StoredLetter } from './stored-letter.ts';
 
 /** What becomes of a selected letter. */
 export type Verdict =
   /** Put back; in a dry run it would be, and there is no offset. */
-  | { readonly kind: 'replayed'; readonly to: number | undefined }
+  | { readonly kind: 'replayed'; readonly to: NewPlace | undefined }
   /** Was put back before, or stands in the topic twice. */
-  | { readonly kind: 'already'; readonly to: number | undefined }
+  | { readonly kind: 'already'; readonly to: NewPlace | undefined }
   /** Would be a dead letter again. */
   | { readonly kind: 'fails'; readonly reason: string; readonly message: string }
   /** Not all of its bytes are there. */
@@ -106,11 +107,15 @@ function putBackOptions({ group, brokers }: KafkaSourceConfig, sink: KafkaSinkCo
   };
 }
 
+const counted =
+  'the transaction counts in the state, and put back it would be a repetition: weir offsets reset to its offset scores it again';
+
 /** Says what the config now in force makes of a letter's record. */
 function createJudge({ config }: CompiledJob, topic: string, clock: Clock): (letter: StoredLetter) => Verdict {
   const decoder = createDecoder(config.event, formatOf(config.event), longestKey(config));
-  return ({ stream, partition, offset, key, value, timestamp, truncatedFrom }) => {
+  return ({ stream, partition, offset, key, value, timestamp, truncatedFrom, reason: former }) => {
     if (stream !== topic) return { kind: 'elsewhere' };
+    if (former === ('no-score' satisfies DeadLetterReason)) return { kind: 'fails', reason: former, message: counted };
     if (truncatedFrom !== undefined) return { kind: 'cut' };
     const columns = { values: [value], keys: [key], offsets: [offset], timestamps: [timestamp ?? clock.now()] };
     const { deadLetters } = decoder.decode({ ...columns, next: offset + 1, end: offset + 1 }, { stream, partition });

@@ -13,6 +13,7 @@ export const deadLetterReasons: Readonly<Record<DeadLetterReason, string>> = {
     'the event time is further ahead of the broker than `event.time.max_ahead_ms`, or later than `event.time.max`',
   oversized: 'longer than `event.max_bytes`, or with a key of more than half of `sink.kafka.max_message_bytes`',
   'no-value': 'the record has no value',
+  'no-score': 'the model answers something that is no probability; the transaction counts in the state',
 };
 
 /** Open for the reader: there may be more reasons some day. */

@@ -5,7 +5,9 @@ import { connectAdmin, createClient } from './kafka/client.ts';
 import { sinkConnection } from './kafka/config.ts';
 import { missingPartition } from './kafka/faults.ts';
 import { readTopic } from './kafka/read-topic.ts';
-import { positionText, type ReplayMark, readStored, type StoredLetter } from './kafka/stored-letter.ts';
+import { readStored } from './kafka/stored-letter.ts';
+import { sinkRegion } from './kinesis/config.ts';
+import { type NewPlace, positionText, type StoredEntry, type StoredLetter } from './stored-letter.ts';
 
 /** Which letters are meant; what is left out excludes none. */
 export interface LetterSelection {
@@ -17,46 +19,52 @@ export interface LetterSelection {
   readonly since?: number;
 }
 
-export function isSelected({ reason, partition, offset, at }: StoredLetter, selection: LetterSelection): boolean {
+export function isSelected(
+  { reason, partition, offset, writtenAt }: StoredLetter,
+  selection: LetterSelection,
+): boolean {
   return (
     (selection.reasons?.includes(reason) ?? true) &&
     partition === (selection.partition ?? partition) &&
     offset === (selection.offset ?? offset) &&
-    at.timestamp >= (selection.since ?? Number.NEGATIVE_INFINITY)
+    writtenAt >= (selection.since ?? Number.NEGATIVE_INFINITY)
   );
 }
 
 /**
  * A partition that there is not has no letters either: a slip is not to look like good news.
- * @throws WeirError CONFIG for a partition that the job's topic does not have; INPUT, BROKER when the topic cannot be looked at.
+ * @throws WeirError CONFIG for a partition that the job's topic or stream does not have; INPUT, BROKER when that cannot be looked at.
  */
 export async function demandPartition(
   { config: { source, sink } }: CompiledJob,
   { partition }: LetterSelection,
   { clock, log }: Surroundings,
 ): Promise<void> {
-  const { kafka } = source;
-  if (partition === undefined || kafka === undefined || sink.kafka === undefined) return;
+  const { kafka, kinesis } = source;
+  if (partition === undefined || sink.file !== undefined) return;
+  if (kinesis !== undefined) {
+    const { demandShard } = await import('./kinesis/dead-letter-stream.ts');
+    return demandShard(kinesis, partition);
+  }
+  if (kafka === undefined) return;
   const { admin, partitions } = await connectAdmin(createClient(kafka, log), kafka, [kafka.topic], 'INPUT', clock);
   await admin.disconnect().catch(() => undefined);
   const count = partitions.get(kafka.topic)!;
   if (partition >= count) throw missingPartition(kafka.topic, partition, count);
 }
 
-/** Offsets that replayed records have now, by their former positions (`positionText`). */
-export type Replayed = ReadonlyMap<string, number>;
-
 /**
- * Hands every selected dead letter to `visit`, in the order of its partition of the topic; a letter that was published twice comes twice.
+ * Hands every selected dead letter to `visit`, in the order of its partition of the topic or shard of the stream; a letter that was published
+ * twice comes twice.
  * @param visit also told where the record was put back, if it was.
- * @returns how many letters the topic has, selected or not.
- * @throws WeirError CONFIG for a job whose dead letters are in a file; OUTPUT when the topic is missing, BROKER when the brokers fail.
+ * @returns how many letters there are, selected or not.
+ * @throws WeirError CONFIG for a job whose dead letters are in a file; OUTPUT when topic or stream is missing, BROKER when Kafka or Kinesis fails.
  */
 export async function readLetters(
   job: CompiledJob,
   selection: LetterSelection,
   surroundings: Surroundings,
-  visit: (letter: StoredLetter, replayed: number | undefined) => Promise<void> | void,
+  visit: (letter: StoredLetter, replayed: NewPlace | undefined) => Promise<void> | void,
 ): Promise<number> {
   const replayed = await readMarks(job, surroundings);
   let letters = 0;
@@ -69,28 +77,31 @@ export async function readLetters(
   return letters;
 }
 
-/** Reads what was put back so far; of a large topic only that is kept. */
-export async function readMarks(job: CompiledJob, surroundings: Surroundings): Promise<Map<string, number>> {
-  const replayed = new Map<string, number>();
+/** Reads what was put back so far; of many letters only that is kept. */
+async function readMarks(job: CompiledJob, surroundings: Surroundings): Promise<Map<string, NewPlace>> {
+  const replayed = new Map<string, NewPlace>();
   await readAll(job, 'marks', surroundings, (entry) => {
     if ('mark' in entry) replayed.set(positionText(entry.mark), entry.mark.replayed);
   });
   return replayed;
 }
 
-type Entry = { readonly letter: StoredLetter } | { readonly mark: ReplayMark };
-
 async function readAll(
   { config }: CompiledJob,
   what: 'letters' | 'marks',
   { clock, log }: Surroundings,
-  visit: (entry: Entry) => Promise<void> | void,
+  visit: (entry: StoredEntry) => Promise<void> | void,
 ): Promise<void> {
   const { source, sink, job } = config;
+  if (sink.kinesis !== undefined) {
+    // Loaded where it is used: the SDK takes a fifth of a second.
+    const { readDeadLetters } = await import('./kinesis/dead-letter-stream.ts');
+    return readDeadLetters(sink.kinesis, sinkRegion(sink.kinesis, source.kinesis), clock, visit);
+  }
   if (sink.kafka === undefined) {
     throw new WeirError(
       'CONFIG',
-      `this job's dead letters are lines of the file ${sink.file!.dead_letters}, to be read there; weir dlq is about sink.kafka`,
+      `this job's dead letters are lines of the file ${sink.file!.dead_letters}, to be read there; weir dlq is about sink.kafka and sink.kinesis`,
     );
   }
   const connection = sinkConnection(sink.kafka, source.kafka)!;

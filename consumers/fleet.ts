@@ -115,7 +115,7 @@ async function viewKafka(job: CompiledJob, kafka: KafkaSourceConfig, surrounding
   }
 }
 
-async function viewKinesis(
+export async function viewKinesis(
   job: CompiledJob,
   kinesis: KinesisSourceConfig,
   surroundings: Surroundings,

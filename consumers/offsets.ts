@@ -52,11 +52,9 @@ export async function viewOffsets(job: CompiledJob, surroundings: Surroundings):
 export function groupOf({ config }: CompiledJob): KafkaSourceConfig {
   const { source, sink } = config;
   if (source.kafka && sink.kafka) return source.kafka;
-  const where = source.kinesis
-    ? 'the lease table (weir fleet status shows it)'
-    : source.kafka
-      ? "the file sink's checkpoint, together with the length of its output"
-      : 'the output: a file is read once, from its beginning, and a job that begins anew has other output files and another state';
+  const where = source.kafka
+    ? "the file sink's checkpoint, together with the length of its output"
+    : 'the output: a file is read once, from its beginning, and a job that begins anew has other output files and another state';
   throw new WeirError('CONFIG', `offsets are about a consumer group: this job's position is kept in ${where}`);
 }
 

@@ -9,6 +9,7 @@ import type { DecodedBatch } from './decode/decoder.ts';
 import { type Output, type OutputEvent, type Ownership, partitionName, type RawBatch } from './ports.ts';
 import { publishedRows } from './published-rows.ts';
 import { type RecoveryObserver, type RecoveryParts, recover } from './recovery.ts';
+import { scoreRows } from './scoring.ts';
 import { type ReadBatch, splitAt } from './split.ts';
 
 /** What one partition's loop is made of. */
@@ -180,15 +181,16 @@ async function processBatch(
   flusher.applying();
   const applied = observer.stage('apply', () => engine.apply(decoded.batch, loaded, name, rows, seenBefore));
   const published = publishedRows(decoded, rows, applied);
-  const { batch, keys, deadLetters } = published.decoded;
-  const scored = await observer.stage('score', () => scorer.decide(batch, published.rows, ownership));
+  const result = await observer.stage('score', () => scoreRows(scorer, raw, published, ownership));
+  const { scored } = result;
+  const { keys, deadLetters } = result.decoded;
   const events: OutputEvent[] = scored.events.map((event, row) => ({
     ...event,
     key: event.key === undefined ? keys[row] : event.key,
   }));
   if (ownership.revoked.aborted) throw revoked(ownership);
   await observer.stage('publish', () => output.publish({ events, deadLetters }, raw.next));
-  observer.published({ raw, decoded: published.decoded, applied, scored, isDegraded: flusher.isDegraded });
+  observer.published({ raw, decoded: result.decoded, applied, scored, isDegraded: flusher.isDegraded });
 }
 
 /** Once the store was away, what is in memory has to do until the partition begins again. */

@@ -159,7 +159,8 @@ export type DeadLetterReason =
   | 'empty-id'
   | 'future-time' // further ahead of the broker's timestamp than the limit
   | 'oversized'
-  | 'no-value'; // a tombstone
+  | 'no-value' // a tombstone
+  | 'no-score'; // the model answers no probability; the transaction is in the state
 
 /** "stream:partition", the partition's name in state stores, metrics and logs. */
 export function partitionName(of: { readonly stream: string; readonly partition: number }): string {

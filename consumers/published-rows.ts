@@ -3,19 +3,26 @@ import type { Applied } from '../features/engine.ts';
 import type { FeatureRows } from '../features/rows.ts';
 import type { DecodedBatch } from './decode/decoder.ts';
 
+/** Row i of one belongs to row i of the other. */
+export interface FeaturedBatch {
+  readonly decoded: DecodedBatch;
+  readonly rows: FeatureRows;
+}
+
 /**
  * The rows that get a risk event: what repeats an earlier event, and kinds that only change the state, are left out. Most batches have
  * neither and stay as they are.
  */
-export function publishedRows(
-  decoded: DecodedBatch,
-  rows: FeatureRows,
-  { isRepeat }: Applied,
-): { readonly decoded: DecodedBatch; readonly rows: FeatureRows } {
-  const { batch, keys } = decoded;
+export function publishedRows(decoded: DecodedBatch, rows: FeatureRows, { isRepeat }: Applied): FeaturedBatch {
+  const { batch } = decoded;
   const kept: number[] = [];
   for (let row = 0; row < batch.count; row++) if ((isRepeat[row] | batch.unscored[row]) === 0) kept.push(row);
-  if (kept.length === batch.count) return { decoded, rows };
+  return kept.length === batch.count ? { decoded, rows } : keptRows({ decoded, rows }, kept);
+}
+
+/** Decoded rows and their features, with these of them. */
+export function keptRows({ decoded, rows }: FeaturedBatch, kept: readonly number[]): FeaturedBatch {
+  const { batch, keys } = decoded;
   return {
     decoded: { ...decoded, batch: rowsOf(batch, kept), keys: kept.map((row) => keys[row]) },
     rows: featuresOf(rows, kept),

@@ -130,7 +130,7 @@ async function confirmedOrStopped({ confirmed }: Ownership, signal: AbortSignal)
   signal.removeEventListener('abort', stop);
 }
 
-const passing: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['BROKER', 'STORE', 'INPUT', 'FENCED']);
+const passing: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['BROKER', 'STORE', 'MODEL', 'INPUT', 'FENCED']);
 
 /**
  * Causes that end by themselves or by somebody's hand outside: the partition waits and begins again from what is committed. FENCED is

@@ -1,6 +1,9 @@
-import { createServer, type ServerResponse } from 'node:http';
+import { once } from 'node:events';
+import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { Clock } from './clock.ts';
 import { describeError, WeirError } from './errors.ts';
+import type { Logger } from './log.ts';
 import type { Metrics } from './metrics.ts';
 
 /** Whether the process can do its work, component by component. */
@@ -48,17 +51,34 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
+interface Address {
+  /** 0: any free one. */
+  readonly port: number;
+  readonly host: string;
+}
+
+interface Trying {
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Aborting ends the tries. */
+  readonly signal: AbortSignal;
+}
+
+/** A port that is taken is tried again for so long: a process that had it before, and drains, keeps it to its end. */
+const patienceMs = 30_000;
+const againMs = 200;
+
 /**
  * Serves /metrics (Prometheus text), /healthz (200 while the process answers at all) and /readyz (200, with what is degraded, or 503 with the
- * reasons).
- * @param port 0 for any free one.
+ * reasons). Undefined when the signal aborted before the port could be had.
  * @throws WeirError CONFIG when the port cannot be had.
  */
 export async function startHttp(
-  { port, host }: { readonly port: number; readonly host: string },
+  address: Address,
   metrics: Pick<Metrics, 'text' | 'contentType'>,
   readiness: Pick<Readiness, 'troubles' | 'degradations'>,
-): Promise<HttpServer> {
+  trying: Trying,
+): Promise<HttpServer | undefined> {
   const server = createServer((request, response) => {
     const path = request.url?.split('?')[0];
     if (request.method !== 'GET' && request.method !== 'HEAD') answer(response, 405, 'only GET\n');
@@ -75,17 +95,7 @@ export async function startHttp(
       );
     } else answer(response, 404, 'there are /metrics, /healthz and /readyz\n');
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (error) =>
-      reject(
-        new WeirError(
-          'CONFIG',
-          `metrics cannot be served at ${host}:${port}: ${describeError(error)}; set metrics.port to a free one`,
-        ),
-      ),
-    );
-    server.listen(port, host, resolve);
-  });
+  if (!(await hasPort(server, address, trying))) return undefined;
   return {
     port: (server.address() as AddressInfo).port,
     close: () =>
@@ -94,6 +104,26 @@ export async function startHttp(
         server.closeAllConnections();
       }),
   };
+}
+
+/** @returns false when the signal aborted first. */
+async function hasPort(server: Server, { port, host }: Address, { clock, log, signal }: Trying): Promise<boolean> {
+  const from = clock.monotonic();
+  for (let isSaid = false; ; isSaid = true) {
+    try {
+      await once(server.listen(port, host), 'listening');
+      return true;
+    } catch (error) {
+      const isTaken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
+      if (!isTaken || clock.monotonic() - from >= patienceMs) {
+        const place = `${host}:${port}`;
+        const cause = describeError(error);
+        throw new WeirError('CONFIG', `metrics cannot be served at ${place}: ${cause}; set metrics.port to a free one`);
+      }
+    }
+    if (!isSaid) log.warn({ host, port, for_ms: patienceMs }, 'the port of the metrics is taken; it is tried again');
+    if (!(await clock.sleep(againMs, signal))) return false;
+  }
 }
 
 function answer(response: ServerResponse, status: number, body: string, type = 'text/plain; charset=utf-8'): void {

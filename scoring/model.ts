@@ -10,12 +10,17 @@ export interface Model {
    * Probability of fraud for each row.
    * @param rows float64 [count, width], row-major: the columns of the job's feature set that the model was loaded for. The model picks
    *   those that it reads and rounds them to float32. The rows must not change until the promise settles.
-   * @returns float32 [count], each in [0, 1]; the caller's to keep.
-   * @throws WeirError MODEL when the model answers something that is no probability.
+   * @returns float32 [count], the caller's to keep. What is outside of [0, 1], or NaN, the model answered: see `isProbability`.
+   * @throws WeirError MODEL when the run fails.
    */
   score(rows: Float64Array, count: number): Promise<Float32Array>;
 
   close(): Promise<void>;
+}
+
+/** Whether a model's answer is one: in [0, 1]. */
+export function isProbability(answer: number): boolean {
+  return answer >= 0 && answer <= 1;
 }
 
 export interface ModelIdentity {

@@ -1,5 +1,5 @@
 import type { FeatureRows } from '../features/rows.ts';
-import type { Model } from './model.ts';
+import { isProbability, type Model } from './model.ts';
 import type { FeatureReason } from './risk-event.ts';
 
 const reasonsPerRow = 3;
@@ -8,7 +8,7 @@ const occludedRows = 1024;
 
 /**
  * Explains rows by occlusion: each of the model's features in turn is put to its reference value, and the three whose reference moves
- * the probability most are the reasons, the most first. Features at their reference already cannot move it and are left out.
+ * the probability most are the reasons, the most first. Features at their reference already cannot move it and are left out, and so are those without which the model has no probability.
  * @param chosen the rows to explain.
  * @param probabilities of all rows, as the model answered.
  * @returns per chosen row, up to three reasons.
@@ -30,6 +30,7 @@ export async function explainRows(
     const answers = await model.score(occluded, owners.length);
     for (const [at, { index, input }] of owners.entries()) {
       const { feature, column, reference } = model.inputs[input];
+      if (!isProbability(answers[at])) continue;
       const contribution = Math.round((probabilities[chosen[index]] - answers[at]) * 1e6) / 1e6;
       const value = values[chosen[index] * width + column];
       if (contribution !== 0) reasons[index].push({ type: 'feature', feature, value, reference, contribution });

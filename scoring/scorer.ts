@@ -34,9 +34,13 @@ export interface TokeniseOptions {
 export interface Scorer {
   /** Number of features. */
   readonly width: number;
+  /** One model run over all rows. @returns float32 [count], as the model answers. @throws WeirError MODEL when the run fails. */
+  score(rows: FeatureRows): Promise<Float32Array>;
+  /** @param probabilities the model's answers for these rows, each in [0, 1]. */
   decide(
     batch: TransactionBatch,
     rows: FeatureRows,
+    probabilities: Float32Array,
     at: { readonly stream: string; readonly partition: number },
   ): Promise<ScoredBatch>;
   close(): Promise<void>;
@@ -61,7 +65,7 @@ export interface ScoredEvent {
 }
 
 /**
- * Scores batches: one model run over all rows, the policy's rules, reasons for every decision but approve, and the encoded risk events.
+ * Scores batches: the model, the policy's rules, reasons for every decision but approve, and the encoded risk events.
  * The batch and the rows must not change until the promise settles.
  */
 export function createScorer({ model, set, policy, clock, mode, tokenise }: ScorerOptions): Scorer {
@@ -69,8 +73,8 @@ export function createScorer({ model, set, policy, clock, mode, tokenise }: Scor
   const publishIds = tokenise ? createIdPublisher(set, tokenise) : untokenised;
   return {
     width: set.names.length,
-    async decide(batch, rows, { stream, partition }) {
-      const answers = await model.score(rows.values, batch.count);
+    score: ({ values, count }) => model.score(values, count),
+    async decide(batch, rows, answers, { stream, partition }) {
       const probabilities = new Float64Array(batch.count);
       for (let row = 0; row < batch.count; row++) probabilities[row] = publishedProbability(answers[row]);
       const verdicts = policy.decide(batch, rows, probabilities);

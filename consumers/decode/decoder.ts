@@ -133,7 +133,7 @@ function decodeRecord(
   return undefined;
 }
 
-function deadLetter(
+export function deadLetter(
   raw: RawBatch,
   index: number,
   { reason, message }: ValueFault,

@@ -79,6 +79,7 @@ export type PartitionCounts = ReadonlyMap<string, number>;
 
 /**
  * Connects and looks the topics up, again and again until `connect_timeout_ms` is over.
+ * @param demand what else has to be so; a WeirError of it ends the tries.
  * @throws WeirError BROKER when the cluster does not answer in time or refuses; `missing` when a topic does not exist.
  */
 export async function connectAdmin(
@@ -88,6 +89,7 @@ export async function connectAdmin(
   missing: ErrorCode,
   clock: Clock,
   signal?: AbortSignal,
+  demand: (admin: Admin) => Promise<void> = async () => {},
 ): Promise<{ admin: Admin; partitions: PartitionCounts }> {
   const { brokers, connect_timeout_ms } = connection;
   const deadline = clock.monotonic() + connect_timeout_ms;
@@ -96,7 +98,9 @@ export async function connectAdmin(
     const admin = client.admin({ retry: { ...retrySettings, retries: 1 } });
     try {
       await admin.connect();
-      return { admin, partitions: await countPartitions(admin, topics, brokers, missing) };
+      const partitions = await countPartitions(admin, topics, brokers, missing);
+      await demand(admin);
+      return { admin, partitions };
     } catch (error) {
       await admin.disconnect().catch(() => undefined);
       if (error instanceof WeirError) throw error;

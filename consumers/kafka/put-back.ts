@@ -1,8 +1,9 @@
 import type { Kafka, Message, Producer, RecordMetadata } from 'kafkajs';
 import { WeirError } from '../../runtime/errors.ts';
+import type { ReplayMark, StoredLetter } from '../stored-letter.ts';
 import { brokerFault, isFenced } from './faults.ts';
 import { type PartitionMessages, sendApart } from './send.ts';
-import { markHeaders, type ReplayMark, type StoredLetter } from './stored-letter.ts';
+import { markHeaders } from './stored-letter.ts';
 import { takeOver, transactionalProducer } from './transactional-producer.ts';
 
 export interface PutBackOptions {
@@ -56,9 +57,9 @@ async function putAll(producer: Producer, letters: readonly StoredLetter[], topi
     await sendApart(
       transaction,
       byPartition(
-        letters.map(({ at: { partition } }, index) => ({
+        letters.map((letter, index) => ({
           topic,
-          message: { partition, key: null, value: null, headers: markHeaders(marks[index]) },
+          message: { partition: partitionIn(letter), key: null, value: null, headers: markHeaders(marks[index]) },
         })),
       ),
     );
@@ -68,6 +69,12 @@ async function putAll(producer: Producer, letters: readonly StoredLetter[], topi
     await transaction.abort().catch(() => undefined);
     throw error;
   }
+}
+
+/** The partition of the topic in which the letter stands. */
+function partitionIn({ at }: StoredLetter): number {
+  if ('partition' in at) return at.partition;
+  throw new WeirError('INTERNAL', `the letter at ${at.sequence} stands in no topic`);
 }
 
 interface Addressed {

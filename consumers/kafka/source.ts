@@ -8,6 +8,7 @@ import type { RecordFormat, Source } from '../ports.ts';
 import { type Assignment, assignmentChange } from './assignment.ts';
 import { connectAdmin, countPartitions, createClient, type KafkaLog, requestMs } from './client.ts';
 import { carriedOutOffsets, committedOffset } from './committed-offset.ts';
+import { demandUncompacted } from './compaction.ts';
 import type { KafkaSourceConfig } from './config.ts';
 import { brokerFault, isRefusal, missingTopic, protocolType } from './faults.ts';
 import { createFetcher, type Fetcher, type FetcherEvents } from './fetcher.ts';
@@ -211,7 +212,8 @@ export function sourceOver(
   }
 
   async function begin(signal: AbortSignal): Promise<void> {
-    const connected = await connectAdmin(client, config, [config.topic], 'INPUT', clock, signal);
+    const demand = (of: Admin) => demandUncompacted(of, config.topic);
+    const connected = await connectAdmin(client, config, [config.topic], 'INPUT', clock, signal, demand);
     admin = Promise.resolve(connected.admin);
     partitions = connected.partitions.get(config.topic)!;
     if (config.start === 'latest') isAdded = await newcomers(partitions);

@@ -1,42 +1,8 @@
 import type { KafkaMessage } from 'kafkajs';
-
-/** A dead letter as the topic has it. */
-export interface StoredLetter {
-  /** Where the record was read. */
-  readonly stream: string;
-  readonly partition: number;
-  readonly offset: number;
-  readonly reason: string;
-  readonly message: string;
-  readonly key: Buffer | null;
-  readonly value: Buffer | null;
-  /** The record's own timestamp, milliseconds since the epoch; undefined where it had none. */
-  readonly timestamp: number | undefined;
-  /** Bytes of the record's value, where the letter has only their beginning. */
-  readonly truncatedFrom: number | undefined;
-  /** Where the letter stands, and when it was written. */
-  readonly at: { readonly partition: number; readonly offset: number; readonly timestamp: number };
-}
-
-/** Says that a record was put back. */
-export interface ReplayMark {
-  readonly stream: string;
-  readonly partition: number;
-  readonly offset: number;
-  /** Offset that the record has now. */
-  readonly replayed: number;
-}
-
-/** A record's position in text, the same for a letter and its mark. */
-export function positionText({ stream, partition, offset }: Omit<ReplayMark, 'replayed'>): string {
-  return `${stream}:${partition}:${offset}`;
-}
+import type { ReplayMark, StoredEntry } from '../stored-letter.ts';
 
 /** Reads a record of the dead-letter topic; undefined for one that weir has not written. */
-export function readStored(
-  message: KafkaMessage,
-  partition: number,
-): { readonly letter: StoredLetter } | { readonly mark: ReplayMark } | undefined {
+export function readStored(message: KafkaMessage, partition: number): StoredEntry | undefined {
   const header = (name: string) => {
     const value = message.headers?.[name];
     return value === undefined ? undefined : String(value);
@@ -57,7 +23,8 @@ export function readStored(
       value: message.value,
       timestamp: timestamp === undefined ? undefined : Number(timestamp),
       truncatedFrom: truncated === undefined ? undefined : Number(truncated),
-      at: { partition, offset: Number(message.offset), timestamp: Number(message.timestamp) },
+      at: { partition, offset: Number(message.offset) },
+      writtenAt: Number(message.timestamp),
     },
   };
 }

@@ -30,7 +30,12 @@ export function compareCheckpoints(a: Checkpoint, b: Checkpoint): number {
 }
 
 export function isSequence(text: string): boolean {
-  return text in sentinels || text === shardEnd.sequence || /^\d{1,57}$/.test(text);
+  return text in sentinels || text === shardEnd.sequence || isSequenceNumber(text);
+}
+
+/** False for a sentinel. */
+export function isSequenceNumber(text: string): boolean {
+  return /^\d{1,57}$/.test(text);
 }
 
 function orderOf({ sequence }: Checkpoint): bigint {

@@ -104,9 +104,10 @@ export const kinesisSinkConfig = z
     max_record_bytes: z.int().min(10_000).max(10_485_760).default(1_048_576).meta({
       description: 'Most bytes of one record with its key, as the stream allows; a longer dead letter is cut to it',
     }),
-    patience_ms: milliseconds(1_000, 600_000)
-      .default(30_000)
-      .meta({ description: 'How long records that Kinesis refuses are tried again before the partition begins anew' }),
+    patience_ms: milliseconds(1_000, 600_000).default(30_000).meta({
+      description:
+        'How long records that Kinesis refuses are tried again, while it takes none of them, before the partition begins anew',
+    }),
   })
   .refine(({ stream, dead_letters }) => stream !== dead_letters, {
     path: ['dead_letters'],

@@ -33,7 +33,12 @@ export function answersTo(error: unknown, command: string | undefined): void {
 
 /** Asked too often: told apart because it is counted, and backed off from. */
 export function isThrottled(error: unknown): boolean {
-  return /Throttl|ProvisionedThroughputExceeded|LimitExceeded|RequestLimitExceeded/.test(faultName(error));
+  return isThrottle(faultName(error));
+}
+
+/** The same by AWS's name of it. */
+export function isThrottle(name: string): boolean {
+  return /Throttl|ProvisionedThroughputExceeded|LimitExceeded/.test(name);
 }
 
 /** The WeirError for anything that went wrong with a service: CONFIG when a person must change something, BROKER when it may pass. */

@@ -145,36 +145,50 @@ export function withoutGone(anchors: readonly Anchor[], firstSequence: string): 
   return last <= 0 ? anchors : anchors.slice(last);
 }
 
-/** As the lease keeps them: "7+3 at 49…" or "7 from 1800000000000"; "7+3 49…, 9+1! 49…", where ! is a jump. */
+/**
+ * As the lease keeps them: "-7+3:AgTB" or "1125899906842624 from 1800000000000"; "-7+3:AgTB, 9+1!:AgTC", where ! is a jump. Numbers are counted
+ * from the first one, to the base 36, and sequence numbers are written to the base 64: an item of more than 1,024 bytes costs two units a write.
+ */
 export function writePositions({ checkpoint, anchors }: KeptPositions): PositionTexts {
-  const numbers = ({ number, users }: Place) => `${number}+${users}`;
-  const texts = anchors.map((anchor) => `${numbers(anchor)}${anchor.isJump ? '!' : ''} ${anchor.sequence}`);
+  const text = ({ number, users, sequence }: Place, isJump: boolean) =>
+    `${(number - firstNumber).toString(36)}+${users}${isJump ? '!' : ''}:${shortened(sequence)}`;
   return {
     ...(checkpoint && {
-      weirCheckpoint: isOrigin(checkpoint)
-        ? `${checkpoint.number} from ${checkpoint.time}`
-        : `${numbers(checkpoint)} at ${checkpoint.sequence}`,
+      weirCheckpoint: isOrigin(checkpoint) ? `${checkpoint.number} from ${checkpoint.time}` : text(checkpoint, false),
     }),
-    ...(anchors.length > 0 && { weirFence: texts.join(', ') }),
+    ...(anchors.length > 0 && { weirFence: anchors.map((anchor) => text(anchor, anchor.isJump)).join(', ') }),
   };
 }
 
 /** @throws WeirError INPUT when they are not what writePositions() gives. */
 export function readPositions({ weirCheckpoint, weirFence }: PositionTexts, shard: string): KeptPositions {
-  const anchors = (weirFence?.split(', ') ?? []).map((text) => {
-    const [, number, users, jump, sequence] =
-      /^(\d{1,16})\+(\d{1,8})(!?) (\d{1,57})$/.exec(text) ?? damaged(shard, 'weirFence', text);
-    return { number: Number(number), users: Number(users), sequence, isJump: jump === '!' };
-  });
+  const anchors = (weirFence?.split(', ') ?? []).map((text) => readAnchor(text) ?? damaged(shard, 'weirFence', text));
   if (weirCheckpoint === undefined) return { checkpoint: undefined, anchors };
-  const at = /^(\d{1,16})\+(\d{1,8}) at (\d{1,57})$/.exec(weirCheckpoint);
-  if (at !== null) {
-    const checkpoint = { number: Number(at[1]), users: Number(at[2]), sequence: at[3] };
-    return { checkpoint, anchors };
-  }
   const from = /^(\d{1,16}) from (\d{1,16})$/.exec(weirCheckpoint);
-  if (from === null) return damaged(shard, 'weirCheckpoint', weirCheckpoint);
-  return { checkpoint: { number: Number(from[1]), time: Number(from[2]) }, anchors };
+  if (from !== null) return { checkpoint: { number: Number(from[1]), time: Number(from[2]) }, anchors };
+  const { isJump, ...checkpoint } = readAnchor(weirCheckpoint) ?? damaged(shard, 'weirCheckpoint', weirCheckpoint);
+  return { checkpoint, anchors };
+}
+
+function readAnchor(text: string): Anchor | undefined {
+  const found = /^(-?[0-9a-z]{1,11})\+(\d{1,8})(!?):([\w-]{2,32})$/.exec(text);
+  if (found === null) return undefined;
+  const [, number, users, jump, sequence] = found;
+  return {
+    number: firstNumber + Number.parseInt(number, 36),
+    users: Number(users),
+    sequence: lengthened(sequence),
+    isJump: jump === '!',
+  };
+}
+
+function shortened(sequence: string): string {
+  const digits = BigInt(sequence).toString(16);
+  return Buffer.from(digits.padStart(digits.length + (digits.length % 2), '0'), 'hex').toString('base64url');
+}
+
+function lengthened(text: string): string {
+  return String(BigInt(`0x${Buffer.from(text, 'base64url').toString('hex')}`));
 }
 
 function damaged(shard: string, attribute: string, text: string): never {

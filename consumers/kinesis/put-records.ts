@@ -1,6 +1,7 @@
 import { createBackoff } from '../../runtime/backoff.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Random } from '../../runtime/random.ts';
+import { isThrottle } from './faults.ts';
 
 export interface Entry {
   readonly partitionKey: string;
@@ -14,7 +15,7 @@ export interface PutOptions {
   /** Puts entries by one request, at most `mostEntries` and `mostBytes` of them. */
   readonly put: (entries: readonly Entry[]) => Promise<PutAnswer>;
   readonly mostBytes: number;
-  /** How long entries are tried again, milliseconds. */
+  /** How long entries are tried again while none is taken, milliseconds. */
   readonly patienceMs: number;
   readonly clock: Clock;
   readonly random: Random;
@@ -57,19 +58,31 @@ function rounds(entries: readonly Entry[]): Entry[][] {
   return found;
 }
 
+/** Of what was refused as many are tried next as were taken last, then ever more: a stream that is full takes a few at a time. */
 async function putRound(round: readonly Entry[], options: PutOptions): Promise<void> {
-  const { clock, random } = options;
-  const giveUpAt = clock.monotonic() + options.patienceMs;
+  const { clock, random, patienceMs } = options;
+  let giveUpAt = clock.monotonic() + patienceMs;
   let left = round;
+  let most = round.length;
   const backoff = createBackoff(firstWaitMs, longestWaitMs);
   for (;;) {
-    const refused = await putOnce(left, options);
-    if (refused.length === 0) return;
-    const throttled = refused.filter(({ code }) => code === 'ProvisionedThroughputExceededException').length;
+    const tried = left.slice(0, most);
+    const refused = await putOnce(tried, options);
+    left = [...refused.map(({ entry }) => entry), ...left.slice(most)];
+    if (left.length === 0) return;
+    const taken = tried.length - refused.length;
+    if (taken > 0) {
+      giveUpAt = clock.monotonic() + patienceMs;
+      backoff.reset();
+    }
+    if (refused.length === 0) {
+      most *= 2;
+      continue;
+    }
+    const throttled = refused.filter(({ code }) => isThrottle(code)).length;
     if (throttled > 0) options.onThrottled(throttled);
-    if (clock.monotonic() >= giveUpAt) throw new RefusedEntries(refused.length, refused[0].code);
-    if (refused.length < left.length) backoff.reset();
-    left = refused.map(({ entry }) => entry);
+    if (clock.monotonic() >= giveUpAt) throw new RefusedEntries(left.length, refused[0].code);
+    most = Math.max(1, taken);
     await clock.sleep(backoff.next() * (0.5 + random.next()));
   }
 }

@@ -40,7 +40,7 @@ export function listShards(client: KinesisClient, config: KinesisSourceConfig): 
       try {
         const found = which === 'initial' ? await listAll(client, stream, initialFilter(config)) : [];
         if (found.length > 0) return found.map(shardOf);
-        const all = (await listAll(client, stream)).map(shardOf);
+        const all = await allShards(client, stream);
         // Of a time before all of them Kinesis says that none was open: the stream is younger, or has been split or merged since and its first are gone.
         return which === 'initial' ? eldest(all) : all;
       } catch (error) {
@@ -64,6 +64,11 @@ export function listShards(client: KinesisClient, config: KinesisSourceConfig): 
 function eldest(shards: readonly Shard[]): Shard[] {
   const ids = new Set(shards.map(({ id }) => id));
   return shards.filter(({ parents }) => !parents.some((parent) => ids.has(parent)));
+}
+
+/** All shards that the stream has, closed ones among them. @throws whatever the SDK does. */
+export async function allShards(client: KinesisClient, stream: string): Promise<Shard[]> {
+  return (await listAll(client, stream)).map(shardOf);
 }
 
 async function listAll(client: KinesisClient, StreamName: string, ShardFilter?: ShardFilter): Promise<ListedShard[]> {

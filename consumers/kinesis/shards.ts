@@ -54,7 +54,9 @@ export function missingLeases(shards: readonly Shard[], leases: readonly Lease[]
       const parents = shard.parents.flatMap((id) => byId.get(id) ?? []);
       const descendants = parents.filter(visit);
       if (descendants.length > 0) for (const parent of parents) add(parent, descendants.includes(parent));
-      isDescendant = descendants.length > 0 || initial !== 'LATEST';
+      // A shard may have left the stream before it was read to its end, with its lease still there.
+      const follows = descendants.length > 0 || shard.parents.some((id) => leased.has(id));
+      isDescendant = follows || initial !== 'LATEST';
     }
     descends.set(shard.id, isDescendant);
     return isDescendant;

@@ -24,7 +24,7 @@ import {
 } from '../ports.ts';
 import { type Connection, kinesisClient } from './aws.ts';
 import type { KinesisSinkConfig } from './config.ts';
-import { awsFault } from './faults.ts';
+import { awsFault, faultName, isThrottled } from './faults.ts';
 import { type Entry, type PutAnswer, putInOrder, RefusedEntries } from './put-records.ts';
 import { type OnRequest, watchRequests } from './requests.ts';
 
@@ -107,9 +107,19 @@ export function createKinesisSink(config: KinesisSinkConfig, options: KinesisSin
 }
 
 async function put(client: KinesisClient, StreamName: string, entries: readonly Entry[]): Promise<PutAnswer> {
-  const Records = entries.map(({ partitionKey, data }) => ({ PartitionKey: partitionKey, Data: data }));
-  const answer = await client.send(new PutRecordsCommand({ StreamName, Records }));
-  return (answer.Records ?? []).map(({ ErrorCode }) => ErrorCode);
+  const records = entries.map(({ partitionKey, data }) => ({ PartitionKey: partitionKey, Data: data }));
+  try {
+    const { Records = [] } = await client.send(new PutRecordsCommand({ StreamName, Records: records }));
+    if (Records.length === entries.length) return Records.map(({ ErrorCode }) => ErrorCode);
+    throw new WeirError(
+      'BROKER',
+      `Kinesis answers for ${Records.length} of ${entries.length} records to ${StreamName}`,
+    );
+  } catch (error) {
+    // Of the stream's key, or the whole request: none was taken.
+    if (isThrottled(error)) return entries.map(() => faultName(error));
+    throw error;
+  }
 }
 
 async function demandStream(client: KinesisClient, StreamName: string): Promise<void> {
@@ -120,7 +130,7 @@ async function demandStream(client: KinesisClient, StreamName: string): Promise<
   }
 }
 
-function outputFault(error: unknown, doing: string): WeirError {
+export function outputFault(error: unknown, doing: string): WeirError {
   if (error instanceof RefusedEntries) {
     const advice = 'the stream has too few shards, or Kinesis is disturbed; it is tried again';
     return new WeirError('BROKER', `Kinesis failed while ${doing}: ${error.message}: ${advice}`);

@@ -34,6 +34,7 @@ export async function createRedisRewinder(
     link.demand(doing);
     const replies = await link.exchange(calls);
     const error = replies.find((reply) => reply instanceof Error);
+    if (error instanceof Error && error.message.startsWith('TRYAGAIN')) throw slotsMove(link.address);
     if (error !== undefined) throw link.fault(error, doing);
     return replies;
   }
@@ -57,7 +58,7 @@ export async function createRedisRewinder(
       } while (cursor !== '0');
     }
     for (const [group, names] of waiting) if (names.length > 0) yield { group, names };
-    if (link.places().join() !== places.join()) throw slotsMoved(link.address);
+    if (link.places().join() !== places.join()) throw slotsMove(link.address);
   }
 
   /** Gives the names of a group once there are enough for a call. */
@@ -112,7 +113,14 @@ export async function createRedisRewinder(
     async eraseBeyond(limits, demand) {
       demand();
       await dropFences(limits);
-      return through(limits, true, demand);
+      const dropped = new Map([...limits.keys()].map((partition) => [partition, 0]));
+      // A key that goes from a node of a cluster to one that was looked through before is found the next time.
+      for (let isAll = false; !isAll; ) {
+        const counts = await through(limits, true, demand);
+        for (const [partition, count] of counts) dropped.set(partition, dropped.get(partition)! + count);
+        isAll = config.cluster === undefined || [...counts.values()].every((count) => count === 0);
+      }
+      return dropped;
     },
     async close() {
       link.close();
@@ -127,9 +135,9 @@ function taken(address: string): WeirError {
   );
 }
 
-function slotsMoved(address: string): WeirError {
+function slotsMove(address: string): WeirError {
   return new WeirError(
     'STORE',
-    `slots of the Redis Cluster at ${address} have moved meanwhile, and with them keys that were not looked at: run the command again`,
+    `slots of the Redis Cluster at ${address} move meanwhile, and with them keys that were not looked at: run the command again, best when they have moved`,
   );
 }

@@ -38,6 +38,9 @@ export async function startKinesis(): Promise<AwsService> {
     KINESIS_MOCK_TLS_PORT: tlsPort,
     KINESIS_MOCK_CERT_PATH: join(folder, 'server.json'),
     SHARD_LIMIT: 500,
+    // By itself it waits half a second with each.
+    CREATE_STREAM_DURATION: '50ms',
+    REGISTER_STREAM_CONSUMER_DURATION: '1ms',
     LOG_LEVEL: 'WARN',
     AWS_REGION: emulatorEnv.AWS_REGION,
   };

@@ -4,7 +4,7 @@ import type { FeatureIdentity } from '../../features/rows.ts';
 import { describeError, WeirError } from '../../runtime/errors.ts';
 import type { ModelConfig } from '../config.ts';
 import { checkFile, checkGolden, goldenRows, loadManifest, matchFeatures } from '../manifest.ts';
-import type { Model } from '../model.ts';
+import { isProbability, type Model } from '../model.ts';
 
 /**
  * Rows of one run. A run blocks the event loop and the next one waits for a turn of it, so this bounds how long heartbeats wait;
@@ -34,7 +34,9 @@ export async function createOnnxModel(config: ModelConfig, set: FeatureIdentity)
   try {
     const score = createScore(session, path, columns, set.names.length);
     const golden = goldenRows(manifest, columns, set.names.length);
-    checkGolden(manifest, await score(golden, manifest.golden.length));
+    const answers = await score(golden, manifest.golden.length);
+    demandProbabilities(answers, path);
+    checkGolden(manifest, answers);
     return {
       identity: { id: manifest.id, version: manifest.version, sha256: manifest.sha256 },
       inputs: manifest.features.map(({ name, reference }, index) => ({
@@ -122,11 +124,15 @@ function readProbabilities(answer: Tensor, size: number, path: string, out: Floa
   }
   for (let row = 0; row < size; row++) {
     const probability = values[row * stride + stride - 1];
-    if (!(probability >= -rounding && probability <= 1 + rounding)) {
-      throw new WeirError('MODEL', `${path} answers ${probability}, which is no probability; ${outputWanted}`);
-    }
-    out[row] = Math.min(1, Math.max(0, probability));
+    const isRounded = probability >= -rounding && probability <= 1 + rounding;
+    out[row] = isRounded ? Math.min(1, Math.max(0, probability)) : probability;
   }
+}
+
+function demandProbabilities(answers: Float32Array, path: string): void {
+  const wrong = answers.find((answer) => !isProbability(answer));
+  if (wrong === undefined) return;
+  throw new WeirError('MODEL', `${path} answers ${wrong}, which is no probability; ${outputWanted}`);
 }
 
 /** Forests add up float32 shares: their sum may pass 1 by this. */

@@ -62,6 +62,7 @@ function admin(
           partitions: partitionsOf(name).map((_, partitionId) => ({ partitionId }) as never),
         })),
       })),
+    describeConfigs: async () => ({ resources: [], throttleTime: 0 }),
     fetchOffsets: ({ topics } = { groupId: '' }) => {
       const isStable = !isAskingForCarriedOut();
       return connection.ask('position', () => {

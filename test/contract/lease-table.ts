@@ -47,7 +47,7 @@ export function describeLeaseTableContract(name: string, open: () => Promise<Lea
           kind: 'checkpoint',
           lease,
           checkpoint: { sequence: '4968', sub: 8 },
-          positions: { weirCheckpoint: '7+1 at 4968', weirFence: '7+1! 4968' },
+          positions: { weirCheckpoint: '7+1:E2g', weirFence: '7+1!:E2g' },
         }),
         (lease) => ({ kind: 'children', lease, children: ['shardId-000000000005'] }),
         (lease) => ({ kind: 'checkpoint', lease, checkpoint: { sequence: 'SHARD_END', sub: 0 } }),

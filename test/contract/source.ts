@@ -96,7 +96,7 @@ export function describeSourceContract(name: string, harness: SourceHarness): vo
       const ownership = await own(open(await create(numbered(60)), 7));
       const { earliest } = await ownership.range();
       const all = await drain(ownership, earliest);
-      for (const from of [0, 31, 59, 3]) {
+      for (const from of [31, 0, 59]) {
         const again = await drain(ownership, all.offsets[from]);
         expect(again.values).toEqual(all.values.slice(from));
         expect(again.offsets).toEqual(all.offsets.slice(from));

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import kafkajs from 'kafkajs';
+import { demandUncompacted } from '../../consumers/kafka/compaction.ts';
 import { createKafkaSource } from '../../consumers/kafka/source.ts';
 import type { Ownership, Source } from '../../consumers/ports.ts';
 import { systemClock } from '../../runtime/clock.ts';
@@ -135,7 +136,20 @@ describe("the Kafka source, of a log's batches", () => {
     await send('third', large);
     await send('fourth', large);
     await until(() => (statSync(segment, { throwIfNoEntry: false })?.size ?? size) < size);
+    // While it is compacted it is refused.
+    const policy = [{ name: 'cleanup.policy', value: 'delete' }];
+    const changed = [{ type: kafkajs.ConfigResourceTypes.TOPIC, name: topic, configEntries: policy }];
+    await cluster.admin.alterConfigs({ validateOnly: false, resources: changed });
+    while (await isCompacted(topic)) await new Promise(setImmediate);
     const { keys, next } = await drain(await firstOwnership(open(topic), stop.signal), 0);
     expect([keys, next]).toEqual([['first', 'second', 'key', 'third', 'fourth'], 6]);
   });
 });
+
+/** As the broker has it: it learns of a change after the answer. */
+async function isCompacted(topic: string): Promise<boolean> {
+  return demandUncompacted(cluster.admin, topic).then(
+    () => false,
+    () => true,
+  );
+}

@@ -348,6 +348,14 @@ describe('the Kafka source', () => {
     });
   });
 
+  it('refuses a topic that is compacted', async () => {
+    const topic = `compacted-${process.pid}`;
+    const configEntries = [{ name: 'cleanup.policy', value: 'compact,delete' }];
+    await cluster.admin.createTopics({ topics: [{ topic, numPartitions: 1, configEntries }], waitForLeaders: true });
+    const refusal = { code: 'CONFIG', message: expect.stringContaining('(cleanup.policy=compact,delete)') };
+    await expect(own(open(topic))).rejects.toMatchObject(refusal);
+  });
+
   it('says that no broker answers, after the time it was given', async () => {
     const nobody = createKafkaSource(sourceConfig(['127.0.0.1:1'], 'x', { connect_timeout_ms: 300 }), {
       maxEvents: 1,

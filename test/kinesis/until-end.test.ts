@@ -1,7 +1,8 @@
-import { SplitShardCommand, waitUntilStreamExists } from '@aws-sdk/client-kinesis';
+import { SplitShardCommand } from '@aws-sdk/client-kinesis';
 import { expect, it } from '@jest/globals';
 import { readHandbook } from '../support/handbook.ts';
 import { handbookRecord } from '../support/handbook-job.ts';
+import { untilActive } from '../support/kinesis.ts';
 import { endedWell, kinesisSuite } from '../support/suite.ts';
 
 const rows = await readHandbook(200);
@@ -28,10 +29,7 @@ it('reads to the present end of a stream what lies behind a split as well', asyn
   await kinesis.client.send(
     new SplitShardCommand({ StreamName: name, ShardToSplit: 'shardId-000000000000', NewStartingHashKey }),
   );
-  await waitUntilStreamExists(
-    { client: kinesis.client, maxWaitTime: 30, minDelay: 1, maxDelay: 1 },
-    { StreamName: name },
-  );
+  await untilActive(kinesis.client, name);
   await kinesis.put(name, rows.slice(100).map(handbookRecord));
 
   endedWell(await run(['run', '--config', 'examples/handbook/kinesis.yaml', '--until-end', ...set], env));

@@ -2,10 +2,12 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { openScorer } from '../../consumers/components.ts';
 import { createFileSink } from '../../consumers/file/sink.ts';
 import type { Ownership, Sink, Source } from '../../consumers/ports.ts';
 import type { StateStore } from '../../features/store.ts';
 import { WeirError } from '../../runtime/errors.ts';
+import type { Scorer } from '../../scoring/scorer.ts';
 import {
   createMemoryStream,
   type MemoryStream,
@@ -79,6 +81,30 @@ describe('an output that cannot be made safe', () => {
     await running;
     expect(opened).toBe(2);
     expect(new Set(stream.events.map((event) => event.transaction_id)).size).toBe(50);
+  });
+});
+
+describe('a model that fails', () => {
+  it('has its partition begin again: the others and the process go on', async () => {
+    const stream = streamOf(50);
+    const surroundings = quietSurroundings();
+    const inner = await openScorer(job, surroundings);
+    let runs = 0;
+    const scorer: Scorer = {
+      ...inner,
+      async score(rows) {
+        if (++runs <= 2) throw new WeirError('MODEL', 'no memory left');
+        return inner.score(rows);
+      },
+    };
+    const stopping = new AbortController();
+    const parts = { store, source: stream.source(10), sink: stream.sink(), scorer };
+    const running = runInMemory(job, { ...parts, signal: stopping.signal, surroundings });
+    await until(() => stream.positions[0] === 50);
+    stopping.abort();
+    await running;
+    expect(stream.events.map((event) => event.transaction_id)).toEqual(Array.from({ length: 50 }, (_, n) => `t${n}`));
+    for (const event of stream.events) expect(event.features['card.count.90d']).toBe(1);
   });
 });
 

@@ -1,8 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from '@jest/globals';
+import { freePorts, isFree } from '../../infra/services/machine.ts';
 import { readHandbook } from '../support/handbook.ts';
 import { noticesTheDeadSoon } from '../support/handbook-job.ts';
 import { kafkaSuite, type SuiteJob } from '../support/suite.ts';
+import type { WeirProcess } from '../support/weir-process.ts';
 
 const rows = await readHandbook(2_000);
 const { services, createJob } = await kafkaSuite({ areOwn: true });
@@ -115,6 +117,33 @@ describe('a job that stands still', () => {
   });
 });
 
+/** Two ports in a row, for the metrics of two processes. */
+async function twoPorts(): Promise<number> {
+  for (;;) {
+    const [port] = await freePorts(1);
+    if (await isFree(port + 1)) return port;
+  }
+}
+
+/** Waits until so many processes have said so; gives their ids. */
+async function started(weir: WeirProcess, count: number): Promise<number[]> {
+  for (;;) {
+    const lines = weir.stderr().matchAll(/"pid":(\d+),[^\n]*"message":"starting"/g);
+    const pids = [...lines].map(([, pid]) => Number(pid));
+    if (pids.length >= count) return pids;
+    if (weir.child.exitCode !== null) throw new Error(weir.stderr());
+    await delay(10);
+  }
+}
+
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended.
+  }
+}
+
 describe('several processes', () => {
   it('drain together at a Ctrl-C, also when it comes twice', async () => {
     const job = await createJob('several');
@@ -132,21 +161,36 @@ describe('several processes', () => {
   it('says of one that was killed that it was, and starts it again', async () => {
     const job = await createJob('killed');
     const weir = job.start(['run'], ['--processes', '2', '--set', 'log.level=info']);
-    const pids = () =>
-      [...weir.stderr().matchAll(/"pid":(\d+),[^\n]*"message":"starting"/g)].map(([, pid]) => Number(pid));
-    const started = async (count: number) => {
-      while (pids().length < count) {
-        if (weir.child.exitCode !== null) throw new Error(weir.stderr());
-        await delay(10);
-      }
-    };
-    await started(2);
-    process.kill(pids()[0], 'SIGKILL');
-    await started(3);
+    const [first] = await started(weir, 2);
+    process.kill(first, 'SIGKILL');
+    await started(weir, 3);
     // As a shell has it; 1 would be a bug.
     expect(weir.stderr()).toMatch(/"exit_code":137,"restart_in_ms":200/);
     weir.kill('SIGTERM');
     expect(await weir.ended()).toBe(0);
+  });
+
+  it('wait for the ports of those that a killed supervisor has left behind', async () => {
+    const settings = { 'metrics.host': '127.0.0.1', 'metrics.port': await twoPorts(), 'log.level': 'info' };
+    const job = await createJob('left-behind', settings);
+    const before = job.start(['run'], ['--processes', '2']);
+    const left = await started(before, 2);
+    try {
+      // They have not come to drain yet when the next ones begin.
+      for (const pid of left) process.kill(pid, 'SIGSTOP');
+      before.kill('SIGKILL');
+      const after = job.start(['run'], ['--processes', '2']);
+      while (after.stderr().split('the port of the metrics is taken').length < 3) {
+        if (after.child.exitCode !== null) throw new Error(after.stderr());
+        await delay(10);
+      }
+      for (const pid of left) process.kill(pid, 'SIGCONT');
+      await started(after, 2);
+      after.kill('SIGTERM');
+      expect(await after.ended()).toBe(0);
+    } finally {
+      for (const pid of left) killIfThere(pid);
+    }
   });
 
   it('give up on a missing topic as one does, with its exit code', async () => {

@@ -1,11 +1,13 @@
 import { createHmac } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { TransactionBatch } from '../../features/columns.ts';
+import type { FeatureRows } from '../../features/rows.ts';
 import type { PolicyConfig } from '../../scoring/config.ts';
 import type { Model } from '../../scoring/model.ts';
 import { createOnnxModel } from '../../scoring/onnx/model.ts';
 import { type RiskEvent, riskEvent } from '../../scoring/risk-event.ts';
 import { createRulesOnlyModel } from '../../scoring/rules-only.ts';
-import { createScorer, type ScoredBatch, type TokeniseOptions } from '../../scoring/scorer.ts';
+import { createScorer, type ScoredBatch, type Scorer, type TokeniseOptions } from '../../scoring/scorer.ts';
 import { createTokens } from '../../scoring/tokens.ts';
 import { clockAt } from '../support/clock.ts';
 import { goldenFile, goldenSet, madeBatch, madeRows, policyOf } from '../support/scoring.ts';
@@ -32,6 +34,10 @@ function scorer(by: { model?: Model; rules?: PolicyConfig; tokenise?: TokeniseOp
   return createScorer({ model: by.model ?? model, set, policy, clock, mode: 'live', tokenise: by.tokenise });
 }
 
+async function decide(by: Scorer, batch: TransactionBatch, rows: FeatureRows): Promise<ScoredBatch> {
+  return by.decide(batch, rows, await by.score(rows), at);
+}
+
 /** Every event, checked against the definition. */
 function parsed({ events }: ScoredBatch): RiskEvent[] {
   return events.map(({ data }) => riskEvent.parse(JSON.parse(data.toString())));
@@ -51,7 +57,7 @@ describe('the scorer', () => {
   it('answers probability, decision and event of each row, in order', async () => {
     const batch = madeBatch(500);
     const rows = likelyRows(500);
-    const scored = await scorer().decide(batch, rows, at);
+    const scored = await decide(scorer(), batch, rows);
     expect(scored.probabilities).toEqual(await model.score(rows.values, 500));
     const events = parsed(scored);
     for (const [row, event] of events.entries()) {
@@ -79,7 +85,7 @@ describe('the scorer', () => {
   it('explains every decision but approve by the three features whose reference moves the probability most', async () => {
     const rows = likelyRows(700);
     const everybody: PolicyConfig = [{ name: 'all', when: 'card.count.1h >= 0', decision: 'review' }];
-    const explained = parsed(await scorer({ rules: everybody }).decide(madeBatch(700), rows, at));
+    const explained = parsed(await decide(scorer({ rules: everybody }), madeBatch(700), rows));
     const probabilities = await model.score(rows.values, 700);
     for (let row = 0; row < 700; row += 13) {
       const moved = [];
@@ -96,29 +102,45 @@ describe('the scorer', () => {
       expect(first).toEqual({ type: 'rule', name: 'all', decision: 'review' });
       expect(reasons).toEqual(wanted);
     }
-    const approved = parsed(await scorer().decide(madeBatch(700), rows, at)).filter((of) => of.decision === 'approve');
+    const approved = parsed(await decide(scorer(), madeBatch(700), rows)).filter((of) => of.decision === 'approve');
     expect(approved.length).toBeGreaterThan(100);
     expect(approved.flatMap(({ reasons }) => reasons)).toEqual([]);
   });
 
   it('has nothing to say of an empty batch', async () => {
-    const scored = await scorer().decide(madeBatch(0), madeRows(0, set), at);
+    const scored = await decide(scorer(), madeBatch(0), madeRows(0, set));
     expect([scored.probabilities.length, scored.decisions.length, scored.events]).toEqual([0, 0, []]);
   });
 
   it('decides by rules alone where there is no model', async () => {
     const rulesOnly: PolicyConfig = [{ name: 'many', when: 'card.count.1h > 6', decision: 'block' }];
     const alone = scorer({ model: createRulesOnlyModel(), rules: rulesOnly });
-    const events = parsed(await alone.decide(madeBatch(300), madeRows(300, set), at));
+    const events = parsed(await decide(alone, madeBatch(300), madeRows(300, set)));
     const blocked = events.filter(({ decision }) => decision === 'block');
     expect(blocked.length).toBeGreaterThan(5);
     for (const { reasons } of blocked) expect(reasons).toEqual([{ type: 'rule', name: 'many', decision: 'block' }]);
     expect(events[0]).toMatchObject({ probability: 0, risk_score: 0, model: { id: 'rules-only' } });
   });
 
+  it('leaves out of the reasons what it would have no probability without', async () => {
+    const rows = likelyRows(1);
+    let runs = 0;
+    // The row itself, then each feature at its reference.
+    const wayward: Model = {
+      ...model,
+      score: async (_, count) =>
+        new Float32Array(count).map((__, row) => (runs++ === 0 ? 0.9 : [0.1, Number.NaN, 3][row])),
+    };
+    const [{ reasons }] = parsed(
+      await decide(scorer({ model: wayward, rules: rules.slice(0, 1) }), madeBatch(1), rows),
+    );
+    const features = reasons.filter(({ type }) => type === 'feature');
+    expect(features).toEqual([expect.objectContaining({ contribution: 0.8 })]);
+  });
+
   it('does not take a failed run for a decision', async () => {
     const failing: Model = { ...model, score: () => Promise.reject(new Error('no answer')) };
-    await expect(scorer({ model: failing }).decide(madeBatch(1), madeRows(1, set), at)).rejects.toThrow('no answer');
+    await expect(scorer({ model: failing }).score(madeRows(1, set))).rejects.toThrow('no answer');
   });
 });
 
@@ -130,7 +152,7 @@ describe('tokenised ids', () => {
     const batch = madeBatch(50);
     batch.entityIds[0][7] = '';
     const tokenise = { secret, entities: ['card'], keyEntity: 'card' };
-    const scored = await scorer({ tokenise }).decide(batch, likelyRows(50), at);
+    const scored = await decide(scorer({ tokenise }), batch, likelyRows(50));
     for (const [row, { entities }] of parsed(scored).entries()) {
       const card = batch.entityIds[0][row];
       const wanted = card === '' ? undefined : token('card', card);
@@ -147,7 +169,7 @@ describe('tokenised ids', () => {
     batch.entityIds[0][2] = '';
     const keys = async (keyEntity: string | undefined) => {
       const tokenise = { secret, entities: ['terminal'], keyEntity };
-      const { events } = await scorer({ tokenise }).decide(batch, likelyRows(3), at);
+      const { events } = await decide(scorer({ tokenise }), batch, likelyRows(3));
       return events.map(({ key }) => key?.toString() ?? key);
     };
     expect(await keys('card')).toEqual([batch.entityIds[0][0], batch.entityIds[0][1], null]);

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { redisKeys } from '../../features/redis/keys.ts';
 import { createRedisRewinder } from '../../features/redis/rewinder.ts';
@@ -5,6 +6,7 @@ import type { RedisStoreOptions } from '../../features/redis/store.ts';
 import { LostStateError, type StateStore } from '../../features/store.ts';
 import { type RedisCluster, startRedisCluster } from '../../infra/services/redis-cluster.ts';
 import { ask } from '../../infra/services/redis-commands.ts';
+import type { RedisService } from '../../infra/services/start.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { describeRewinderContract } from '../contract/rewinder.ts';
 import { change, contents, describeStateStoreContract, nobody, request } from '../contract/state-store.ts';
@@ -39,6 +41,13 @@ describeRewinderContract('the Redis rewinder over a cluster', async () => {
   };
 });
 
+/** As ask(), and nothing else happens in this process meanwhile. */
+function askNow({ host, port }: RedisService, ...words: readonly string[]): void {
+  const code = `const s = require('node:net').connect(${port}, '${host}', () => s.write('${words.join(' ')}\\r\\n'));
+    s.once('data', (answer) => process.exit(String(answer) === '+OK\\r\\n' ? 0 : 1));`;
+  execFileSync(process.execPath, ['-e', code]);
+}
+
 describe('the Redis store over a cluster', () => {
   let key_prefix: string;
   const stores: StateStore[] = [];
@@ -54,6 +63,7 @@ describe('the Redis store over a cluster', () => {
   }
 
   const ids = Array.from({ length: 400 }, (_, k) => `id-${k}`);
+  const more = Array.from({ length: 6_000 }, (_, k) => `more-${k}`);
   const changes = (offset: number) => ids.map((id) => change(id, offset));
   const loadAll = (store: StateStore) =>
     store.load(
@@ -93,6 +103,43 @@ describe('the Redis store over a cluster', () => {
     expect((await loadAll(store)).map((answer) => contents(answer)['t:0'])).toEqual(ids.map((id) => `3 ${id}@3`));
     await cluster.moveSlot(slot, 0);
     expect(await store.fence('t:0')).toBe(3);
+  });
+
+  it('has its state rewound as a slot moves: what goes from node to node between their turns is not left over', async () => {
+    for (const node of cluster.primaries) await ask(node, 'FLUSHALL');
+    const store = await open();
+    const keys = redisKeys({ prefix: key_prefix, job: 'test', recipe: '0123456789ab', groups: 16 });
+    const [first, last] = [0, 15].map((group) => ids.concat(more).filter((id) => keys.groupOf(id) === group));
+    // Enough of the first node for a call in the middle of it, and one of the last node.
+    const stored = [...first.slice(0, 256), last[0]];
+    await store.flush(
+      't:0',
+      stored.map((id) => change(id, 9)),
+      9,
+    );
+    const slot = keys.slots[15];
+    const [to, , from] = cluster.primaries;
+    const [toId, fromId] = [String(await ask(to, 'CLUSTER', 'MYID')), String(await ask(from, 'CLUSTER', 'MYID'))];
+    await ask(to, 'CLUSTER', 'SETSLOT', String(slot), 'IMPORTING', fromId);
+    await ask(from, 'CLUSTER', 'SETSLOT', String(slot), 'MIGRATING', toId);
+    const key = keys.entityPrefixes('card')[15] + last[0];
+    const settings = redisSettings({ cluster: cluster.addresses, key_prefix });
+    const state = { job: 'test', recipe: '0123456789ab', clock: systemClock };
+    const limits = new Map([['t:0', 4]]);
+    const rewinder = await createRedisRewinder(settings, state);
+    let demands = 0;
+    const erasing = rewinder.eraseBeyond(limits, () => {
+      // The first node was looked through, the last was not yet.
+      if (demands++ === 1) askNow(from, 'MIGRATE', to.host, String(to.port), key, '0', '10000');
+    });
+    await expect(erasing).rejects.toMatchObject({
+      code: 'STORE',
+      message: expect.stringContaining('run the command again'),
+    });
+    for (const node of [to, from]) await ask(node, 'CLUSTER', 'SETSLOT', String(slot), 'NODE', toId);
+    expect(await rewinder.eraseBeyond(limits, () => {})).toEqual(new Map([['t:0', 1]]));
+    await rewinder.close();
+    await cluster.moveSlot(slot, 2);
   });
 
   it('goes on with the replica of a node that is gone, and says so of the groups in between', async () => {

@@ -31,6 +31,11 @@ export interface TestKinesis {
 
 const perRequest = 500;
 
+/** Waits until the stream has been created, split or merged. */
+export async function untilActive(client: KinesisClient, StreamName: string): Promise<void> {
+  await waitUntilStreamExists({ client, maxWaitTime: 30, minDelay: 0.1, maxDelay: 0.2 }, { StreamName });
+}
+
 export function testKinesis(endpoint: string): TestKinesis {
   const client = kinesisClient({ endpoint }, 60_000);
 
@@ -71,7 +76,7 @@ export function testKinesis(endpoint: string): TestKinesis {
     client,
     async createStream(StreamName, ShardCount) {
       await client.send(new CreateStreamCommand({ StreamName, ShardCount }));
-      await waitUntilStreamExists({ client, maxWaitTime: 30, minDelay: 1, maxDelay: 1 }, { StreamName });
+      await untilActive(client, StreamName);
     },
     async deleteStream(StreamName) {
       await client.send(new DeleteStreamCommand({ StreamName, EnforceConsumerDeletion: true }));

@@ -7,6 +7,7 @@ import { type Clock, systemClock } from '../../runtime/clock.ts';
 import { seededRandom } from '../../runtime/random.ts';
 import { clockOf, createVirtualTime } from '../../sim/clock.ts';
 import { createChance } from '../../sim/random.ts';
+import { type BusyShard, busyShard, longSequence, recordOf } from './lease-item.ts';
 
 /** What a fleet asks of its lease table, per lease and hour. */
 export interface LeaseCost {
@@ -39,12 +40,14 @@ export async function leaseCost(dynamo: DynamoDBClient, table: string, options: 
   const leaseTable = await openLeaseTable(dynamo, table, systemClock);
   const time = createVirtualTime(createChance(1, table));
   const clock = clockOf(time, 0, (work) => work());
+  const shard = busyShard();
+  if (options.checkpointMs !== undefined) shard.readTo(hoursOfRecords);
   const stop = new AbortController();
   const runs = Array.from({ length: options.workers }, (_, index) => {
     const coordinator = createLeaseCoordinator({
       table: leaseTable,
       shards: { list: async () => shardsOf(options.leases), isGone: async () => false },
-      worker: `host-${index}:0123456789ab`,
+      worker: `${`host-${index}`.padEnd(51, '-')}:0123456789ab`,
       failoverMs: options.failoverMs,
       shardSyncMs: 60_000,
       maxLeases: 1_000,
@@ -53,7 +56,10 @@ export async function leaseCost(dynamo: DynamoDBClient, table: string, options: 
       clock,
       random: seededRandom(index),
       leaving: stop.signal,
-      onReady: (held) => void keepCheckpointing(held, clock, options).catch(() => undefined),
+      onReady(held) {
+        if (options.checkpointMs === undefined) return;
+        void keepCheckpointing(held, shard.copy(), clock).catch(() => undefined);
+      },
     });
     return coordinator.run(stop.signal);
   });
@@ -85,18 +91,18 @@ export async function leaseCost(dynamo: DynamoDBClient, table: string, options: 
   };
 }
 
-/** Sequence numbers and positions of the length that real ones have. */
-async function keepCheckpointing(held: HeldLease, clock: Clock, { checkpointMs }: CostOptions): Promise<void> {
+/** Hours behind its beginning a shard keeps as many places as it ever does. */
+const hoursOfRecords = 20_000_000;
+
+async function keepCheckpointing(held: HeldLease, shard: BusyShard, clock: Clock): Promise<void> {
   const { sequence } = held.lease.checkpoint;
-  let record = sequence === 'TRIM_HORIZON' ? 10n ** 55n : BigInt(sequence);
-  while (checkpointMs !== undefined && !held.revoked.aborted) {
+  let record = sequence === 'TRIM_HORIZON' ? hoursOfRecords : recordOf(sequence);
+  while (!held.revoked.aborted) {
     await clock.sleep(0);
-    record += 1_000_003n;
-    const positions = {
-      weirCheckpoint: `${2 ** 50}+1 at ${record}`,
-      weirFence: `${2 ** 50}+1! ${record - 9n}, ${2 ** 50 + 1}+1 ${record - 1n}`,
-    };
-    await held.make({ kind: 'checkpoint', checkpoint: { sequence: String(record), sub: 0 }, positions });
+    record += 1_500;
+    shard.readTo(record);
+    const checkpoint = { sequence: longSequence(record), sub: 0 };
+    await held.make({ kind: 'checkpoint', checkpoint, positions: shard.positions() });
   }
 }
 

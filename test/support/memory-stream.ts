@@ -10,6 +10,7 @@ import { WeirError } from '../../runtime/errors.ts';
 import { createReadiness } from '../../runtime/http.ts';
 import { createLogger } from '../../runtime/log.ts';
 import { createMetrics } from '../../runtime/metrics.ts';
+import type { Scorer } from '../../scoring/scorer.ts';
 
 /** A risk event as the tests look at it. */
 export interface SeenEvent {
@@ -167,12 +168,14 @@ export interface MemoryRun {
   readonly sink: Sink;
   readonly signal: AbortSignal;
   readonly surroundings?: Surroundings;
+  /** Takes the place of the job's. */
+  readonly scorer?: Scorer;
 }
 
 /** Runs the job until the signal aborts. */
 export async function runInMemory(job: CompiledJob, { store, source, sink, signal, ...of }: MemoryRun): Promise<void> {
   const surroundings = of.surroundings ?? quietSurroundings();
-  const scorer = await openScorer(job, surroundings);
+  const scorer = of.scorer ?? (await openScorer(job, surroundings));
   await runParts(job, { store, scorer, source, sink }, { ...surroundings, untilEnd: false, signal });
 }
 

@@ -6,7 +6,7 @@ import type { SeenMember } from '../../consumers/kafka/group-view.ts';
 import type { Checkpoint } from '../../consumers/kinesis/checkpoint.ts';
 import { type Lease, newLease } from '../../consumers/kinesis/lease.ts';
 import { type LeaseView, look } from '../../consumers/kinesis/lease-view.ts';
-import { firstNumber } from '../../consumers/kinesis/positions.ts';
+import { firstNumber, writePositions } from '../../consumers/kinesis/positions.ts';
 import { holdingOf, positionOf, shardStandings } from '../../consumers/kinesis/shard-standing.ts';
 import { missingLeases, type Shard, shardNumber } from '../../consumers/kinesis/shards.ts';
 import { WeirError } from '../../runtime/errors.ts';
@@ -173,10 +173,13 @@ describe('weir fleet status of a stream', () => {
     lease(0, shardEnd, { children: [id(3)] }),
     lease(1, at(5), { owner: 'two-0:def' }),
     lease(2, at(77, 3), {
-      positions: {
-        weirCheckpoint: `${firstNumber + 40}+5 at ${sequence(77)}`,
-        weirFence: `${firstNumber + 9}+1 ${sequence(30)}, ${firstNumber + 60}+1 ${sequence(90)}`,
-      },
+      positions: writePositions({
+        checkpoint: { number: firstNumber + 40, users: 5, sequence: sequence(77) },
+        anchors: [
+          { number: firstNumber + 9, users: 1, sequence: sequence(30), isJump: false },
+          { number: firstNumber + 60, users: 1, sequence: sequence(90), isJump: false },
+        ],
+      }),
     }),
     lease(3, trimHorizon, { owner: undefined, parents: [id(0)] }),
     lease(4, trimHorizon, { parents: [id(1)] }),

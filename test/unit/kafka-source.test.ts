@@ -14,6 +14,7 @@ it('counts the partitions that others were given when it cannot ask how many the
       if (isAway) throw new Error('away');
       return { topics: [{ partitions: [{ partitionId: 0 }] }] };
     },
+    describeConfigs: async () => ({ resources: [] }),
   };
   const source = sourceOver(
     {

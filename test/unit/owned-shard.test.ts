@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { isOrigin, readPositions } from '../../consumers/kinesis/positions.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { seededRandom } from '../../runtime/random.ts';
 import {
@@ -174,9 +175,11 @@ async function tell({ initial, before, seed, cutBefore, events }: Story, cuts: C
 
 /** Index of the Kinesis record that was checkpointed here last; as if it were the first where none was. */
 function checkpointed({ table, records, trimmed }: ShardWorld): number {
+  const { checkpoint } = readPositions(table.positions, 'the shard');
+  if (checkpoint === undefined || isOrigin(checkpoint)) return trimmed();
   return Math.max(
     trimmed(),
-    records.findIndex(({ sequence }) => table.positions.weirCheckpoint?.endsWith(sequence)),
+    records.findIndex(({ sequence }) => sequence === checkpoint.sequence),
   );
 }
 

@@ -62,10 +62,11 @@ function runOne({ engine }: Process, store: StateStore) {
   const values: string[] = [];
   const scorer: Scorer = {
     width: delayedTerminals.names.length,
-    async decide(_, { values: of, states }) {
+    score: async ({ count }) => new Float32Array(count),
+    async decide(_, { values: of, states }, probabilities) {
       values.push(`${of[column]} ${featureStates[states[column]]}`);
       stop.abort();
-      return { probabilities: new Float32Array(1), decisions: new Uint8Array(1), events: [] };
+      return { probabilities, decisions: new Uint8Array(1), events: [] };
     },
     close: async () => {},
   };

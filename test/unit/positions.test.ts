@@ -42,17 +42,15 @@ describe('what a lease keeps of positions', () => {
     );
   });
 
-  it('is short enough for one write unit with the rest of the item', () => {
+  it('is few places, however long state was stored', () => {
     let anchors: readonly Anchor[] = [at(firstNumber, true)];
     for (let distance = 1; distance < 2 ** 36; distance = Math.ceil(distance * 1.02)) {
       anchors = withFence(anchors, at(firstNumber + distance));
     }
-    const { weirFence } = writePositions({ checkpoint: undefined, anchors });
     expect(anchors.length).toBeLessThanOrEqual(9);
-    expect(weirFence!.length).toBeLessThan(750);
   });
 
-  it.each(['7', '7+1 by 49', '7+1 at forty', '99999999999999999+1 at 49'])(
+  it.each(['7', '7+1 E2g', '7+1:E.g', '7+1?:E2g', '123456789abc+1:E2g', '7+1:', '7+1!!:E2g'])(
     'is refused when it is not ours: %s',
     (text) => {
       expect(() => readPositions({ weirCheckpoint: text }, 'shardId-0')).toThrow(/shardId-0.*weirCheckpoint/);

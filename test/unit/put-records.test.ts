@@ -92,6 +92,33 @@ describe('putting records in order', () => {
     expect(stream.requests.length).toBeLessThan(20);
   });
 
+  it('goes on for as long as a full stream takes some, and asks little more of it than it takes', async () => {
+    const stream = unreliableStream(1, 0);
+    const perMs = 31 / 1_000;
+    let [room, filledAt] = [10, 0];
+    const { put, clock } = stream.options;
+    const options: PutOptions = {
+      ...stream.options,
+      patienceMs: 10_000,
+      async put(entries) {
+        const now = clock.monotonic();
+        room = Math.min(10, room + (now - filledAt) * perMs);
+        filledAt = now;
+        const fitting = Math.floor(room);
+        room -= Math.min(fitting, entries.length);
+        await put(entries.slice(0, fitting));
+        return entries.map((_, index) => (index < fitting ? undefined : 'ProvisionedThroughputExceededException'));
+      },
+    };
+    await putInOrder(entriesOf(Array.from({ length: 1_000 }, (_, index) => `key-${index}`)), options);
+    expect(stream.taken).toHaveLength(1_000);
+    // At the stream's pace, which is longer than patience.
+    expect(clock.monotonic()).toBeGreaterThan(25_000);
+    expect(clock.monotonic()).toBeLessThan(60_000);
+    const refused = stream.throttled.reduce((sum, count) => sum + count, 0);
+    expect(refused).toBeLessThan(2_500);
+  });
+
   it('has a partition key for every key that Kinesis does not take as it is', () => {
     expect(partitionKeyOf(Buffer.from('größer'))).toBe('größer');
     expect(partitionKeyOf(null)).toBeUndefined();

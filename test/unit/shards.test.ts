@@ -33,3 +33,12 @@ it('finds all leases that are missing between the first shard and the last as fa
   const first = newLease('0', { sequence: 'TRIM_HORIZON', sub: 0 }, []);
   expect(missingLeases(shards, [first], 'LATEST')).toHaveLength(shards.length - 1);
 });
+
+it('has what follows a shard with a lease begin at its oldest record, also once that shard has left the stream', () => {
+  const [first, ...others] = splitAndMerged(1);
+  const leases = [newLease(first.id, { sequence: '4961', sub: 0 }, [])];
+  const missing = missingLeases(others, leases, 'LATEST');
+  expect(missing.map(({ key, checkpoint }) => [key, checkpoint.sequence])).toEqual(
+    others.map(({ id }) => [id, 'TRIM_HORIZON']),
+  );
+});

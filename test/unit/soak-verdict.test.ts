@@ -2,12 +2,13 @@ import { describe, expect, it } from '@jest/globals';
 import { judge, type Sample } from '../../bench/soak-verdict.ts';
 import { WeirError } from '../../runtime/errors.ts';
 
-const flat: Sample = { residentMiB: 300, heapMiB: 100, handles: 20, timers: 10, lag: 5 };
-/** As a warm-up does it, and then by so much a sample. */
+const flat = { residentMiB: 300, heapMiB: 100, handles: 20, timers: 10, lag: 5 };
+/** Every six minutes; as a warm-up does it, and then by so much a sample. */
 const samples = (count: number, grow: (n: number) => Partial<Sample> = () => ({})): Sample[] =>
-  Array.from({ length: count }, (_, n) =>
-    n < count * 0.3 ? { ...flat, residentMiB: 100 + n } : { ...flat, ...grow(n) },
-  );
+  Array.from({ length: count }, (_, n) => {
+    const sample = { atMs: n * 360_000, ...flat };
+    return n < count * 0.3 ? { ...sample, residentMiB: 100 + n } : { ...sample, ...grow(n) };
+  });
 
 describe('the verdict of soak', () => {
   it('is content with what stays as it is after the warm-up', () => {
@@ -17,6 +18,8 @@ describe('the verdict of soak', () => {
       handles: [20, 20],
       timers: [10, 10],
       lag: [5, 5],
+      residentMiBPerHour: 0,
+      heapMiBPerHour: 0,
       breaches: [],
     });
   });
@@ -32,6 +35,16 @@ describe('the verdict of soak', () => {
     ['memory that is not told', () => ({ residentMiB: Number.NaN }), /^resident memory/],
   ])('names what grows: %s', (_, grow, sentence) => {
     expect(judge(samples(100, grow)).breaches).toEqual([expect.stringMatching(sentence)]);
+  });
+
+  it('says how many MiB an hour the memory grows after the warm-up, as a line through all samples does', () => {
+    const growing = samples(100, (n) => ({ residentMiB: 300 + 0.02 * n, heapMiB: 100 - 0.01 * n + (n % 2) }));
+    const { residentMiBPerHour, heapMiBPerHour } = judge(growing);
+    expect(residentMiBPerHour).toBeCloseTo(0.2, 9);
+    expect(heapMiBPerHour).toBeCloseTo(-0.1, 1);
+    // Unevenly taken samples lie on the same line.
+    const uneven = growing.filter((_, n) => n % 3 !== 1);
+    expect(judge(uneven).residentMiBPerHour).toBeCloseTo(0.2, 9);
   });
 
   it('gives none on too few samples', () => {

@@ -56,7 +56,7 @@ describe('the log of a shard that came from others', () => {
   const child = newLease('shardId-000000000002', { sequence: 'TRIM_HORIZON', sub: 0 }, parents);
   const ended = (key: string): Lease => ({
     ...newLease(key, { sequence: 'SHARD_END', sub: 0 }, []),
-    positions: { weirCheckpoint: '7+1 at 4968' },
+    positions: { weirCheckpoint: '7+1:E2g' },
   });
   /** @param leases what the table has of the parents. @param gone which of them the stream has no more. */
   const isWhole = (leases: readonly Lease[], gone: readonly string[] = []) =>
