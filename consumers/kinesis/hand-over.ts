@@ -1,3 +1,4 @@
+import type { Clock } from '../../runtime/clock.ts';
 import type { Lease } from './lease.ts';
 import { isFree, type LeaseView } from './lease-view.ts';
 import { isWeirWorker } from './worker-name.ts';
@@ -17,6 +18,7 @@ export interface HandOverParts {
   readonly words?: LeaseWords;
   readonly worker: string;
   readonly failoverMs: number;
+  readonly clock: Clock;
 }
 
 /**
@@ -50,7 +52,7 @@ export function patienceMs(failoverMs: number): number {
   return Math.max(failoverMs, 5_000);
 }
 
-export function createHandOver({ words, worker, failoverMs }: HandOverParts): HandOver {
+export function createHandOver({ words, worker, failoverMs, clock }: HandOverParts): HandOver {
   let asked: { readonly key: string; readonly owner: string; readonly at: number } | undefined;
 
   function withdraw(): void {
@@ -92,7 +94,8 @@ export function createHandOver({ words, worker, failoverMs }: HandOverParts): Ha
       if (words === undefined) return [...wanted];
       const lease = wanted.find(isAskedFor);
       if (lease !== undefined && asked === undefined) {
-        asked = { key: lease.key, owner: lease.owner!, at: now };
+        // The look may have begun seconds ago: its owner has heard nothing yet.
+        asked = { key: lease.key, owner: lease.owner!, at: clock.monotonic() };
         words.ask(lease.owner!, lease.key);
       }
       return wanted.filter((one) => !isAskedFor(one));

@@ -80,7 +80,7 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   const held = createHeldLeases({ writes, worker, failoverMs, checkpointMs: parts.checkpointMs, clock, onEvent });
   const shardLeases = createShardLeases({ ...parts, writes, held });
   const { memory } = shardLeases;
-  const handOver = createHandOver({ words: parts.words, worker, failoverMs });
+  const handOver = createHandOver({ words: parts.words, worker, failoverMs, clock });
   parts.leaving.addEventListener('abort', handOver.withdraw, { once: true });
   let view: LeaseView = new Map();
   /** When what it shows was asked for. */
