@@ -28,6 +28,7 @@ export function createSimulatedMetrics(lost: Map<number, number>): SimulatedMetr
     }),
     behindLatest: none,
     kinesisThrottled: () => none,
+    displaced: none,
     awsRequest: none,
     leases: none,
     leaseChanged: none,
