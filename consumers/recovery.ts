@@ -98,7 +98,7 @@ export async function replayThrough(
 export async function replayBatch(parts: RecoveryParts, raw: RawBatch): Promise<void> {
   const { ownership, decoder, engine, flusher, alignment, observer } = parts;
   const { batch } = decoder.decode(raw, ownership);
-  engine.counted(ownership.partitions, ownership.readable?.());
+  engine.counted(ownership.partitions, ownership.readable?.(), ownership.grownAt?.());
   alignment.replaying(batch);
   const name = partitionName(ownership);
   engine.replay(batch, await engine.load(batch, name), name);

@@ -254,6 +254,18 @@ export const mutants: readonly Mutant[] = [
     // A fail-over during a recovery loses state behind which the fence had not come yet.
     firstSeed: 5_250,
   },
+  one(
+    'a process that comes later does not know that the topic has grown',
+    'consumers/kafka/growth.ts',
+    'if (marks.length === 0) return;',
+    'if (marks.length >= 0) return;',
+  ),
+  one(
+    'what was deleted of moved keys goes unsaid',
+    'features/engine.ts',
+    'k === keyPlan ? knownOfKeys : knownOfAll',
+    'k === keyPlan ? knownOfOwn : knownOfAll',
+  ),
 ];
 
 /**

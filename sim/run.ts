@@ -169,7 +169,8 @@ async function probe(
 }
 
 function evidenceOf({ settings }: Plan, world: World, probes: ReadonlySet<string>): Evidence {
-  const { broker, fences, attempts, stretches, hasGrown, hasTruncated, deletedUnread, countedLost } = world;
+  const { broker, fences, attempts, stretches, hasGrown, hasGrownUnseen, hasTruncated } = world;
+  const { deletedUnread, countedLost } = world;
   const ends = new Map(
     broker.input.partitions.map(({ entries }, partition) => {
       const former = stretches.get(partition) ?? [];
@@ -179,6 +180,6 @@ function evidenceOf({ settings }: Plan, world: World, probes: ReadonlySet<string
   );
   return {
     ...{ broker, settings, fences, attempts, stretches: ends, probes },
-    ...{ hasGrown, hasTruncated, deletedUnread, countedLost },
+    ...{ hasGrown, hasGrownUnseen, hasTruncated, deletedUnread, countedLost },
   };
 }

@@ -41,6 +41,8 @@ export interface World {
   readonly trace: Trace;
   readonly instances: Instance[];
   hasGrown: boolean;
+  /** The input has grown before the group had a position. */
+  hasGrownUnseen: boolean;
   hasTruncated: boolean;
   /** From now on nothing goes wrong any more. */
   isHealed: boolean;
@@ -205,6 +207,7 @@ export function createWorld(plan: Plan, { trace, strike, lostByFlush, alter }: W
     trace: traced,
     instances: [],
     hasGrown: false,
+    hasGrownUnseen: false,
     hasTruncated: false,
     isHealed: false,
     violation: undefined,
