@@ -266,6 +266,34 @@ export const mutants: readonly Mutant[] = [
     'k === keyPlan ? knownOfKeys : knownOfAll',
     'k === keyPlan ? knownOfOwn : knownOfAll',
   ),
+  one(
+    'the cache evicts nothing',
+    'features/cache.ts',
+    'if (entity.pins > 0 || entity.dirty > 0) kept.set(id, entity);',
+    'kept.set(id, entity);',
+  ),
+  one(
+    'records are fetched however many are held',
+    'consumers/kafka/owned-partition.ts',
+    'isPaused ||= prefetch.isFull;',
+    '',
+  ),
+  {
+    ...one(
+      'a partition goes on while the store refuses what it has changed',
+      'features/flusher.ts',
+      '(hasTrouble || engine.hasManyChanges(partition))',
+      'engine.hasManyChanges(partition)',
+    ),
+    // Whoever cannot store mostly cannot load either, and waits for that.
+    firstSeed: 430,
+  },
+  one(
+    'a partition goes on however much waits for a slow flush',
+    'features/flusher.ts',
+    '(hasTrouble || engine.hasManyChanges(partition))',
+    'hasTrouble',
+  ),
 ];
 
 /**

@@ -6,7 +6,7 @@ import { processName } from '../../runtime/process-name.ts';
 import { createGained } from '../gained.ts';
 import type { RecordFormat, Source } from '../ports.ts';
 import { type Assignment, assignmentChange } from './assignment.ts';
-import { connectAdmin, countPartitions, createClient, type KafkaLog, requestMs } from './client.ts';
+import { connectAdmin, countPartitions, createClient, type KafkaLog } from './client.ts';
 import { carriedOutOffsets, carriedOutPositions, committedOffset } from './committed-offset.ts';
 import { demandUncompacted } from './compaction.ts';
 import type { KafkaSourceConfig } from './config.ts';
@@ -87,6 +87,7 @@ export function sourceOver(
       backoff.reset();
       liveness?.answered(node);
     },
+    leading: (nodes) => liveness?.leading(nodes),
     failed: (error) => breakMembership(error),
   });
 
@@ -118,7 +119,7 @@ export function sourceOver(
 
   /** One membership from joining to its end; gives the fault that ended it, undefined after a close. */
   async function memberUntilBroken(): Promise<unknown> {
-    const watch = watchLiveness(clock, { limitMs: config.session_timeout_ms, requestMs }, (forMs) =>
+    const watch = watchLiveness(clock, config.session_timeout_ms, (forMs) =>
       options.onTrouble?.(forMs === undefined ? undefined : silence(config, forMs)),
     );
     liveness = watch;
