@@ -79,7 +79,7 @@ function kafkaOf({ config }: CompiledJob) {
 
 function whyNot({ source, state }: CompiledJob['config']): string {
   if (source.kinesis) {
-    return 'a Kafka source, whose log it reads as a consumer group beside the live one. With source.kinesis deploy the config: each shard applies what it still has before it goes on scoring. Who cannot wait runs the config meanwhile as another job, with its own job, source.kinesis.application and streams of sink.kinesis; docs/kinesis.md says how';
+    return 'a Kafka source, whose log it reads as a consumer group beside the live one. With source.kinesis deploy the config: each shard applies what it still has before it goes on scoring. Who cannot wait runs it meanwhile as a job of its own, with other names in job, source.kinesis.application and the sink; docs/kinesis.md says how';
   }
   const why = state.redis
     ? 'a job of files has one process and no group whose position could be seen from outside'
