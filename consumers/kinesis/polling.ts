@@ -37,8 +37,15 @@ const leastWaitMs = 200;
 const bytesPerMs = 2_000;
 const longestWaitMs = 10_000;
 
+export interface PolledShard extends ShardLog {
+  open(from: PollStart): ShardPages;
+}
+
+/** Also at the first record that arrived at the time or later, milliseconds since the epoch. */
+export type PollStart = LogStart | { readonly kind: 'time'; readonly at: number };
+
 /** A shard read by GetRecords. However often it is opened, its requests keep to what Kinesis allows a shard. */
-export function pollShard(client: KinesisClient, options: PollingOptions): ShardLog {
+export function pollShard(client: KinesisClient, options: PollingOptions): PolledShard {
   const { stream, shard, clock, random } = options;
   const name = `shard ${shard} of stream ${stream}`;
   let dueAt = Number.NEGATIVE_INFINITY;
@@ -64,11 +71,10 @@ export function pollShard(client: KinesisClient, options: PollingOptions): Shard
     dueAt = clock.monotonic() + waitMs;
   }
 
-  function open(from: LogStart): ShardPages {
+  function open(from: PollStart): ShardPages {
     const closing = new AbortController();
     const signal = AbortSignal.any([options.signal, closing.signal]);
-    let start: Partial<GetShardIteratorCommandInput> =
-      from.kind === 'beginning' ? { ShardIteratorType: 'TRIM_HORIZON' } : beginAt(from.sequence);
+    let start = startOf(from);
     let iterator: string | undefined;
     const origin = checkOrigin(name);
     const trail = followTrail(clock);
@@ -133,6 +139,12 @@ export function pollShard(client: KinesisClient, options: PollingOptions): Shard
   }
 
   return { open };
+}
+
+function startOf(from: PollStart): Partial<GetShardIteratorCommandInput> {
+  if (from.kind === 'beginning') return { ShardIteratorType: 'TRIM_HORIZON' };
+  if (from.kind === 'at') return beginAt(from.sequence);
+  return { ShardIteratorType: 'AT_TIMESTAMP', Timestamp: new Date(from.at) };
 }
 
 function beginAt(sequence: string): Partial<GetShardIteratorCommandInput> {
