@@ -57,7 +57,7 @@ function stateAhead(of: Ownership, fence: number, position: number): WeirError {
   return new WeirError(
     'CONFIG',
     `the state of ${partitionName(of)} reaches offset ${fence}, but its output only ${position}: the output was lost or set back, and the state does not follow by itself. ` +
-      `Positions of a consumer group: check the group's name, stop all processes and run weir offsets reset --to-offset ${position} --partition ${of.partition}. A lease of Kinesis that was set back, deleted, or made anew: put its checkpoint back. Else, and for files: empty the state, or give the job another name`,
+      `Positions of a consumer group: check the group's name, stop all processes and run weir offsets reset --to-offset ${position} --partition ${of.partition}. A checkpoint of Kinesis that was set back: stop all processes and run weir offsets reset with --to-earliest or --to-time; a lease that was deleted or made anew: put it back. Else, and for files: empty the state, or give the job another name`,
   );
 }
 

@@ -90,7 +90,7 @@ export function fanOutShard(subscribe: Subscribe, options: FanOutOptions): Shard
   function open(from: LogStart): ShardPages {
     const closing = new AbortController();
     const signal = AbortSignal.any([options.signal, closing.signal]);
-    let start: StartingPosition = from.kind === 'beginning' ? { Type: 'TRIM_HORIZON' } : beginAt(from.sequence);
+    let start = startOf(from);
     let events: AsyncIterator<SubscribeToShardEventStream> | undefined;
     /** Aborts when the subscription is not waited for any more. */
     let ended = signal;
@@ -200,6 +200,12 @@ function isServerFault(error: unknown): boolean {
   return (
     $fault === 'server' || ($metadata?.httpStatusCode ?? 0) >= 500 || code !== undefined || name === 'TimeoutError'
   );
+}
+
+function startOf(from: LogStart): StartingPosition {
+  if (from.kind === 'beginning') return { Type: 'TRIM_HORIZON' };
+  if (from.kind === 'since') return { Type: 'AT_TIMESTAMP', Timestamp: new Date(from.time) };
+  return beginAt(from.sequence);
 }
 
 function beginAt(sequence: string): StartingPosition {

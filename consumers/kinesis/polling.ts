@@ -37,15 +37,8 @@ const leastWaitMs = 200;
 const bytesPerMs = 2_000;
 const longestWaitMs = 10_000;
 
-export interface PolledShard extends ShardLog {
-  open(from: PollStart): ShardPages;
-}
-
-/** Also at the first record that arrived at the time or later, milliseconds since the epoch. */
-export type PollStart = LogStart | { readonly kind: 'time'; readonly at: number };
-
 /** A shard read by GetRecords. However often it is opened, its requests keep to what Kinesis allows a shard. */
-export function pollShard(client: KinesisClient, options: PollingOptions): PolledShard {
+export function pollShard(client: KinesisClient, options: PollingOptions): ShardLog {
   const { stream, shard, clock, random } = options;
   const name = `shard ${shard} of stream ${stream}`;
   let dueAt = Number.NEGATIVE_INFINITY;
@@ -71,7 +64,7 @@ export function pollShard(client: KinesisClient, options: PollingOptions): Polle
     dueAt = clock.monotonic() + waitMs;
   }
 
-  function open(from: PollStart): ShardPages {
+  function open(from: LogStart): ShardPages {
     const closing = new AbortController();
     const signal = AbortSignal.any([options.signal, closing.signal]);
     let start = startOf(from);
@@ -141,10 +134,10 @@ export function pollShard(client: KinesisClient, options: PollingOptions): Polle
   return { open };
 }
 
-function startOf(from: PollStart): Partial<GetShardIteratorCommandInput> {
+function startOf(from: LogStart): Partial<GetShardIteratorCommandInput> {
   if (from.kind === 'beginning') return { ShardIteratorType: 'TRIM_HORIZON' };
-  if (from.kind === 'at') return beginAt(from.sequence);
-  return { ShardIteratorType: 'AT_TIMESTAMP', Timestamp: new Date(from.at) };
+  if (from.kind === 'since') return { ShardIteratorType: 'AT_TIMESTAMP', Timestamp: new Date(from.time) };
+  return beginAt(from.sequence);
 }
 
 function beginAt(sequence: string): Partial<GetShardIteratorCommandInput> {

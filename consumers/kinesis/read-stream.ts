@@ -42,7 +42,7 @@ export async function readStream(
     const closing = new AbortController();
     const reading = { clock, random, idleMs, signal: closing.signal, onThrottled: () => {} };
     const log = pollShard(client, { stream, shard: id, maxRecords: mostRecords, ...reading });
-    const pages = log.open(since === undefined ? { kind: 'beginning' } : { kind: 'time', at: since });
+    const pages = log.open(since === undefined ? { kind: 'beginning' } : { kind: 'since', time: since });
     try {
       const wanted = through?.shard === id ? through.sequence : undefined;
       await readThrough(pages, wanted, (record) => visit(record, id));
