@@ -232,7 +232,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
 
   /** Nobody may have seen the topic grow since the job began: then state of the key in another partition than the batch's says so. */
   function noticeMovedKeys({ entities }: Loaded, partition: string, time: number): void {
-    if (keyPlan < 0 || areKeysShared) return;
+    if (keyPlan < 0) return;
     // What was added from a file is nobody's, and stays as it is.
     const isSign = (state: SubState) =>
       state.partition !== partition && state.partition.startsWith(ofStream) && movedKeys.showIn(state, time);

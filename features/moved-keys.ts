@@ -12,7 +12,7 @@ export interface MovedKeys {
   readonly before: number;
   /** Whether features of an event of that time read what may lie elsewhere. */
   concern(time: number): boolean;
-  /** Whether the sub-state, of another partition, has what features of an event of that time read: then the key has moved. */
+  /** Whether the sub-state, of another partition, has what features of an event of that time read, and the key has moved later than is known. */
   showIn(foreign: SubState, time: number): boolean;
 }
 
@@ -32,7 +32,10 @@ export function trackMovedKeys(plan: EntityPlan | undefined): MovedKeys {
     },
     concern: (time) => time - reachMs < before,
     showIn({ rows, last }, time) {
-      return rows[last * plan!.stride] > time - reachMs;
+      const newest = rows[last * plan!.stride];
+      if (newest <= time - reachMs || newest <= before) return false;
+      // What is newer lies where the key is now, and the event where it was.
+      return newest <= time || before === Number.NEGATIVE_INFINITY;
     },
   };
 }

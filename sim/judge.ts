@@ -205,7 +205,8 @@ function judgeFeatures(
     const elsewhere = logs.filter((other) => other !== log);
     const others = elsewhere.flatMap(({ transactions }) => transactions);
     // What they repeat may be deleted: then nobody can tell.
-    const doubtful = evidence.hasTruncated ? elsewhere.flatMap(({ repeats }) => repeats) : [];
+    const ownRepeats = log.repeats.filter((one) => one.offset < offset);
+    const doubtful = evidence.hasTruncated ? [...ownRepeats, ...elsewhere.flatMap(({ repeats }) => repeats)] : [];
     // Who has lost the partition and does not know yet repeats events, if it may, with what it knew of other partitions then.
     const isRepeated = counts.get(offset)! > 1;
     for (const feature of featuresOf(evidence.settings))
@@ -219,7 +220,7 @@ interface Circumstances {
   readonly before: readonly Transaction[];
   /** Those of other partitions. */
   readonly others: readonly Transaction[];
-  /** Repetitions that may have been taken for new ones there. */
+  /** Repetitions that may have been taken for new ones, here and there. */
   readonly doubtful: readonly Transaction[];
   /** It was published more than once. */
   readonly isRepeated: boolean;

@@ -176,15 +176,19 @@ export function sourceOver(
   /** Tries until there was an answer once: who does not know that keys have moved takes what is missing of them for nothing. */
   async function learnGrowth(): Promise<void> {
     const { group, topic } = config;
+    const waits = createBackoff(firstWaitMs, longestWaitMs);
     for (;;) {
       try {
         const positions = await withAdmin((connected) => carriedOutPositions(connected, clock, group, topic));
         growth.learn([...positions.values()].map(({ mark }) => mark));
         hasLearnt = true;
         return;
-      } catch {
+      } catch (error) {
         if (hasLearnt || closing.signal.aborted) return;
-        await clock.sleep(firstWaitMs, closing.signal);
+        const waitMs = waits.next();
+        const fault = { error: describeError(error), retry_in_ms: waitMs };
+        options.log?.warn(fault, `the positions of group ${group} cannot be read; nothing begins before`);
+        await clock.sleep(waitMs, closing.signal);
       }
     }
   }

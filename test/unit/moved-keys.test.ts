@@ -73,12 +73,17 @@ describe('a process that comes after the topic has grown', () => {
 
   it('finds out by itself where nobody has seen it, also where it has all partitions', async () => {
     const { store } = heldStore();
-    const { engine, apply } = createProcess(store, 100, 'card');
+    const { engine, apply, tick } = createProcess(store, 100, 'card');
     engine.gain('t:0', 2);
     engine.gain('t:1', 2);
     await apply('t:0', batchOf([0, 1]), 'card.count.1h');
     expect(await apply('t:1', batchOf([2], 'c', 'x'), 'card.count.1h')).toEqual([3]);
     expect(await apply('t:1', batchOf([3]), 'card.count.1h', 1 * minute)).toEqual(['4 stale']);
+    // An hour, and a quarter of one, later it is over, until another key is met that has moved since.
+    expect(await apply('t:1', batchOf([75]), 'card.count.1h', 1 * minute)).toEqual([1]);
+    await apply('t:0', batchOf([76], 'd'), 'card.count.1h');
+    tick(77 * minute);
+    expect(await apply('t:1', batchOf([77], 'd'), 'card.count.1h', 1 * minute)).toEqual(['2 stale']);
   });
 });
 
