@@ -28,22 +28,24 @@ async function workOff(name: string, ...settings: string[]): Promise<PublishedRe
   return published;
 }
 
-/** Batches that were under way when their partitions, or others, changed hands say that they may lack something. */
+/**
+ * Until what a process has gained is recovered, it says of its batches that they may lack something. They do not here: who hands a partition over
+ * has stored all of it.
+ */
 const isMarked = ({ data }: PublishedRecord) => Object.values(data.feature_state).includes('stale');
 
-/** Events of which some feature of the terminal, delayed by a week, is not what brute force says, and does not say so. */
+/** Events of which some feature of the terminal, delayed by a week, is not what brute force says, whether it is marked or not. */
 function wrongTerminals(published: readonly PublishedRecord[]): string[] {
-  return published
-    .filter((event) => !isMarked(event))
-    .flatMap(({ data }) =>
-      differences(data.transaction_id, data.features, wanted.get(data.transaction_id)!, 'terminal.').slice(0, 1),
-    );
+  return published.flatMap(({ data }) =>
+    differences(data.transaction_id, data.features, wanted.get(data.transaction_id)!, 'terminal.').slice(0, 1),
+  );
 }
 
 describe('a backlog whose partitions are weeks apart, on two processes', () => {
-  it('has the delayed features of shared terminals that brute force says in every event that does not say that it may lack something', async () => {
+  it('has the delayed features of shared terminals that brute force says in every event', async () => {
     const published = await workOff('in-step');
     expect(wrongTerminals(published)).toEqual([]);
+    // Those of the last partition that are scored after the other process has ended, until what that had is recovered: none, or some batches.
     expect(published.filter(isMarked).length).toBeLessThan(rows.length / 10);
   }, 300_000);
 
