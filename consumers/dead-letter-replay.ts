@@ -131,12 +131,12 @@ function kinesisEnds(source: KinesisSourceConfig, sink: KinesisSinkConfig): Ends
 }
 
 const counted = 'the transaction counts in the state, and put back it would be a repetition';
-const scoredAgain = 'weir offsets reset to its offset scores it again';
 
 /** Says what the config now in force makes of a letter's record. */
 function createJudge({ config }: CompiledJob, topic: string, clock: Clock): (letter: StoredLetter) => Verdict {
   const decoder = createDecoder(config.event, formatOf(config.event), longestKey(config));
-  const repetition = config.source.kafka ? `${counted}: ${scoredAgain}` : counted;
+  const place = config.source.kafka ? 'to its offset' : 'to the time when it was put';
+  const repetition = `${counted}: weir offsets reset ${place} scores it again`;
   return ({ stream, partition, offset, key, value, timestamp, truncatedFrom, reason: former }) => {
     if (stream !== topic) return { kind: 'elsewhere' };
     if (former === ('no-score' satisfies DeadLetterReason))
