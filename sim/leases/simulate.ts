@@ -73,6 +73,8 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
   const handedOver = new Set<string>();
   /** Shards that an owner has said to be read to their end. */
   const ended = new Set<string>();
+  /** When a lease last changed hands among the living: who has given one away for its load has yet to take another back. */
+  let movedAt = Number.NEGATIVE_INFINITY;
   /** When a lease was last tidied away: the shares are even again some looks later. */
   let deletedAt = Number.NEGATIVE_INFINITY;
   /** The leases of the last second, oldest first. */
@@ -204,6 +206,7 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
       onEvent(event) {
         const { kind } = event;
         events[kind] = (events[kind] ?? 0) + 1;
+        if (kind === 'stolen' || kind === 'received') movedAt = world.now;
         say(`${name}: ${kind} ${event.kind === 'trouble' ? describeError(event.error) : event.lease.key}`);
         if (event.kind === 'taken') expectExpired(name, event.lease.key);
       },
@@ -469,7 +472,7 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
     if (unread.length > 0) violated(`in the end nobody reads ${unread.join(', ')}`);
     const left = leases.filter(({ key }) => finished.includes(key)).map(({ key }) => key);
     if (left.length > 0) violated(`in the end the leases of ${left.join(', ')} are left`);
-    if (world.now - deletedAt < 2 * failoverMs) return;
+    if (world.now - Math.max(deletedAt, movedAt) < 2 * failoverMs) return;
     const share = Math.ceil(leases.length / running.length);
     for (const name of running) {
       const has = leases.filter(({ owner }) => owner === name).length;
