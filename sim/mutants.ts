@@ -95,7 +95,7 @@ export const mutants: readonly Mutant[] = [
       '  if (((await parts.fence()) ?? 0) > position) throw',
     ),
     // A flush of the former owner has to end between the two questions.
-    firstSeed: 1_600,
+    firstSeed: 120,
   },
   one(
     'recovery begins at the committed position',
@@ -242,7 +242,7 @@ export const mutants: readonly Mutant[] = [
       'known[group]',
     ),
     // A fail-over, a process that has never seen the fence, and a look before the repair.
-    firstSeed: 205,
+    firstSeed: 1_200,
   },
   {
     ...one(
@@ -286,7 +286,7 @@ export const mutants: readonly Mutant[] = [
       'engine.hasManyChanges(partition)',
     ),
     // Whoever cannot store mostly cannot load either, and waits for that.
-    firstSeed: 430,
+    firstSeed: 600,
   },
   one(
     'a partition goes on however much waits for a slow flush',
