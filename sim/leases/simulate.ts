@@ -451,13 +451,17 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
     return alive().map(({ name }) => loadOf(name));
   }
 
-  /** The keys of leases that have served their turn. One whose children have had no record yet stays, and so do its own children. */
+  /**
+   * The keys of leases that have served their turn. One whose children have had no record yet stays, and so do its own children; one whose children's
+   * leases were made anew and tidied away stays until its shard has left the stream.
+   */
   async function finishedLeases(): Promise<string[]> {
     const leases = await truth.list();
     const has = (id: string, test: (lease: Lease) => boolean) =>
       leases.some((lease) => lease.key === id && test(lease));
     const isNeeded = (id: string): boolean =>
       stream.shards.get(id)!.isOpen ||
+      (!stream.shards.get(id)!.isGone && stream.children(id).every((child) => !has(child.id, () => true))) ||
       stream.children(id).some((child) => has(child.id, ({ checkpoint }) => isInitial(checkpoint))) ||
       stream.shards.get(id)!.parents.some((parent) => has(parent, () => true));
     return leases.map(({ key }) => key).filter((key) => !isNeeded(key));
