@@ -105,7 +105,7 @@ async function findPlaces(
     const log = stream.log(of.shard);
     const kept = readPositions(lease.positions ?? {}, lease.key);
     const committed = await committedOf(of, kept, stream);
-    const place = (await wantedPlace(from, kept, log)) ?? emptyPlace(of, kept, committed);
+    const place = untouched(of, await wantedPlace(from, kept, log)) ?? emptyPlace(of, kept, committed);
     const partition = shardNumber(of.shard);
     const isWhole = await stream.isWhole(lease, place.kept);
     const name = partitionName({ stream: streamName, partition });
@@ -149,6 +149,14 @@ async function committedOf(
   return position;
 }
 
+/** One that nobody has begun, and that goes to where it would begin, is left to its first owner: its log counts as whole only then. */
+function untouched({ seen }: OperatedShard, place: WantedPlace | undefined): WantedPlace | undefined {
+  const { checkpoint, positions } = seen!.lease;
+  const isUnbegun = positions === undefined && checkpoint.sequence === trimHorizon.sequence;
+  if (place === undefined || !isUnbegun || !isInitial(place.checkpoint)) return place;
+  return { ...place, kept: { checkpoint: undefined, anchors: [] } };
+}
+
 /** A shard without records stays where it is. Where nobody has begun it, it begins with the first that comes. */
 function emptyPlace({ seen }: OperatedShard, kept: KeptPositions, committed: number | undefined): WantedPlace {
   const { checkpoint } = seen!.lease;
@@ -182,7 +190,7 @@ async function demandUnended(
   const time = new Date(Math.max(...times)).toISOString();
   throw new WeirError(
     'CONFIG',
-    `nothing is changed: ${again.map(({ shard }) => shard).join(', ')} have records of then or later, and were split or merged and read to their end since. Which numbers their records had, nobody keeps, so events would come ` +
+    `nothing is changed: shards that were split or merged and read to their end since have records of then or later: ${again.map(({ shard }) => shard).join(', ')}. Which numbers their records had, nobody keeps, so events would come ` +
       `again with other ids. Go back to no earlier than ${time}; docs/operations.md says what can be done about what was before`,
   );
 }
