@@ -175,7 +175,7 @@ export function positionRemarks({ shard, position, fence, isMoved }: FleetShard)
   if (position !== undefined && fence !== undefined && fence > position) {
     return about(
       'state-ahead',
-      'the state reaches beyond the position, which somebody has set back. No process can read the shard: put the checkpoint back, or empty the state of the recipe.',
+      'the state reaches beyond the position, which somebody has set back. No process can read the shard: run weir offsets reset to the time that is wanted.',
     );
   }
   return [];

@@ -9,10 +9,10 @@ Examples:
 
 The options of each: weir offsets show --help, weir offsets reset --help`;
 
-/** `weir offsets`: where the consumer group stands, and moving it. */
+/** `weir offsets`: where the consumer group or the stream's application stands, and moving it. */
 export function offsetsCommand(): Command {
   return new Command('offsets')
-    .description("show or move the consumer group's positions, with the state that belongs to them")
+    .description('show or move positions (Kafka, Kinesis), with the state that belongs to them')
     .addHelpText('after', examples)
     .addCommand(offsetsShowCommand())
     .addCommand(offsetsResetCommand());

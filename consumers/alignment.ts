@@ -1,4 +1,4 @@
-import type { TransactionBatch } from '../features/columns.ts';
+import { oldestOf, type TransactionBatch } from '../features/columns.ts';
 import { parseDuration } from '../features/duration.ts';
 import type { FeatureEngine } from '../features/engine.ts';
 import { type Flusher, renewMs } from '../features/flusher.ts';
@@ -156,7 +156,7 @@ export function createAlignment(parts: AlignmentParts): Alignment {
     async turn(batch, raw) {
       const wasAtEnd = frontiers.taken(name)?.state === 'at-end';
       reach(batch);
-      const limits = limitsOf(engine.asksOfOthers(), withinMs, parts.allowedLatenessMs);
+      const limits = limitsOf(engine.asksOfOthers(oldestOf(batch)), withinMs, parts.allowedLatenessMs);
       const asksNothing = Math.min(limits.withinMs, limits.aheadMs) === Number.POSITIVE_INFINITY;
       if (asksNothing || batch.count === 0 || others().length === 0) return unaligned.turn(batch, raw);
       isLive = Math.abs(clock.now() - time) <= withinMs;

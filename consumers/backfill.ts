@@ -70,14 +70,21 @@ export async function backfillFromLog(job: CompiledJob, options: BackfillOptions
 
 function kafkaOf({ config }: CompiledJob) {
   const { source, state, sink } = config;
-  if (source.kafka && state.redis && sink.kafka) return source.kafka;
+  if (source.kafka && state.redis && !sink.file) return source.kafka;
+  throw new WeirError(
+    'CONFIG',
+    `a backfill beside the running job needs ${whyNot(config)}. Files of the past can be read with --file`,
+  );
+}
+
+function whyNot({ source, state }: CompiledJob['config']): string {
+  if (source.kinesis) {
+    return 'a Kafka source, whose log it reads as a consumer group beside the live one. With source.kinesis deploy the config: each shard applies what it still has before it goes on scoring. Who cannot wait runs it meanwhile as a job of its own, with other names in job, source.kinesis.application and the sink; docs/kinesis.md says how';
+  }
   const why = state.redis
     ? 'a job of files has one process and no group whose position could be seen from outside'
     : 'state.embedded is for one process at a time';
-  throw new WeirError(
-    'CONFIG',
-    `a backfill beside the running job needs source.kafka, sink.kafka and state.redis: ${why}, and \`weir run\` rebuilds the state itself at its start. Files of the past can be read with --file`,
-  );
+  return `source.kafka, a sink that is no file, and state.redis: ${why}, and \`weir run\` rebuilds the state itself at its start`;
 }
 
 /** How far the stored state is behind the group, of each partition that the group has a position of. */

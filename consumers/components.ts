@@ -28,7 +28,7 @@ import { createFileSource } from './file/source.ts';
 import { sinkConnection } from './kafka/config.ts';
 import { createKafkaSink } from './kafka/sink.ts';
 import { createKafkaSource } from './kafka/source.ts';
-import { leaseTableName, sinkRegion } from './kinesis/config.ts';
+import { fanOutConsumerName, leaseTableName, sinkRegion } from './kinesis/config.ts';
 import type { RecordFormat, Sink, Source } from './ports.ts';
 
 /** What every component may use. */
@@ -185,6 +185,8 @@ export async function openSource(
   const { createKinesisSource } = await import('./kinesis/source.ts');
   const subject = `leases:${leaseTableName(source.kinesis!)}`;
   const signal = state.redis && (await createRedisSignal(state.redis, { job, subject, clock }));
+  const consumer = fanOutConsumerName(source.kinesis!);
+  let isToldOfRival = false;
   return createKinesisSource(source.kinesis!, {
     maxEvents,
     format,
@@ -193,6 +195,15 @@ export async function openSource(
     onTrouble,
     onBehind: (partition, ms) => metrics.behindLatest(stream, partition, ms / 1000),
     onThrottled: () => metrics.kinesisThrottled('get')(1),
+    onRival(isLasting) {
+      metrics.displaced(stream);
+      if (!isLasting || isToldOfRival) return;
+      isToldOfRival = true;
+      log.warn(
+        { stream, consumer },
+        'another application subscribes to the stream as the same fan-out consumer, and each takes the subscriptions of the other: give each a source.kinesis.fan_out.consumer of its own',
+      );
+    },
     onRequest: metrics.awsRequest,
     onLook: ({ shards, leases }) => metrics.leases(stream, shards, leases),
     onLease: ({ kind }) => {

@@ -57,6 +57,7 @@ export async function demandPartition(
  * Hands every selected dead letter to `visit`, in the order of its partition of the topic or shard of the stream; a letter that was published
  * twice comes twice.
  * @param visit also told where the record was put back, if it was.
+ * @param marks where records were put back, by former positions, where that is known; else it is read before.
  * @returns how many letters there are, selected or not.
  * @throws WeirError CONFIG for a job whose dead letters are in a file; OUTPUT when topic or stream is missing, BROKER when Kafka or Kinesis fails.
  */
@@ -65,8 +66,9 @@ export async function readLetters(
   selection: LetterSelection,
   surroundings: Surroundings,
   visit: (letter: StoredLetter, replayed: NewPlace | undefined) => Promise<void> | void,
+  marks?: ReadonlyMap<string, NewPlace>,
 ): Promise<number> {
-  const replayed = await readMarks(job, surroundings);
+  const replayed = marks ?? (await readMarks(job, surroundings));
   let letters = 0;
   await readAll(job, 'letters', surroundings, (entry) => {
     if (!('letter' in entry)) return undefined;
@@ -96,7 +98,8 @@ async function readAll(
   if (sink.kinesis !== undefined) {
     // Loaded where it is used: the SDK takes a fifth of a second.
     const { readDeadLetters } = await import('./kinesis/dead-letter-stream.ts');
-    return readDeadLetters(sink.kinesis, sinkRegion(sink.kinesis, source.kinesis), clock, visit);
+    const connection = sinkRegion(sink.kinesis, source.kinesis);
+    return readDeadLetters(sink.kinesis, connection, clock, (entry) => ('sign' in entry ? undefined : visit(entry)));
   }
   if (sink.kafka === undefined) {
     throw new WeirError(

@@ -52,9 +52,15 @@ export async function viewOffsets(job: CompiledJob, surroundings: Surroundings):
 export function groupOf({ config }: CompiledJob): KafkaSourceConfig {
   const { source, sink } = config;
   if (source.kafka && sink.kafka) return source.kafka;
-  const where = source.kafka
-    ? "the file sink's checkpoint, together with the length of its output"
-    : 'the output: a file is read once, from its beginning, and a job that begins anew has other output files and another state';
+  if (source.kafka && sink.kinesis) {
+    const shown = "weir fleet status shows the positions of this job's group";
+    throw new WeirError('CONFIG', `weir offsets is for a Kafka source with sink.kafka, and for shards: ${shown}`);
+  }
+  const where = source.kinesis
+    ? 'the lease table (weir offsets show shows it)'
+    : source.kafka
+      ? "the file sink's checkpoint, together with the length of its output"
+      : 'the output: a file is read once, from its beginning, and a job that begins anew has other output files and another state';
   throw new WeirError('CONFIG', `offsets are about a consumer group: this job's position is kept in ${where}`);
 }
 

@@ -134,7 +134,7 @@ async function beginning(
 /** The records in as many batches as it takes to keep in step with the other partitions: one, unless they reach far ahead of them. */
 async function processInTurn(parts: PartitionParts, raw: RawBatch): Promise<void> {
   const { ownership, decoder, engine, alignment, flusher, observer } = parts;
-  engine.counted(ownership.partitions, ownership.readable?.());
+  engine.counted(ownership.partitions, ownership.readable?.(), ownership.grownAt?.());
   let rest: ReadBatch | undefined = {
     raw,
     decoded: observer.stage('decode', () => decoder.decode(raw, ownership)),

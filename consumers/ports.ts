@@ -36,10 +36,15 @@ export interface Ownership {
    * do not come from others.
    */
   readonly ancestors?: () => readonly number[];
+  /**
+   * When the stream is known to have got more partitions since the job has begun, milliseconds since the epoch: from then on keys may lie in
+   * another partition than before. -Infinity, or absent: not.
+   */
+  grownAt?(): number;
   readonly format: RecordFormat;
   /** The stream had its other partitions before this one, and the job has begun with them: all of its records are newer than that. */
   readonly isAdded?: boolean;
-  /** Tells the input from another one of the same name; for a sink that keeps the position to keep with it. */
+  /** What the input is like; whoever keeps the position is to keep it with that. */
   readonly mark?: InputMark;
   /** Aborts when the partition now belongs to somebody else; reading and publishing then fail with code FENCED. */
   readonly revoked: AbortSignal;
@@ -74,8 +79,9 @@ export interface Ownership {
 }
 
 export interface InputMark {
+  /** It may change. */
   readonly text: string;
-  /** Whether this is the input that the text was the mark of, as it was or grown since. */
+  /** Whether this is the input that the text, which was kept, was the mark of, as it was or grown since. */
   continues(text: string): Promise<boolean>;
 }
 

@@ -57,7 +57,7 @@ function stateAhead(of: Ownership, fence: number, position: number): WeirError {
   return new WeirError(
     'CONFIG',
     `the state of ${partitionName(of)} reaches offset ${fence}, but its output only ${position}: the output was lost or set back, and the state does not follow by itself. ` +
-      `Positions of a consumer group: check the group's name, stop all processes and run weir offsets reset --to-offset ${position} --partition ${of.partition}. A lease of Kinesis that was set back, deleted, or made anew: put its checkpoint back. Else, and for files: empty the state, or give the job another name`,
+      `Positions of a consumer group: check the group's name, stop all processes and run weir offsets reset --to-offset ${position} --partition ${of.partition}. A checkpoint of Kinesis that was set back: stop all processes and run weir offsets reset with --to-earliest or --to-time; a lease that was deleted or made anew: put it back. Else, and for files: empty the state, or give the job another name`,
   );
 }
 
@@ -98,7 +98,7 @@ export async function replayThrough(
 export async function replayBatch(parts: RecoveryParts, raw: RawBatch): Promise<void> {
   const { ownership, decoder, engine, flusher, alignment, observer } = parts;
   const { batch } = decoder.decode(raw, ownership);
-  engine.counted(ownership.partitions, ownership.readable?.());
+  engine.counted(ownership.partitions, ownership.readable?.(), ownership.grownAt?.());
   alignment.replaying(batch);
   const name = partitionName(ownership);
   engine.replay(batch, await engine.load(batch, name), name);

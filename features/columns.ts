@@ -68,3 +68,10 @@ export interface EventLayout {
   /** How repetitions are recognised; absent: they are not. */
   readonly deduplication?: { readonly windowMs: number; readonly idsPerKey: number };
 }
+
+/** The batch's earliest event time; Infinity where it has no rows. */
+export function oldestOf({ times, count }: TransactionBatch): number {
+  let oldest = Number.POSITIVE_INFINITY;
+  for (let row = 0; row < count; row++) if (times[row] < oldest) oldest = times[row];
+  return oldest;
+}

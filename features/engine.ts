@@ -4,16 +4,18 @@ import { createBatchColumns, numberOf } from './batch-columns.ts';
 import { trackBehind } from './behind.ts';
 import { createEntityCache, type Entity, type Loaded, markUnread, neverLoaded } from './cache.ts';
 import { createSubStateWriter } from './codec.ts';
-import type { TransactionBatch } from './columns.ts';
+import { oldestOf, type TransactionBatch } from './columns.ts';
+import { derivedFeatures } from './derived-features.ts';
 import { createEvaluator, type Moment } from './evaluate.ts';
 import { eventFeatures } from './event-features.ts';
 import { createFrontiers, type Frontiers } from './frontiers.ts';
 import { textHash } from './hash.ts';
 import { createHistory } from './history.ts';
+import { trackMovedKeys } from './moved-keys.ts';
 import { type Asked, askedBy, createNeed, type Need } from './needs.ts';
 import { type EntityPlan, type FeatureSet, idField, latenessOf } from './plan.ts';
 import { createReplayedIds, forgetOldest, markOf, repeatsAncestor } from './repeats.ts';
-import { type FeatureRows, featureStates, resizeRows } from './rows.ts';
+import { type FeatureRows, resizeRows } from './rows.ts';
 import { lostState, type StateStore, type SubStateChange } from './store.ts';
 import { applyLabel, type Insertion, insertEvent, type SubState } from './sub-state.ts';
 
@@ -51,8 +53,8 @@ export interface FeatureEngine {
   cutOff(partition: string): void;
   /** How far the partitions have come in event time. */
   readonly frontiers: Frontiers;
-  /** What features of entities that partitions share ask of the other partitions. */
-  asksOfOthers(): Asked;
+  /** What features of entities that partitions share ask of the other partitions, for events from that time on. */
+  asksOfOthers(time: number): Asked;
   /** Reads how far the other partitions have come, and since when partitions have history, where that is not for ever; from then on it is kept up. */
   learnOthers(): Promise<void>;
   /** The log of an owned partition begins behind what is stored of it, at the offset: windows that reach further back will be incomplete. */
@@ -60,8 +62,9 @@ export interface FeatureEngine {
   /**
    * The stream has so many partitions by now. More than before: keys have moved to the new ones.
    * @param readable numbers of those that still have something to be read; absent: all. What others have stored of the rest is not kept up.
+   * @param grownAt when it is known to have got more, also before this process began, milliseconds since the epoch; absent: not.
    */
-  counted(partitions: number, readable?: readonly number[]): void;
+  counted(partitions: number, readable?: readonly number[], grownAt?: number): void;
   /**
    * Brings the entities of the partition's batch into memory. The answer goes to apply() or replay(), once.
    * @throws WeirError STORE, with a LostStateError as its cause when the store has lost state of the partition where one of them is kept.
@@ -155,18 +158,18 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   let readable: readonly number[] | undefined;
   /** What the names of the stream's partitions begin with. */
   let ofStream = '';
-  /** The topic has grown, or state of the key entity was met that belongs to a partition of somebody else: keys have moved. */
-  let haveKeysMoved = false;
+  const keyPlan = set.entities.findIndex(({ type }) => type === options.keyEntity);
+  const movedKeys = trackMovedKeys(set.entities[keyPlan]);
+  /** Moved keys concerned the last batch that was loaded. */
+  let areKeysShared = false;
 
-  /** The ids of a source key are nobody else's business; nor is the entity that the source is keyed by, while no key has moved. */
-  function spans(plan: EntityPlan): boolean {
-    return plan !== repeats && (plan.type !== options.keyEntity || haveKeysMoved);
+  /** The ids of a source key are nobody else's business; nor is the entity that the source is keyed by, unless keys have moved. */
+  function spans(plan: EntityPlan, areKeysShared: boolean): boolean {
+    return plan !== repeats && (plan !== plans[keyPlan] || areKeysShared);
   }
 
   /** Few keys have moved to any one partition: of theirs a suspicion is not enough, or each gain would cast doubt on nearly all. */
-  function isBehind(plan: EntityPlan): boolean {
-    return plan.type === options.keyEntity ? haveKeysMoved && behind.surely : behind.maybe && spans(plan);
-  }
+  const isBehind = (k: number) => (k === keyPlan ? behind.surely : behind.maybe);
 
   /** Somebody else has, or may get, partitions that have something left to be read. */
   function hasOthers(): boolean {
@@ -177,7 +180,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   function share(): void {
     cache.watch(watchedPartitions());
     const reach = hasOthers() ? 'fleet' : 'process';
-    for (const plan of plans) cache.setReach(plan.type, spans(plan) ? reach : 'partition');
+    for (const plan of plans) cache.setReach(plan.type, spans(plan, areKeysShared) ? reach : 'partition');
   }
 
   /**
@@ -215,21 +218,27 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   }
 
   function count(partitions: number): void {
-    haveKeysMoved ||= partitionCount > 0 && partitions > partitionCount;
+    if (partitionCount > 0 && partitions > partitionCount) movedKeys.moved(clock.now());
     partitionCount = partitions;
     share();
   }
 
-  /** @param partition that was loaded for; one that was lost meanwhile is no sign, its state is foreign for that alone. */
-  function noticeMovedKeys({ entities }: Loaded, partition: string): void {
-    if (haveKeysMoved || changed.size >= partitionCount || !changed.has(partition)) return;
+  function shareKeys(time: number): void {
+    const concerned = movedKeys.concern(time);
+    if (concerned === areKeysShared) return;
+    areKeysShared = concerned;
+    share();
+  }
+
+  /** Nobody may have seen the topic grow since the job began: then state of the key in another partition than the batch's says so. */
+  function noticeMovedKeys({ entities }: Loaded, partition: string, time: number): void {
+    if (keyPlan < 0 || areKeysShared) return;
     // What was added from a file is nobody's, and stays as it is.
-    const isForeign = ({ partition }: SubState) => !changed.has(partition) && partition.startsWith(ofStream);
-    for (let k = 0; k < featurePlans; k++) {
-      if (plans[k].type !== options.keyEntity) continue;
-      haveKeysMoved = entities[k].some((entity) => entity?.subStates.some(isForeign));
-    }
-    if (haveKeysMoved) share();
+    const isSign = (state: SubState) =>
+      state.partition !== partition && state.partition.startsWith(ofStream) && movedKeys.showIn(state, time);
+    if (!entities[keyPlan].some((entity) => entity?.subStates.some(isSign))) return;
+    movedKeys.moved(clock.now());
+    shareKeys(time);
   }
 
   function fillFacts(k: number, batch: TransactionBatch): Float64Array {
@@ -328,8 +337,9 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     },
     recovering: behind.suspect,
     frontiers,
-    asksOfOthers() {
-      const shared = asked.filter((_, k) => spans(plans[k]));
+    asksOfOthers(time) {
+      const areKeysShared = movedKeys.concern(time);
+      const shared = asked.filter((_, k) => spans(plans[k], areKeysShared));
       return {
         undelayed: shared.some(({ undelayed }) => undelayed),
         delayMs: Math.min(...shared.map(({ delayMs }) => delayMs)),
@@ -340,7 +350,8 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       await Promise.all([history.learn(), frontiers.learn()]);
     },
     truncated: (partition, offset) => history.truncated(partition, offset),
-    counted(partitions, nowReadable) {
+    counted(partitions, nowReadable, grownAt = Number.NEGATIVE_INFINITY) {
+      movedKeys.moved(grownAt);
       const isSame = nowReadable === readable || String(nowReadable) === String(readable);
       if (partitions === partitionCount && isSame) return;
       readable = nowReadable;
@@ -348,9 +359,11 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     },
     async load(batch, partition) {
       if (hasOthers() && history.isDue()) await history.learn();
+      const oldest = oldestOf(batch);
+      shareKeys(oldest);
       const loaded = await cache.load(plans, idsOf(batch), batch.count, partition, needsOf(batch));
       demandWhole(loaded, partition);
-      noticeMovedKeys(loaded, partition);
+      noticeMovedKeys(loaded, partition, oldest);
       return loaded;
     },
     cutOff: cache.cutOff,
@@ -362,6 +375,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       history.began(partition, batch.times, batch.offsets, batch.count);
       const knownOfAll = history.knownFrom(ofStream);
       const knownOfOwn = history.knownFrom(ofStream, partition);
+      const knownOfKeys = Math.max(knownOfOwn, Math.min(knownOfAll, movedKeys.before));
       resizeRows(out, batch.count);
       const changes = changed.get(partition)!;
       if (isRepeatRow.length < batch.count) isRepeatRow = new Uint8Array(batch.count * 2);
@@ -378,6 +392,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
         const base = row * out.width;
         eventFeatures(set, batch, row, out, base);
         moment.time = batch.times[row];
+        const areKeysShared = movedKeys.concern(moment.time);
         let isLate = false;
         for (let k = 0; k < featurePlans; k++) {
           const entity = loaded.entities[k][row];
@@ -396,14 +411,14 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
           moment.own = moment.insertion === 'kept' ? state : undefined;
           // A repetition that nobody can tell from a new event counts once too often from here on.
           if (mayRepeat) markUnread(entity, partition);
-          moment.knownFrom = spans(plans[k]) ? knownOfAll : knownOfOwn;
+          const isShared = k !== keyPlan || areKeysShared;
+          moment.knownFrom = k === keyPlan ? knownOfKeys : knownOfAll;
           if (isUnread(entity)) moment.knownFrom = Number.POSITIVE_INFINITY;
-          moment.seenBefore = spans(plans[k]) ? seenBefore : Number.POSITIVE_INFINITY;
+          moment.seenBefore = isShared ? seenBefore : Number.POSITIVE_INFINITY;
           moment.isStale =
             entity.version === neverLoaded ||
             (entity.missing?.size ?? 0) > 0 ||
-            isBehind(plans[k]) ||
-            (entity.lost !== undefined && spans(plans[k]));
+            (isShared && (entity.lost !== undefined || isBehind(k)));
           const isShort = evaluators[k].evaluate(entity.subStates, moment, out, base);
           // The latest, where entities that are shared and those that are not know unequally much.
           if (isShort && !(out.knownFrom[row] >= moment.knownFrom)) out.knownFrom[row] = moment.knownFrom;
@@ -473,19 +488,3 @@ function overtaken(partition: string, reached: number, offset: number): WeirErro
     `the state of partition ${partition} reaches offset ${reached} already, where offset ${offset} is to be scored: another process has gone on with it, or its position was set back without its state (weir offsets reset does both)`,
   );
 }
-
-/** Each as exact as the least exact feature that it reads. */
-export function derivedFeatures({ derived }: FeatureSet, out: FeatureRows, base: number): void {
-  const read = (column: number) => out.values[base + column];
-  for (const { column, uses, evaluate } of derived) {
-    const value = evaluate(read);
-    let state = 0;
-    for (const used of uses) state = Math.max(state, out.states[base + used]);
-    // What it reads may be absent where the expression still has a value.
-    if (state <= absent) state = Number.isNaN(value) ? absent : 0;
-    out.values[base + column] = Number.isNaN(value) ? 0 : value;
-    out.states[base + column] = state;
-  }
-}
-
-const absent = featureStates.indexOf('absent');

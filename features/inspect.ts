@@ -1,5 +1,5 @@
 import { decodeSubState } from './codec.ts';
-import { derivedFeatures } from './engine.ts';
+import { derivedFeatures } from './derived-features.ts';
 import { createEvaluator } from './evaluate.ts';
 import { unpackPlace } from './geography.ts';
 import { type EntityPlan, type FeatureSet, idField } from './plan.ts';

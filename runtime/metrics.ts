@@ -7,6 +7,8 @@ export interface Metrics {
   behindLatest(stream: string, partition: number, seconds: number): void;
   /** Counts what Kinesis refused for too much throughput: requests to read, records to put. */
   kinesisThrottled(operation: 'get' | 'put'): (count: number) => void;
+  /** Somebody else took a fan-out subscription of the stream, or has it. */
+  displaced(stream: string): void;
   /** One request to an AWS service, each try of it. */
   awsRequest(service: string, operation: string, outcome: string): void;
   /** A stream's shards by state and leases by owner, as of a look at the lease table. */
@@ -96,6 +98,11 @@ export function createMetrics(): Metrics {
     'weir_kinesis_throttled_total',
     'Reads (get) and records (put) that Kinesis refused for too much throughput',
     ['operation'],
+  );
+  const displaced = counter(
+    'weir_fan_out_displaced_total',
+    'Fan-out subscriptions that somebody else with the same consumer took, or had',
+    ['stream'],
   );
   const requests = counter('weir_aws_requests_total', 'Requests to Kinesis and DynamoDB, each try of them', [
     'service',
@@ -208,6 +215,7 @@ export function createMetrics(): Metrics {
     },
     behindLatest: (stream, partition, seconds) => behind.labels(stream, String(partition)).set(seconds),
     kinesisThrottled: (operation) => (count) => throttled.labels(operation).inc(count),
+    displaced: (stream) => displaced.labels(stream).inc(),
     awsRequest: (service, operation, outcome) => requests.labels(service, operation, outcome).inc(),
     leases(stream, byState, byOwner) {
       for (const [state, count] of Object.entries(byState)) shards.labels(stream, state).set(count);

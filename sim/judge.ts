@@ -15,8 +15,10 @@ export interface Evidence {
   readonly attempts: ReadonlyMap<string, readonly Attempt[]>;
   /** By partition: stretches of the log that are to be published, one after the other; an operator begins new ones. */
   readonly stretches: ReadonlyMap<number, readonly Stretch[]>;
-  /** Partitions that have been since the beginning; their keys have not come from others. */
+  /** Keys may have come from other partitions. */
   readonly hasGrown: boolean;
+  /** The topic has grown before the group had a position, so that no later process can know. */
+  readonly hasGrownUnseen: boolean;
   /** Whether some log was cut: only then may features be incomplete. */
   readonly hasTruncated: boolean;
   /** By partition: what was deleted before it was published; some of it may have been read by then. */
@@ -240,8 +242,8 @@ function judgeFeature(
   if (state !== 'fresh' && state !== 'absent' && state !== 'stale') {
     throw new Violation('I17', `${where} is ${state}`);
   }
-  // Of a key that has moved, what was deleted from the old log has left no trace either.
-  if (entity === 'card' && evidence.hasGrown && evidence.hasTruncated) return;
+  // Nor can it know what was deleted from the old log of a key that has moved.
+  if (entity === 'card' && evidence.hasGrownUnseen && evidence.hasTruncated) return;
   if (entity === 'card' && !evidence.hasGrown) {
     assertValue(where, value, bruteValue(feature, current, before), state);
     return;
@@ -302,14 +304,14 @@ function storedBefore(
   { partition, offset }: Transaction,
   scoredAt: number,
   others: readonly Transaction[],
-  { attempts, fences, settings }: Evidence,
+  { attempts, fences, settings, hasGrownUnseen }: Evidence,
 ): Transaction[] {
   const id = `${inputTopic}:${partition}:${offset}`;
   const mine = (attempts.get(id) ?? []).filter(
     ({ readAt, publishedAt }) => Math.floor(readAt) <= scoredAt && scoredAt <= publishedAt,
   );
-  // Who begins on a topic that has grown before takes no key for moved until it meets what another partition has of one.
-  if (entity === 'card' && !mine.every(({ hasSeenGrowth }) => hasSeenGrowth)) return [];
+  // Who cannot know takes no key for moved until it meets what another partition has of one.
+  if (entity === 'card' && hasGrownUnseen && !mine.every(({ hasSeenGrowth }) => hasSeenGrowth)) return [];
   const readAt = Math.min(...mine.map((attempt) => attempt.readAt));
   if (!Number.isFinite(readAt)) return [];
   const stored = (of: number) => fences.storedBetween(of, readAt - settings.refreshMs - 1, scoredAt + 1);

@@ -4,6 +4,8 @@ import type { Metrics, PartitionMetrics } from '../runtime/metrics.ts';
 export interface SimulatedMetrics extends Metrics {
   /** Whether a partition is scored without the store. */
   isDegraded(): boolean;
+  /** Entities in memory. */
+  entities(): number;
 }
 
 /** @param lost by partition: how many records were lost; it is added to. */
@@ -21,6 +23,7 @@ export function createSimulatedMetrics(lost: Map<number, number>): SimulatedMetr
     lost: none,
   };
   let degraded = 0;
+  let entities = () => 0;
   return {
     partition: (_, number) => ({
       ...partition,
@@ -28,6 +31,7 @@ export function createSimulatedMetrics(lost: Map<number, number>): SimulatedMetr
     }),
     behindLatest: none,
     kinesisThrottled: () => none,
+    displaced: none,
     awsRequest: none,
     leases: none,
     leaseChanged: none,
@@ -47,11 +51,14 @@ export function createSimulatedMetrics(lost: Map<number, number>): SimulatedMetr
     degraded: none,
     cacheLookups: none,
     damaged: none,
-    watchEntities: none,
+    watchEntities(count) {
+      entities = count;
+    },
     redis: none,
     ready: none,
     text: async () => '',
     contentType: '',
     isDegraded: () => degraded > 0,
+    entities: () => entities(),
   };
 }

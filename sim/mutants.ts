@@ -254,6 +254,46 @@ export const mutants: readonly Mutant[] = [
     // A fail-over during a recovery loses state behind which the fence had not come yet.
     firstSeed: 5_250,
   },
+  one(
+    'a process that comes later does not know that the topic has grown',
+    'consumers/kafka/growth.ts',
+    'if (marks.length === 0) return;',
+    'if (marks.length >= 0) return;',
+  ),
+  one(
+    'what was deleted of moved keys goes unsaid',
+    'features/engine.ts',
+    'k === keyPlan ? knownOfKeys : knownOfAll',
+    'k === keyPlan ? knownOfOwn : knownOfAll',
+  ),
+  one(
+    'the cache evicts nothing',
+    'features/cache.ts',
+    'if (entity.pins > 0 || entity.dirty > 0) kept.set(id, entity);',
+    'kept.set(id, entity);',
+  ),
+  one(
+    'records are fetched however many are held',
+    'consumers/kafka/owned-partition.ts',
+    'isPaused ||= prefetch.isFull;',
+    '',
+  ),
+  {
+    ...one(
+      'a partition goes on while the store refuses what it has changed',
+      'features/flusher.ts',
+      '(hasTrouble || engine.hasManyChanges(partition))',
+      'engine.hasManyChanges(partition)',
+    ),
+    // Whoever cannot store mostly cannot load either, and waits for that.
+    firstSeed: 430,
+  },
+  one(
+    'a partition goes on however much waits for a slow flush',
+    'features/flusher.ts',
+    '(hasTrouble || engine.hasManyChanges(partition))',
+    'hasTrouble',
+  ),
 ];
 
 /**

@@ -34,6 +34,7 @@ export function observed(
   }
 
   return {
+    fetcher: (of) => of,
     source: (of) => ({
       ...of,
       async *ownerships(signal) {

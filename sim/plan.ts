@@ -97,6 +97,7 @@ export function planRun(seed: number): Plan {
       ...planFailOvers(ofFlushes),
       ...planZombie(createChance(seed, 'zombie'), settings),
       ...planLoss(createChance(seed, 'loss'), settings, lengthMs),
+      ...planGrowth(createChance(seed, 'growth'), settings, lengthMs),
       ...(settings.isDegrading ? [planAway(degrade, settings, lengthMs)] : []),
     ],
   };
@@ -126,6 +127,24 @@ function planLoss(chance: Chance, { partitions }: Settings, lengthMs: number): F
       share: chance.next(),
     },
   }));
+}
+
+/** The topic grows, and later all processes begin anew on an empty store: keys have moved, and nobody has seen it. By chance that would be rare. */
+function planGrowth(chance: Chance, { processes, partitions, servers }: Settings, lengthMs: number): Fault[] {
+  if (!chance.isTrue(0.15)) return [];
+  const grownMs = chance.duration(1_000, Math.max(1_000, lengthMs * 0.7));
+  const endMs = grownMs + chance.duration(200, 6_000);
+  const at = (ms: number, event: WorldEvent): Fault => ({ at: 'time', ms, event });
+  return [
+    at(grownMs, { kind: 'grow', by: chance.between(1, 3) }),
+    ...(chance.isTrue(0.5)
+      ? [at(endMs, { kind: 'retention', partition: chance.between(0, partitions - 1), share: chance.next() })]
+      : []),
+    ...Array.from({ length: processes }, (_, process) => at(endMs, { kind: 'kill', process })),
+    ...Array.from({ length: servers }, (_, server) =>
+      at(endMs + chance.duration(0, 500), { kind: 'redis-restart', server, isDataKept: chance.isTrue(0.2) }),
+    ),
+  ];
 }
 
 /** Without this, few of the runs that go on without the store would have to. */

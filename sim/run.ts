@@ -1,6 +1,6 @@
 import { type Evidence, judge } from './judge.ts';
 import type { Port, RequestFault } from './network.ts';
-import { type Fault, type Plan, planRun } from './plan.ts';
+import { type Fault, type Plan, type PlannedRecord, planRun, type Settings } from './plan.ts';
 import type { Trace } from './trace.ts';
 import { Violation } from './violation.ts';
 import type { Alterations } from './weir.ts';
@@ -145,7 +145,7 @@ export function hasEnded({ hasEnded, process }: Instance): boolean {
 
 /** One process that owns everything scores one more event of each entity: what came of the state is seen in its features. */
 async function probe(
-  { records }: Plan,
+  { records, settings }: Plan,
   world: World,
   until: (holds: () => boolean, limitMs: number, what: string) => Promise<void>,
 ): Promise<Set<string>> {
@@ -163,13 +163,27 @@ async function probe(
     world.append({ atMs: 0, kind: 'valid', card, shop, amount: 100, lateMs: 0, ageMs: 0 }, id);
     await until(world.isDrained, patienceMs, `the probe of card ${card} published and stored`);
   }
+  judgeEntities(instance, records, settings);
   instance.stop.abort();
   await until(() => instance.hasEnded, patienceMs, 'the last process ended');
   return ids;
 }
 
+/** What has read nothing but one event after the other, each of them stored, holds of each type what fits in two generations and no more. */
+function judgeEntities({ process, entities }: Instance, records: readonly PlannedRecord[], settings: Settings): void {
+  const { cacheEntities, isDeduplicating } = settings;
+  const most = 2 * (Math.floor(cacheEntities / 2) + 1);
+  const cards = new Set(records.map(({ card }) => card)).size;
+  const shops = new Set(records.map(({ shop }) => shop)).size;
+  const types = isDeduplicating ? [cards, shops, cards] : [cards, shops];
+  const bound = types.reduce((total, count) => total + Math.min(count, most), 0);
+  if (entities() <= bound) return;
+  throw new Violation('memory', `${process.name} has ${entities()} entities in memory, of ${bound} at most`);
+}
+
 function evidenceOf({ settings }: Plan, world: World, probes: ReadonlySet<string>): Evidence {
-  const { broker, fences, attempts, stretches, hasGrown, hasTruncated, deletedUnread, countedLost } = world;
+  const { broker, fences, attempts, stretches, hasGrown, hasGrownUnseen, hasTruncated } = world;
+  const { deletedUnread, countedLost } = world;
   const ends = new Map(
     broker.input.partitions.map(({ entries }, partition) => {
       const former = stretches.get(partition) ?? [];
@@ -179,6 +193,6 @@ function evidenceOf({ settings }: Plan, world: World, probes: ReadonlySet<string
   );
   return {
     ...{ broker, settings, fences, attempts, stretches: ends, probes },
-    ...{ hasGrown, hasTruncated, deletedUnread, countedLost },
+    ...{ hasGrown, hasGrownUnseen, hasTruncated, deletedUnread, countedLost },
   };
 }

@@ -3,7 +3,7 @@ import type { Surroundings } from '../consumers/components.ts';
 import { deliveryOf } from '../consumers/config.ts';
 import { runParts } from '../consumers/job.ts';
 import { sinkConnection } from '../consumers/kafka/config.ts';
-import { createFetcher } from '../consumers/kafka/fetcher.ts';
+import { createFetcher, type Fetcher } from '../consumers/kafka/fetcher.ts';
 import { joinGroup, newIdentity } from '../consumers/kafka/group-member.ts';
 import { sinkOver } from '../consumers/kafka/sink.ts';
 import { sourceOver } from '../consumers/kafka/source.ts';
@@ -32,9 +32,20 @@ export interface Outside extends ClusterParts {
 
 /** What is done to the ports of a process: what is observed of them, and mutants. */
 export interface Alterations {
+  fetcher(of: Fetcher): Fetcher;
   source(of: Source): Source;
   sink(of: Sink): Sink;
   store(of: StateStore): StateStore;
+}
+
+/** The one around the other. */
+export function both(outer: Alterations, inner: Alterations): Alterations {
+  return {
+    fetcher: (of) => outer.fetcher(inner.fetcher(of)),
+    source: (of) => outer.source(inner.source(of)),
+    sink: (of) => outer.sink(inner.sink(of)),
+    store: (of) => outer.store(inner.store(of)),
+  };
 }
 
 const retentionMs = 7 * 86_400_000;
@@ -80,7 +91,7 @@ export async function runWeir(
     {
       client,
       join: (events) => joinGroup(client, kafka, identity, clock, events),
-      fetch: (events) => createFetcher(client, kafka, clock, events),
+      fetch: (events) => alterations.fetcher(createFetcher(client, kafka, clock, events)),
     },
     kafka,
     { maxEvents: config.batch.max_events, format: { type: 'json' }, clock },

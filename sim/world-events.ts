@@ -25,6 +25,7 @@ export function happen(world: World, event: WorldEvent): void {
       break;
     case 'grow':
       world.hasGrown = true;
+      world.hasGrownUnseen ||= broker.input.partitions.every((_, at) => broker.coordinator.committed(at) === undefined);
       broker.grow(broker.input.partitions.length + event.by);
       break;
     case 'retention':
@@ -109,7 +110,7 @@ function reset(world: World, partition: number, share: number): void {
   const to = Math.max(log.earliest, Math.floor(log.entries.length * share));
   if (before === undefined || broker.coordinator.isUnstable(partition)) return;
   if (to < before) for (const { keyspace } of servers) keyspace.erase(`${inputTopic}:${partition}`);
-  broker.coordinator.commit(partition, to);
+  broker.coordinator.commit(partition, to, broker.coordinator.metadata(partition));
   const from = world.resets.get(partition) ?? 0;
   world.stretches.set(partition, [...(world.stretches.get(partition) ?? []), { from, to: before }]);
   world.resets.set(partition, to);

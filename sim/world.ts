@@ -8,6 +8,7 @@ import { deadTopic, epoch, inputTopic, recordOf, scoredTopic, simulatedJob } fro
 import type { Attempt, Stretch } from './judge.ts';
 import { createBroker, type SimulatedBroker } from './kafka/broker.ts';
 import { append } from './kafka/log.ts';
+import { watchMemory } from './memory-watch.ts';
 import { createSimulatedMetrics } from './metrics.ts';
 import { createNetwork, type Port, type RequestFault } from './network.ts';
 import { observed } from './observe.ts';
@@ -18,7 +19,7 @@ import { createRedisServer, type RedisServer } from './redis/server.ts';
 import { describeStored, nameOf, watchStore } from './store-watch.ts';
 import { type Trace, tracedLog } from './trace.ts';
 import type { Violation } from './violation.ts';
-import { type Alterations, runWeir } from './weir.ts';
+import { type Alterations, both, runWeir } from './weir.ts';
 
 /** Everything that a run consists of, and what can be done to it from outside. */
 export interface World {
@@ -41,6 +42,8 @@ export interface World {
   readonly trace: Trace;
   readonly instances: Instance[];
   hasGrown: boolean;
+  /** The input has grown before the group had a position. */
+  hasGrownUnseen: boolean;
   hasTruncated: boolean;
   /** From now on nothing goes wrong any more. */
   isHealed: boolean;
@@ -60,6 +63,8 @@ export interface Instance {
   /** Tells it to stop, as SIGTERM does. */
   readonly stop: AbortController;
   hasEnded: boolean;
+  /** How many entities it has in memory. */
+  entities(): number;
 }
 
 export interface WorldOptions {
@@ -158,18 +163,20 @@ export function createWorld(plan: Plan, { trace, strike, lostByFlush, alter }: W
 
   function start(name: string): Instance {
     const process = createProcess(name, time, epoch);
-    const instance: Instance = { process, stop: new AbortController(), hasEnded: false };
+    const metrics = createSimulatedMetrics(world.countedLost);
+    const { isDegraded, entities } = metrics;
+    const instance: Instance = { process, stop: new AbortController(), hasEnded: false, entities };
     world.instances.push(instance);
     traced(`${name} starts`);
     const log = tracedLog(traced, name);
-    const metrics = createSimulatedMetrics(world.countedLost);
     const surroundings = {
       clock: process.clock,
       log,
       metrics,
       readiness: createReadiness([], () => {}),
     };
-    const alterations = alter(observed(time, world.attempts, traced, name, metrics.isDegraded));
+    const watched = watchMemory({ settings, broker, name, isDegraded, violated });
+    const alterations = alter(both(watched, observed(time, world.attempts, traced, name, isDegraded)));
     runWeir(job, outside, process, surroundings, alterations, instance.stop.signal).then(
       () => {
         traced(`${name} ended`);
@@ -205,6 +212,7 @@ export function createWorld(plan: Plan, { trace, strike, lostByFlush, alter }: W
     trace: traced,
     instances: [],
     hasGrown: false,
+    hasGrownUnseen: false,
     hasTruncated: false,
     isHealed: false,
     violation: undefined,

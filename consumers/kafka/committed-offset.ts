@@ -55,11 +55,30 @@ export async function carriedOutOffsets(
   group: string,
   topic: string,
 ): Promise<Map<number, number>> {
+  const positions = await carriedOutPositions(admin, clock, group, topic);
+  return new Map([...positions].map(([partition, { offset }]) => [partition, offset]));
+}
+
+/** A position and what is kept with it; empty for nothing. */
+export interface MarkedPosition {
+  readonly offset: number;
+  readonly mark: string;
+}
+
+/** The same with what is kept with them. */
+export async function carriedOutPositions(
+  admin: Admin,
+  clock: Clock,
+  group: string,
+  topic: string,
+): Promise<Map<number, MarkedPosition>> {
   const [{ partitions }] = await whenLoaded(clock, () =>
     askForCarriedOut(() => admin.fetchOffsets({ groupId: group, topics: [topic] })),
   );
-  const offsets = partitions.map(({ partition, offset }) => [partition, Number(offset)] as const);
-  return new Map(offsets.filter(([, offset]) => offset >= 0));
+  const positions = partitions.map(({ partition, offset, metadata }) => {
+    return [partition, { offset: Number(offset), mark: metadata ?? '' }] as const;
+  });
+  return new Map(positions.filter(([, { offset }]) => offset >= 0));
 }
 
 /** Asks again while a group's coordinator is being elected or still reads its log. */

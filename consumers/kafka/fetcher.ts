@@ -45,6 +45,8 @@ export interface Fetcher {
 export interface FetcherEvents {
   asking(node: number): void;
   answered(node: number): void;
+  /** Told whenever leaders were asked for: these lead what is wanted, as far as is known. */
+  leading(nodes: ReadonlySet<number>): void;
   /** A fault that does not pass by itself. */
   failed(error: unknown): void;
 }
@@ -162,6 +164,8 @@ export function createFetcher(client: Kafka, config: KafkaSourceConfig, clock: C
       })
       .finally(() => {
         refreshing = undefined;
+        if (closing.signal.aborted) return;
+        if (isConnected) events.leading(new Set(wantedByNode().keys()));
         if (feeds.size > 0) pump();
       });
     return refreshing;

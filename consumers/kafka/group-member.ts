@@ -21,8 +21,8 @@ export interface GroupEvents {
 export interface GroupMember {
   /** Resolves with the fault that broke the membership, or undefined after `leave`. */
   readonly ended: Promise<unknown>;
-  /** Commits the group's offset of a partition. */
-  commit(partition: number, offset: number): Promise<void>;
+  /** Commits the group's offset of a partition, and what is to be kept with it. */
+  commit(partition: number, offset: number, metadata: string): Promise<void>;
   leave(): Promise<void>;
 }
 
@@ -212,8 +212,8 @@ export function joinGroup(
 
   return {
     ended,
-    async commit(partition, offset) {
-      const topics = [{ topic, partitions: [{ partition, offset: String(offset) }] }];
+    async commit(partition, offset, metadata) {
+      const topics = [{ topic, partitions: [{ partition, offset: String(offset), metadata }] }];
       committer ??= committing.connect().then(() => committing.findGroupCoordinator({ groupId }));
       try {
         const at = await committer;

@@ -6,6 +6,8 @@ export interface Liveness {
   heard(): void;
   asking(node: number): void;
   answered(node: number): void;
+  /** These lead what is wanted now. Of the others nothing is awaited: they have died, or it is not ours any more. */
+  leading(nodes: ReadonlySet<number>): void;
   stop(): void;
 }
 
@@ -14,27 +16,21 @@ const lookMs = 1_000;
 /**
  * Silent is a coordinator that was not heard for longer than the limit, or a broker whose answer to a fetch is overdue by as much.
  * @param limitMs the session timeout: after as much silence in the other direction, the member is none any more.
- * @param requestMs after which a request that is not answered fails.
  * @param onChange told how long the silence lasts when it begins, undefined when it is over.
  */
 export function watchLiveness(
   clock: Clock,
-  { limitMs, requestMs }: { readonly limitMs: number; readonly requestMs: number },
+  limitMs: number,
   onChange: (silentMs: number | undefined) => void,
 ): Liveness {
   let heardAt = clock.monotonic();
   let isSilent = false;
-  /** Fetches under way: since when the node is silent, and when it was last asked. */
-  const asked = new Map<number, { readonly since: number; last: number }>();
+  /** By node that owes the answer to a fetch: since when. */
+  const asked = new Map<number, number>();
 
   const look = () => {
     const now = clock.monotonic();
-    let silentMs = now - heardAt;
-    for (const [node, { since, last }] of asked) {
-      // Asked no more: the node has left the cluster.
-      if (now - last > 2 * requestMs) asked.delete(node);
-      else silentMs = Math.max(silentMs, now - since);
-    }
+    const silentMs = now - Math.min(heardAt, ...asked.values());
     if (silentMs > limitMs === isSilent) return;
     isSilent = !isSilent;
     onChange(isSilent ? silentMs : undefined);
@@ -47,12 +43,12 @@ export function watchLiveness(
       heardAt = clock.monotonic();
     },
     asking(node) {
-      const now = clock.monotonic();
-      const before = asked.get(node);
-      if (before) before.last = now;
-      else asked.set(node, { since: now, last: now });
+      if (!asked.has(node)) asked.set(node, clock.monotonic());
     },
     answered: (node) => void asked.delete(node),
+    leading(nodes) {
+      for (const node of asked.keys()) if (!nodes.has(node)) asked.delete(node);
+    },
     stop: () => clearInterval(timer),
   };
 }

@@ -3,6 +3,7 @@ import { WeirError } from '../../runtime/errors.ts';
 import { type Ownership, partitionName, type RawBatch, type RecordFormat } from '../ports.ts';
 import { brokerFault, isRebalancing, isUnreachable } from './faults.ts';
 import type { Feed, Fetcher } from './fetcher.ts';
+import type { Growth } from './growth.ts';
 import { createPrefetch, type PrefetchLimits } from './prefetch.ts';
 
 export interface OwnedPartitionParts {
@@ -11,6 +12,7 @@ export interface OwnedPartitionParts {
   readonly format: RecordFormat;
   /** See `Ownership`. */
   readonly isAdded: boolean;
+  readonly growth: Pick<Growth, 'at' | 'mark'>;
   readonly maxEvents: number;
   readonly limits: PrefetchLimits;
   readonly brokers: readonly string[];
@@ -21,7 +23,7 @@ export interface OwnedPartitionParts {
   confirmed(): Promise<void>;
   /** The group's last word is so old that it may have given the partition away since, as after a pause of the process. */
   isDoubtful(): boolean;
-  commit(partition: number, offset: number): Promise<void>;
+  commit(partition: number, offset: number, mark: string): Promise<void>;
   readonly clock: Clock;
   range(): Promise<{ readonly earliest: number; readonly end: number }>;
   checkpointed(): Promise<number | undefined>;
@@ -180,6 +182,8 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
     },
     format: parts.format,
     isAdded: parts.isAdded,
+    grownAt: parts.growth.at,
+    mark: parts.growth.mark,
     revoked: revocation.signal,
     range: parts.range,
     async read(position) {
@@ -208,7 +212,7 @@ export function createOwnedPartition(parts: OwnedPartitionParts): OwnedPartition
         assertOwned();
         const confirmed = parts.confirmed();
         try {
-          return await parts.commit(partition, position);
+          return await parts.commit(partition, position, parts.growth.mark.text);
         } catch (error) {
           assertOwned();
           if (!isRebalancing(error))

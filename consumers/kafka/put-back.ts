@@ -1,5 +1,6 @@
 import type { Kafka, Message, Producer, RecordMetadata } from 'kafkajs';
 import { WeirError } from '../../runtime/errors.ts';
+import type { PutBack } from '../put-back.ts';
 import type { ReplayMark, StoredLetter } from '../stored-letter.ts';
 import { brokerFault, isFenced } from './faults.ts';
 import { type PartitionMessages, sendApart } from './send.ts';
@@ -11,21 +12,20 @@ export interface PutBackOptions {
   readonly transactionTimeoutMs: number;
   /** Topic of the dead letters, where the marks go to. */
   readonly deadLetters: string;
+  /** Most bytes of what is sent to a partition at once. */
+  readonly maxMessageBytes: number;
   readonly brokers: readonly string[];
 }
 
-/** Puts records of dead letters back where they were read. */
-export interface PutBack {
-  /**
-   * In one transaction: the records, each to the end of its stream's partition, and a mark for each beside its letter.
-   * @returns the marks, in the order of the letters.
-   * @throws WeirError FENCED when somebody else has taken the replay over; BROKER else. Whether it was done, the marks say.
-   */
-  put(letters: readonly StoredLetter[]): Promise<ReplayMark[]>;
-  close(): Promise<void>;
-}
+/** Most records of one transaction. */
+const mostRecords = 100;
+/** What a batch has beside its records, at most. */
+const batchOverheadBytes = 1_024;
 
-/** Takes the replay over: nobody who began one before can put back anything more, and what they did is there to be read. */
+/**
+ * Takes the replay over: nobody who began one before can put back anything more, and what they did is there to be read. Each put is one transaction:
+ * the records, each to the end of its stream's partition, and a mark for each beside its letter.
+ */
 export async function openPutBack(client: Kafka, options: PutBackOptions): Promise<PutBack> {
   const producer = transactionalProducer(client, options.transactionalId, options.transactionTimeoutMs);
   const fault = (error: unknown): WeirError =>
@@ -42,6 +42,9 @@ export async function openPutBack(client: Kafka, options: PutBackOptions): Promi
     throw fault(error);
   }
   return {
+    mostRecords,
+    // What goes into one partition is one batch: all of a transaction may, and the brokers refuse one that is too long.
+    mostBytes: options.maxMessageBytes - batchOverheadBytes,
     put: (letters) =>
       putAll(producer, letters, options.deadLetters).catch((error: unknown) => {
         throw fault(error);

@@ -111,7 +111,7 @@ export function sinkOver(client: KafkaClient, config: KafkaSinkConfig, options: 
       // Positions are kept as committed offsets, and brokers take those only for topics they have. A source that is no Kafka topic
       // (a file, which has one partition) borrows the first partition of the sink's own topic: no consumer of the group reads it.
       position: options.sourceIsKafka
-        ? { topic: ownership.stream, partition: ownership.partition }
+        ? { topic: ownership.stream, partition: ownership.partition, mark: ownership.mark }
         : { topic: config.topic, partition: 0 },
     });
   }

@@ -6,13 +6,14 @@ import { processName } from '../../runtime/process-name.ts';
 import { createGained } from '../gained.ts';
 import type { RecordFormat, Source } from '../ports.ts';
 import { type Assignment, assignmentChange } from './assignment.ts';
-import { connectAdmin, countPartitions, createClient, type KafkaLog, requestMs } from './client.ts';
-import { carriedOutOffsets, committedOffset } from './committed-offset.ts';
+import { connectAdmin, countPartitions, createClient, type KafkaLog } from './client.ts';
+import { carriedOutOffsets, carriedOutPositions, committedOffset } from './committed-offset.ts';
 import { demandUncompacted } from './compaction.ts';
 import type { KafkaSourceConfig } from './config.ts';
 import { brokerFault, isRefusal, missingTopic, protocolType } from './faults.ts';
 import { createFetcher, type Fetcher, type FetcherEvents } from './fetcher.ts';
 import { type GroupEvents, type GroupMember, joinGroup, newIdentity } from './group-member.ts';
+import { createGrowth } from './growth.ts';
 import { type Liveness, watchLiveness } from './liveness.ts';
 import { createLogRanges, type LogRange } from './log-ranges.ts';
 import { createOwnedPartition, type OwnedPartition } from './owned-partition.ts';
@@ -70,6 +71,9 @@ export function sourceOver(
   const ranges = createLogRanges(client, config.topic, clock);
   let admin: Promise<Admin> | undefined;
   let partitions = 0;
+  const growth = createGrowth(clock);
+  /** What positions say of it is known. */
+  let hasLearnt = false;
   let isAdded = (_partition: number) => false;
   let assigned: Assignment | undefined;
   let liveness: Liveness | undefined;
@@ -83,6 +87,7 @@ export function sourceOver(
       backoff.reset();
       liveness?.answered(node);
     },
+    leading: (nodes) => liveness?.leading(nodes),
     failed: (error) => breakMembership(error),
   });
 
@@ -114,7 +119,7 @@ export function sourceOver(
 
   /** One membership from joining to its end; gives the fault that ended it, undefined after a close. */
   async function memberUntilBroken(): Promise<unknown> {
-    const watch = watchLiveness(clock, { limitMs: config.session_timeout_ms, requestMs }, (forMs) =>
+    const watch = watchLiveness(clock, config.session_timeout_ms, (forMs) =>
       options.onTrouble?.(forMs === undefined ? undefined : silence(config, forMs)),
     );
     liveness = watch;
@@ -146,7 +151,10 @@ export function sourceOver(
     }
   }
 
-  /** Revokes at once what is lost; what is gained is yielded when the partitions are counted: a growth may have brought it about. */
+  /**
+   * Revokes at once what is lost; what is gained is yielded when the partitions are counted, and it is known whether they have become more since the
+   * job began: a growth may have brought it about.
+   */
   async function take(assignment: Assignment, member: GroupMember, sharedOut: number): Promise<void> {
     for (const partition of assignmentChange(assigned, assignment).lost) revoke(partition);
     assigned = assignment;
@@ -159,7 +167,26 @@ export function sourceOver(
     );
     if (assigned !== assignment) return;
     partitions = Math.max(count, ...assignment.partitions.map((partition) => partition + 1));
+    growth.counted(partitions);
+    await learnGrowth();
+    if (assigned !== assignment) return;
     for (const partition of assignment.partitions) if (!owned.has(partition)) gain(partition, member);
+  }
+
+  /** Tries until there was an answer once: who does not know that keys have moved takes what is missing of them for nothing. */
+  async function learnGrowth(): Promise<void> {
+    const { group, topic } = config;
+    for (;;) {
+      try {
+        const positions = await withAdmin((connected) => carriedOutPositions(connected, clock, group, topic));
+        growth.learn([...positions.values()].map(({ mark }) => mark));
+        hasLearnt = true;
+        return;
+      } catch {
+        if (hasLearnt || closing.signal.aborted) return;
+        await clock.sleep(firstWaitMs, closing.signal);
+      }
+    }
   }
 
   function gain(partition: number, member: GroupMember): void {
@@ -169,6 +196,7 @@ export function sourceOver(
       partitions: () => partitions,
       format: options.format,
       isAdded: isAdded(partition),
+      growth,
       maxEvents: options.maxEvents,
       limits: { records: config.prefetch_records, bytes: config.prefetch_bytes },
       brokers: config.brokers,
@@ -216,6 +244,7 @@ export function sourceOver(
     const connected = await connectAdmin(client, config, [config.topic], 'INPUT', clock, signal, demand);
     admin = Promise.resolve(connected.admin);
     partitions = connected.partitions.get(config.topic)!;
+    growth.counted(partitions);
     if (config.start === 'latest') isAdded = await newcomers(partitions);
     running ??= membership().then(
       () => gained.end(),

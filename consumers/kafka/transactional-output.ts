@@ -1,7 +1,7 @@
 import type { Admin, Producer, Transaction } from 'kafkajs';
 import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
-import type { Output, OutputBatch } from '../ports.ts';
+import type { InputMark, Output, OutputBatch } from '../ports.ts';
 import type { KafkaClient } from './client.ts';
 import { carriedOutOffsets, committedOffset, unsettled } from './committed-offset.ts';
 import { brokerFault, isFenced, protocolType } from './faults.ts';
@@ -16,8 +16,8 @@ export interface TransactionalParts {
   readonly admin: Admin;
   readonly group: string;
   readonly clock: Clock;
-  /** The partition whose committed offset of the group is the input position. */
-  readonly position: { readonly topic: string; readonly partition: number };
+  /** The partition whose committed offset of the group is the input position, and what is kept with it. */
+  readonly position: { readonly topic: string; readonly partition: number; readonly mark?: InputMark };
   /** By transactional id the last commit of each producer that this process has sent, in the order in which they were. */
   readonly lastCommits: Map<string, readonly SentCommit[]>;
 }
@@ -167,8 +167,8 @@ const concurrentWaitMs = 5;
 const concurrentAttempts = 400;
 
 async function sendPosition(transaction: Transaction, position: number, parts: TransactionalParts): Promise<void> {
-  const { topic, partition } = parts.position;
-  const topics = [{ topic, partitions: [{ partition, offset: String(position) }] }];
+  const { topic, partition, mark } = parts.position;
+  const topics = [{ topic, partitions: [{ partition, offset: String(position), metadata: mark?.text }] }];
   for (let attempt = 1; ; attempt++) {
     try {
       return await transaction.sendOffsets({ consumerGroupId: parts.group, topics });

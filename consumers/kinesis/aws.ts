@@ -26,9 +26,14 @@ export function dynamoClient({ region, dynamodb_endpoint }: Connection, requestM
 
 /**
  * For all but SubscribeToShard. The SDK's own choice for Kinesis is HTTP/2 with a session per request, which costs a handshake each.
+ * @param maxAttempts more than one for requests that may be carried out twice.
  */
-export function kinesisClient({ region, endpoint }: Connection, requestMs: number): KinesisClient {
-  const client = new KinesisClient({ region, endpoint, maxAttempts: attempts, requestHandler: handler(requestMs) });
+export function kinesisClient(
+  { region, endpoint }: Connection,
+  requestMs: number,
+  maxAttempts = attempts,
+): KinesisClient {
+  const client = new KinesisClient({ region, endpoint, maxAttempts, requestHandler: handler(requestMs) });
   client.middlewareStack.add(namingWhatFailed);
   return client;
 }

@@ -11,6 +11,8 @@ export interface Checkpoint {
 /** Sentinels as the Kinesis Client Library orders them against sequence numbers. */
 const sentinels: Readonly<Record<string, bigint>> = { AT_TIMESTAMP: -3n, TRIM_HORIZON: -2n, LATEST: -1n };
 
+export const trimHorizon: Checkpoint = { sequence: 'TRIM_HORIZON', sub: 0 };
+
 export const shardEnd: Checkpoint = { sequence: 'SHARD_END', sub: 0 };
 
 export function isShardEnd({ sequence }: Checkpoint): boolean {

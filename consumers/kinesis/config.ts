@@ -70,8 +70,9 @@ export const kinesisSourceConfig = z
       .meta({ description: 'Bytes of one shard held in memory before reading pauses' }),
     fan_out: z
       .strictObject({
-        consumer: name(128).meta({
-          description: "Name of the stream's consumer that the application subscribes as; registered when missing",
+        consumer: name(128).optional().meta({
+          description:
+            "Name of the stream's consumer that the application subscribes as; registered when missing; default: application. One of its own for each application: two with the same take each other's subscriptions",
         }),
       })
       .optional()
@@ -85,6 +86,10 @@ export const kinesisSourceConfig = z
   .refine(({ start, start_at }) => (start === 'at-timestamp') === (start_at !== undefined), {
     path: ['start_at'],
     error: 'start_at goes with start: at-timestamp, and with it alone',
+  })
+  .refine((config) => (fanOutConsumerName(config)?.length ?? 0) <= 128, {
+    path: ['fan_out', 'consumer'],
+    error: 'the name of the application is too long for a consumer, which then needs one of its own',
   });
 
 export const kinesisSinkConfig = z
@@ -123,6 +128,16 @@ export type KinesisSourceConfig = z.output<typeof kinesisSourceConfig>;
 
 export function leaseTableName({ lease_table, application }: KinesisSourceConfig): string {
   return lease_table ?? application;
+}
+
+interface FanOutNames {
+  readonly fan_out?: { readonly consumer?: string };
+  readonly application: string;
+}
+
+/** As the library does, the application subscribes by its own name unless another is stated; undefined: it polls. */
+export function fanOutConsumerName({ fan_out, application }: FanOutNames): string | undefined {
+  return fan_out && (fan_out.consumer ?? application);
 }
 
 /** Where the sink's streams are: its own settings, or the source's. */

@@ -3,23 +3,25 @@ import { WeirError } from '../../runtime/errors.ts';
 import type { StoredEntry } from '../stored-letter.ts';
 import { type Connection, kinesisClient } from './aws.ts';
 import type { KinesisSinkConfig, KinesisSourceConfig } from './config.ts';
-import { readStream } from './read-stream.ts';
+import { type RecordPlace, readStream } from './read-stream.ts';
 import { allShards, listShards } from './shard-list.ts';
 import { shardNumber } from './shards.ts';
 import { outputFault } from './sink.ts';
-import { readStored } from './stored-letter.ts';
+import { type ReplaySign, readStored } from './stored-letter.ts';
 
 const requestMs = 10_000;
 
 /**
  * Hands all that the sink's dead-letter stream has by now to `visit`.
+ * @param through a record that is known to be there, though it may not be seen at once.
  * @throws WeirError OUTPUT when there is no such stream, CONFIG when a permission is missing, BROKER when Kinesis fails; else what `visit` throws.
  */
 export async function readDeadLetters(
   { dead_letters: stream }: Pick<KinesisSinkConfig, 'dead_letters'>,
   connection: Connection,
   clock: Clock,
-  visit: (entry: StoredEntry) => Promise<void> | void,
+  visit: (entry: StoredEntry | { readonly sign: ReplaySign }) => Promise<void> | void,
+  through?: RecordPlace,
 ): Promise<void> {
   const client = kinesisClient(connection, requestMs);
   const shards = () =>
@@ -27,7 +29,7 @@ export async function readDeadLetters(
       throw outputFault(error, `listing the shards of stream ${stream}`);
     });
   try {
-    await readStream(client, { stream, shards, clock }, (record, shard) => {
+    await readStream(client, { stream, shards, clock, through }, (record, shard) => {
       const entry = readStored(record, shard);
       return entry === undefined ? undefined : visit(entry);
     });

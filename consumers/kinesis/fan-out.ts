@@ -14,6 +14,7 @@ import type { FanOutConsumer } from './fan-out-consumer.ts';
 import { isThrottled } from './faults.ts';
 import { checkOrigin } from './origin.ts';
 import { faultOf } from './polling.ts';
+import { watchRivals } from './rivals.ts';
 import type { LogStart, ShardLog, ShardPage, ShardPages } from './shard-log.ts';
 import { pageOf } from './stream-records.ts';
 import { followTrail } from './trail.ts';
@@ -32,11 +33,17 @@ export interface FanOutOptions {
   /** Aborts when the shard is not this process's any more. */
   readonly signal: AbortSignal;
   readonly onThrottled: () => void;
+  /** How long two may subscribe while the lease changes hands. */
+  readonly handOverMs: number;
+  /** Told that somebody else took or has the subscription, and whether that has gone on for longer than a lease takes to change hands. */
+  readonly onRival: (isLasting: boolean) => void;
 }
 
 const firstWaitMs = 500;
 /** A subscription can be had again five seconds after the last one was opened. */
 const longestWaitMs = 5_000;
+/** By itself a subscription ends after five minutes. */
+const leastLifeMs = 60_000;
 /** So many vain attempts in a row are a fault. */
 const mostAttempts = 12;
 /** Events come every few seconds, empty ones where there is nothing new. The Kinesis Client Library waits as long. */
@@ -76,11 +83,14 @@ export function subscribeTo(client: KinesisClient, consumer: FanOutConsumer, Sha
  */
 export function fanOutShard(subscribe: Subscribe, options: FanOutOptions): ShardLog {
   const { name, clock, random } = options;
+  const rivals = watchRivals(options.handOverMs, clock);
+  /** When this process last had a subscription. */
+  let subscribedAt = Number.NEGATIVE_INFINITY;
 
   function open(from: LogStart): ShardPages {
     const closing = new AbortController();
     const signal = AbortSignal.any([options.signal, closing.signal]);
-    let start: StartingPosition = from.kind === 'beginning' ? { Type: 'TRIM_HORIZON' } : beginAt(from.sequence);
+    let start = startOf(from);
     let events: AsyncIterator<SubscribeToShardEventStream> | undefined;
     /** Aborts when the subscription is not waited for any more. */
     let ended = signal;
@@ -103,9 +113,11 @@ export function fanOutShard(subscribe: Subscribe, options: FanOutOptions): Shard
         endNow = (reason) => ending.abort(reason);
         ended = AbortSignal.any([signal, ending.signal]);
         events = (await whileHeard(subscribe(start, ended)))[Symbol.asyncIterator]();
+        subscribedAt = clock.monotonic();
       }
       const { done, value } = await whileHeard(events.next());
       if (done && !hasGiven) throw new EndedAtOnce();
+      if (done && clock.monotonic() - subscribedAt < leastLifeMs) options.onRival(rivals.met());
       return done ? undefined : value;
     }
 
@@ -139,7 +151,9 @@ export function fanOutShard(subscribe: Subscribe, options: FanOutOptions): Shard
 
     /** Waits before the subscription is opened anew. @throws WeirError when that would be no use. */
     async function recover(error: unknown): Promise<void> {
+      const isAnothers = events !== undefined || clock.monotonic() - subscribedAt > longestWaitMs;
       events = undefined;
+      if (error instanceof ResourceInUseException && isAnothers) options.onRival(rivals.met());
       if (error instanceof InvalidArgumentException && start.Type === 'AT_SEQUENCE_NUMBER') {
         origin.refused(start.SequenceNumber!);
         start = { Type: 'TRIM_HORIZON' };
@@ -186,6 +200,12 @@ function isServerFault(error: unknown): boolean {
   return (
     $fault === 'server' || ($metadata?.httpStatusCode ?? 0) >= 500 || code !== undefined || name === 'TimeoutError'
   );
+}
+
+function startOf(from: LogStart): StartingPosition {
+  if (from.kind === 'beginning') return { Type: 'TRIM_HORIZON' };
+  if (from.kind === 'since') return { Type: 'AT_TIMESTAMP', Timestamp: new Date(from.time) };
+  return beginAt(from.sequence);
 }
 
 function beginAt(sequence: string): StartingPosition {

@@ -95,7 +95,7 @@ export function createHandOver({ words, worker, failoverMs, clock }: HandOverPar
       if (words === undefined) return [...wanted];
       const lease = wanted.find(isAskedFor);
       if (lease !== undefined && asked === undefined) {
-        // The look itself may have taken long.
+        // The look may have begun seconds ago: its owner has heard nothing yet.
         asked = { key: lease.key, owner: lease.owner!, at: clock.monotonic() };
         words.ask(lease.owner!, lease.key);
       }

@@ -67,8 +67,7 @@ export function pollShard(client: KinesisClient, options: PollingOptions): Shard
   function open(from: LogStart): ShardPages {
     const closing = new AbortController();
     const signal = AbortSignal.any([options.signal, closing.signal]);
-    let start: Partial<GetShardIteratorCommandInput> =
-      from.kind === 'beginning' ? { ShardIteratorType: 'TRIM_HORIZON' } : beginAt(from.sequence);
+    let start = startOf(from);
     let iterator: string | undefined;
     const origin = checkOrigin(name);
     const trail = followTrail(clock);
@@ -133,6 +132,12 @@ export function pollShard(client: KinesisClient, options: PollingOptions): Shard
   }
 
   return { open };
+}
+
+function startOf(from: LogStart): Partial<GetShardIteratorCommandInput> {
+  if (from.kind === 'beginning') return { ShardIteratorType: 'TRIM_HORIZON' };
+  if (from.kind === 'since') return { ShardIteratorType: 'AT_TIMESTAMP', Timestamp: new Date(from.time) };
+  return beginAt(from.sequence);
 }
 
 function beginAt(sequence: string): Partial<GetShardIteratorCommandInput> {

@@ -11,6 +11,15 @@ export interface ReadStreamOptions {
   /** Lists the stream's shards, closed ones among them. */
   readonly shards: () => Promise<readonly Shard[]>;
   readonly clock: Clock;
+  /** From the first records that arrived then or later, milliseconds since the epoch; undefined: from the beginning. */
+  readonly since?: number;
+  /** A record that is known to be there, though it may not be seen at once: its shard is read through it. */
+  readonly through?: RecordPlace;
+}
+
+export interface RecordPlace {
+  readonly shard: string;
+  readonly sequence: string;
 }
 
 const mostRecords = 10_000;
@@ -24,7 +33,7 @@ const idleMs = 200;
  */
 export async function readStream(
   client: KinesisClient,
-  { stream, shards, clock }: ReadStreamOptions,
+  { stream, shards, clock, since, through }: ReadStreamOptions,
   visit: (record: ShardRecord, shard: string) => Promise<void> | void,
 ): Promise<void> {
   const random = seededRandom(randomBytes(4).readUInt32LE());
@@ -33,9 +42,10 @@ export async function readStream(
     const closing = new AbortController();
     const reading = { clock, random, idleMs, signal: closing.signal, onThrottled: () => {} };
     const log = pollShard(client, { stream, shard: id, maxRecords: mostRecords, ...reading });
-    const pages = log.open({ kind: 'beginning' });
+    const pages = log.open(since === undefined ? { kind: 'beginning' } : { kind: 'since', time: since });
     try {
-      await readThrough(pages, (record) => visit(record, id));
+      const wanted = through?.shard === id ? through.sequence : undefined;
+      await readThrough(pages, wanted, (record) => visit(record, id));
     } catch (error) {
       // Closed, and its retention is over since the shards were listed.
       const isGone = error instanceof Error && error.cause instanceof ResourceNotFoundException;
@@ -46,15 +56,24 @@ export async function readStream(
   }
 }
 
-/** Reads a shard as far as it reached when its first records came: more may come for ever. */
-async function readThrough(pages: ShardPages, visit: (record: ShardRecord) => Promise<void> | void): Promise<void> {
+/** Reads a shard as far as it reached when its first records came, since more may come for ever, and through the record that is wanted. */
+async function readThrough(
+  pages: ShardPages,
+  wanted: string | undefined,
+  visit: (record: ShardRecord) => Promise<void> | void,
+): Promise<void> {
   let end: number | undefined;
+  let isFound = wanted === undefined;
   for (;;) {
     const { records, millisBehind, children } = await pages.next();
-    for (const record of records) await visit(record);
+    for (const record of records) {
+      isFound ||= record.sequence === wanted;
+      await visit(record);
+    }
     const last = records.at(-1)?.arrivedAt;
     // By the clock of Kinesis alone.
     if (last !== undefined) end ??= last + millisBehind;
-    if (children !== undefined || millisBehind === 0 || (last !== undefined && last > end!)) return;
+    const isAtEnd = millisBehind === 0 || (last !== undefined && last > end!);
+    if (children !== undefined || (isAtEnd && isFound)) return;
   }
 }

@@ -163,10 +163,26 @@ export function createShardLeases(parts: ShardLeasesParts): ShardLeases {
     if (isFinished(lease, find) || (await isLeftOver(lease, find))) await held.drop(one, 'deleted');
   }
 
-  /** Its shard has left the stream, and what followed has no lease that could wait for it. The list may be older than the shard. */
-  async function isLeftOver({ key, children }: Lease, find: (key: string) => Lease | undefined): Promise<boolean> {
-    if (listed.length === 0 || listed.some(({ id }) => id === key)) return false;
-    return children.every((child) => find(child) === undefined) && shards.isGone(key);
+  /**
+   * The stream has no more what would have to come first: the shard itself, where no lease is left that could wait for it, or those that followed
+   * it and whose leases went with them, unread, while the others are being read.
+   */
+  async function isLeftOver(
+    { key, parents, children }: Lease,
+    find: (key: string) => Lease | undefined,
+  ): Promise<boolean> {
+    if (listed.length === 0) return false;
+    const missing = children.filter((child) => find(child) === undefined);
+    if (missing.length === children.length) return isPast(key);
+    const isAwaited = (child: string) => isInitial(find(child)!.checkpoint);
+    const isInUse = children.some((child) => !missing.includes(child) && isAwaited(child));
+    if (isInUse || missing.length === 0 || parents.some((parent) => find(parent) !== undefined)) return false;
+    return (await Promise.all(missing.map(isPast))).every(Boolean);
+  }
+
+  /** The list may be older than the shard. */
+  async function isPast(key: string): Promise<boolean> {
+    return !listed.some(({ id }) => id === key) && shards.isGone(key);
   }
 
   return {

@@ -11,7 +11,9 @@ export interface ShardLog {
 export type LogStart =
   | { readonly kind: 'beginning' }
   /** At the record with the sequence number. */
-  | { readonly kind: 'at'; readonly sequence: string };
+  | { readonly kind: 'at'; readonly sequence: string }
+  /** At the first record that arrived then or later, milliseconds since the epoch. */
+  | { readonly kind: 'since'; readonly time: number };
 
 export interface ShardPages {
   /**

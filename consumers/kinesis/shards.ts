@@ -1,5 +1,5 @@
 import { WeirError } from '../../runtime/errors.ts';
-import { type Checkpoint, isInitial, isShardEnd } from './checkpoint.ts';
+import { isInitial, isShardEnd, trimHorizon } from './checkpoint.ts';
 import type { HashRange } from './hash-range.ts';
 import { type Lease, newLease } from './lease.ts';
 
@@ -21,8 +21,6 @@ export function shardNumber(id: string): number {
 
 /** Where a shard begins that nobody has read yet. */
 export type InitialPosition = 'TRIM_HORIZON' | 'LATEST' | 'AT_TIMESTAMP';
-
-const trimHorizon: Checkpoint = { sequence: 'TRIM_HORIZON', sub: 0 };
 
 /** A table's first leases: of the shards at the initial position. Those that came from them follow when they end. */
 export function firstLeases(shards: readonly Shard[], initial: InitialPosition): Lease[] {

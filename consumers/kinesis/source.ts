@@ -7,7 +7,7 @@ import { seededRandom } from '../../runtime/random.ts';
 import { createGained } from '../gained.ts';
 import type { RecordFormat, Source } from '../ports.ts';
 import { dynamoClient, kinesisClient, subscriptionClient } from './aws.ts';
-import { type KinesisSourceConfig, leaseTableName } from './config.ts';
+import { fanOutConsumerName, type KinesisSourceConfig, leaseTableName } from './config.ts';
 import { openLeaseTable } from './dynamo-lease-table.ts';
 import { fanOutShard, subscribeTo } from './fan-out.ts';
 import { fanOutConsumer } from './fan-out-consumer.ts';
@@ -46,6 +46,8 @@ export interface KinesisSourceOptions {
   readonly onBehind?: (partition: number, ms: number) => void;
   /** Told that Kinesis was asked too often. */
   readonly onThrottled?: () => void;
+  /** Told that somebody else took or has a fan-out subscription, and whether that has gone on for longer than a lease takes to change hands. */
+  readonly onRival?: (isLasting: boolean) => void;
   /** Told that a partition's shard has left the stream before it was read to its end. */
   readonly onGone?: (partition: number) => void;
   /** Told when the lease table or the stream does not answer, and (undefined) whenever it does. */
@@ -55,6 +57,8 @@ export interface KinesisSourceOptions {
 /** A request of the lease table that takes longer than this part of the failover time has failed. */
 const requestShare = 0.2;
 const longestCheckpointShare = 0.4;
+/** So many parts of the failover time after a lease has a new owner its former one has heard of it, or does not hear any more. */
+const handOverShare = 3;
 const kinesisRequestMs = 10_000;
 
 /** The shards of one stream, shared with the application's other workers, Java ones among them, through its lease table. */
@@ -74,12 +78,14 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
   /** Nobody asks for more shards. */
   const leaving = new AbortController();
   let running: Promise<void> | undefined;
-  const { stream, fan_out } = config;
+  const { stream } = config;
+  const consumerName = fanOutConsumerName(config);
   const shards = listShards(kinesis, config);
   const highest = answeredOnce((ids) => ids.reduce((most, id) => Math.max(most, shardNumber(id)), 0));
   const numbersOf = answeredOnce((ids) => ids.map(shardNumber));
   const isYoung = streamAge(kinesis, stream, clock);
-  const consumer = fan_out && fanOutConsumer(kinesis, { stream, consumer: fan_out.consumer }, clock);
+  const consumer =
+    consumerName === undefined ? undefined : fanOutConsumer(kinesis, { stream, consumer: consumerName }, clock);
 
   async function run(): Promise<void> {
     // Before anything is written: a stream that is not there needs no lease table.
@@ -139,6 +145,8 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
         ? log
         : fanOutShard(subscribeTo(subscriptions, consumer, key), {
             name: `shard ${key} of stream ${config.stream}`,
+            handOverMs: handOverShare * config.failover_time_ms,
+            onRival: (isLasting) => options.onRival?.(isLasting),
             ...reading,
           });
     gained.push(

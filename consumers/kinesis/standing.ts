@@ -49,7 +49,7 @@ async function countTo(
   const numbering = createNumbering(kept, from);
   let anchors = anchorsOf(kept);
   const least = numbering.next + (from?.users ?? 0);
-  for await (const record of recordsFrom(log, from)) {
+  for await (const record of recordsFrom(log, startAt(from))) {
     const order = compareSequences(record.sequence, sequence);
     if (order > 0) break;
     const place = numbering.place(record.sequence, record.arrivedAt, usersOf(record));
@@ -69,13 +69,13 @@ async function countTo(
   return { place: { number: Math.max(least, numbering.next), users: sub + 1, sequence }, anchors };
 }
 
-function usersOf({ partitionKey, data }: ShardRecord): number {
+export function usersOf({ partitionKey, data }: ShardRecord): number {
   return deaggregate(partitionKey, data, undefined, { keys: [], values: [], subs: [] });
 }
 
 /** The oldest record that the log has; undefined where it is empty. */
 export async function firstRecord(log: ShardLog): Promise<ShardRecord | undefined> {
-  for await (const record of recordsFrom(log, undefined)) return record;
+  for await (const record of recordsFrom(log, startAt(undefined))) return record;
   return undefined;
 }
 
@@ -97,7 +97,7 @@ export async function countBack(
   let users = 0;
   let count = 0;
   let due = 0;
-  for await (const record of recordsFrom(log, undefined)) {
+  for await (const record of recordsFrom(log, startAt(undefined))) {
     const order = compareSequences(record.sequence, anchor.sequence);
     if (order > 0) return undefined;
     if (order === 0) {
@@ -116,8 +116,8 @@ export async function countBack(
 }
 
 /** The records that are in the log now. */
-async function* recordsFrom(log: ShardLog, from: Anchor | undefined): AsyncGenerator<ShardRecord> {
-  const pages = log.open(startAt(from));
+export async function* recordsFrom(log: ShardLog, from: LogStart): AsyncGenerator<ShardRecord> {
+  const pages = log.open(from);
   try {
     for (;;) {
       const { records, isBehindGap, millisBehind, children } = await pages.next();
@@ -130,7 +130,7 @@ async function* recordsFrom(log: ShardLog, from: Anchor | undefined): AsyncGener
   }
 }
 
-function cutMeanwhile(): WeirError {
+export function cutMeanwhile(): WeirError {
   return new WeirError('BROKER', 'the log was cut while its records were counted');
 }
 

@@ -17,7 +17,7 @@ import { type ClusterParts, simulatedCluster } from './cluster.ts';
 import { append } from './log.ts';
 import { ProtocolError } from './protocol-error.ts';
 import { type OutputRecord, readRecords } from './records.ts';
-import type { ProducerIdentity, Transaction } from './transactions.ts';
+import type { Moved, ProducerIdentity, Transaction } from './transactions.ts';
 
 /** What the adapters use of kafkajs, spoken to the simulated brokers by one process. */
 export function simulatedClient(parts: ClusterParts, process: SimulatedProcess, inputTopic: string): Kafka {
@@ -69,7 +69,7 @@ function admin(
         const partitions = input.partitions.map((_, partition) => {
           const isUnstable = isStable && coordinator.isUnstable(partition);
           const offset = isUnstable ? unstableOffset : String(coordinator.committed(partition) ?? -1);
-          return { partition, offset, metadata: null };
+          return { partition, offset, metadata: coordinator.metadata(partition) };
         });
         return (topics as readonly string[]).map((topic) => ({ topic, partitions }));
       });
@@ -132,10 +132,12 @@ function transactionalProducer(
           return patiently(() => connection.ask('send', () => write(broker, records, coordinator.current(producer))));
         },
         async sendOffsets({ topics }) {
-          const moved = topics.flatMap(({ partitions }) => partitions);
+          const moved: Moved[] = topics.flatMap(({ partitions }) => partitions);
           isOngoing = true;
           await connection.ask('offsets', () => {
-            for (const { partition, offset } of moved) coordinator.add(producer, partition, Number(offset));
+            for (const { partition, offset, metadata = null } of moved) {
+              coordinator.add(producer, partition, Number(offset), metadata);
+            }
           });
         },
         commit: () => end(true),

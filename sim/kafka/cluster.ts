@@ -12,6 +12,7 @@ import type { SimulatedProcess } from '../process.ts';
 import type { Chance } from '../random.ts';
 import type { SentRecord, SimulatedBroker } from './broker.ts';
 import type { InputRecord, PartitionLog, TopicLog } from './log.ts';
+import type { Moved } from './transactions.ts';
 
 export interface ClusterParts {
   readonly time: VirtualTime;
@@ -76,8 +77,9 @@ function coordinator({ group, coordinator: offsets }: SimulatedBroker, connectio
     offsetCommit: ({ memberId, groupGenerationId, topics }) =>
       connection.ask('checkpoint', () => {
         group.assertMember(memberId, groupGenerationId);
-        for (const { partition, offset } of topics.flatMap(({ partitions }) => partitions)) {
-          offsets.commit(partition, Number(offset));
+        const moved: Moved[] = topics.flatMap(({ partitions }) => partitions);
+        for (const { partition, offset, metadata = null } of moved) {
+          offsets.commit(partition, Number(offset), metadata);
         }
         return { responses: [] };
       }),

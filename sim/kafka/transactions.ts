@@ -13,7 +13,16 @@ export interface Transaction {
 /** A group's offset of one partition. Of two the one that was said later counts, whichever is carried out first. */
 export interface Position {
   readonly offset: number;
+  /** What the group keeps with it. */
+  readonly metadata: string | null;
   readonly said: number;
+}
+
+/** As the client sends it; its types lack the last. */
+export interface Moved {
+  readonly partition: number;
+  readonly offset: string;
+  readonly metadata?: string | null;
 }
 
 /** Who sends: the transactional id in the epoch that it was given. */
@@ -26,10 +35,12 @@ export interface ProducerIdentity {
 export interface Coordinator {
   /** The offset that is carried out. */
   committed(partition: number): number | undefined;
+  /** What is kept with it. */
+  metadata(partition: number): string | null;
   /** Moves the offset without a transaction. */
-  commit(partition: number, offset: number): void;
+  commit(partition: number, offset: number, metadata: string | null): void;
   /** Adds an offset to the producer's transaction. */
-  add(producer: ProducerIdentity, partition: number, offset: number): void;
+  add(producer: ProducerIdentity, partition: number, offset: number, metadata: string | null): void;
   /** @throws ProtocolError CONCURRENT_TRANSACTIONS until the last transaction of the id is carried out; an open one is aborted for it. */
   init(id: string, timeoutMs: number): ProducerIdentity;
   /** The producer's transaction, which begins with the first thing that is added to it. */
@@ -124,8 +135,10 @@ export function createCoordinator(
     },
     current,
     committed: (partition) => committed.get(partition)?.offset,
-    commit: (partition, offset) => carryOut(partition, { offset, said: said++ }),
-    add: (producer, partition, offset) => void current(producer).offsets.set(partition, { offset, said: said++ }),
+    metadata: (partition) => committed.get(partition)?.metadata ?? null,
+    commit: (partition, offset, metadata) => carryOut(partition, { offset, metadata, said: said++ }),
+    add: (producer, partition, offset, metadata) =>
+      void current(producer).offsets.set(partition, { offset, metadata, said: said++ }),
     end(producer, isCommit) {
       const holder = holderOf(producer);
       if (holder.current?.state === 'open') {

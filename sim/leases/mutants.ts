@@ -34,12 +34,16 @@ export const leaseMutants: readonly Mutant[] = [
     'if (made === undefined) throw fenced(lease.key);',
     'if (made === undefined) return;',
   ),
-  one(
-    'a checkpoint whose answer is lost is taken for made',
-    `${folder}/lease-outcome.ts`,
-    "return isMade(change, found) ? { kind: 'done', lease: found } : { kind: 'again', lease: found };\n}",
-    "return { kind: 'done', lease: found };\n}",
-  ),
+  {
+    ...one(
+      'a checkpoint whose answer is lost is taken for made',
+      `${folder}/lease-outcome.ts`,
+      "return isMade(change, found) ? { kind: 'done', lease: found } : { kind: 'again', lease: found };\n}",
+      "return { kind: 'done', lease: found };\n}",
+    ),
+    // The request itself has to get lost, and the owner to be succeeded before its next one.
+    firstSeed: 113,
+  },
   one(
     'a lost answer to taking a lease means that it is taken',
     `${folder}/lease-outcome.ts`,
@@ -103,6 +107,24 @@ export const leaseMutants: readonly Mutant[] = [
     `${folder}/shards.ts`,
     'return child !== undefined && !isInitial(child.checkpoint);',
     'return child !== undefined;',
+  ),
+  one(
+    'a shard that follows one that was read begins where the fleet did',
+    `${folder}/shards.ts`,
+    "isDescendant && initial !== 'AT_TIMESTAMP' ? trimHorizon.sequence : initial",
+    'initial',
+  ),
+  one(
+    'a shard that has left the stream is waited for',
+    `${folder}/shard-leases.ts`,
+    'if (!(await shards.isGone(one.lease.key))) return;',
+    'return;',
+  ),
+  one(
+    'a lease waits for that of a shard that has left the stream',
+    `${folder}/shard-leases.ts`,
+    '(await Promise.all(missing.map(isPast))).every(Boolean)',
+    'false',
   ),
   one(
     'leases are stolen for one more than the share',

@@ -1,6 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Admin } from 'kafkajs';
+import { createClient } from '../../consumers/kafka/client.ts';
 import { kafkaSinkConfig, sinkConnection } from '../../consumers/kafka/config.ts';
+import { createFetcher, type Feed, type Fetcher } from '../../consumers/kafka/fetcher.ts';
 import { createKafkaSink } from '../../consumers/kafka/sink.ts';
 import { createKafkaSource } from '../../consumers/kafka/source.ts';
 import type { Ownership, Source } from '../../consumers/ports.ts';
@@ -13,6 +15,11 @@ import { until } from '../support/memory-stream.ts';
 import { ownedPartition } from '../support/owned-partition.ts';
 import { sourceConfig } from './cluster.ts';
 
+/** Of a partition that has no records. */
+function emptyFeed(partition: number): Feed {
+  return { partition, wanted: () => 0, fetched() {}, nothingFetched() {}, outOfRange() {}, failed() {} };
+}
+
 /** Three nodes, and topics that have one replica of each partition: partition 0 on the first node, partition 2 on the third, which is gone. */
 describe('a topic with a partition that nobody leads', () => {
   let cluster: KafkaCluster;
@@ -20,6 +27,9 @@ describe('a topic with a partition that nobody leads', () => {
   let source: Source;
   const stop = new AbortController();
   const held: Ownership[] = [];
+  let fetcher: Fetcher;
+  const asked = new Set<number>();
+  let leading: ReadonlySet<number> = new Set();
   const sources: Source[] = [];
 
   function open(group: string): Source {
@@ -44,6 +54,18 @@ describe('a topic with a partition that nobody leads', () => {
     })();
     await until(() => held.length === 3);
     expect(texts((await readSome(first(), 0)).values)).toEqual(['before']);
+    const config = sourceConfig([...cluster.brokers], 'in');
+    fetcher = createFetcher(createClient(config), config, systemClock, {
+      asking: (node) => asked.add(node),
+      answered() {},
+      leading: (nodes) => {
+        leading = nodes;
+      },
+      failed() {},
+    });
+    fetcher.add(emptyFeed(2));
+    fetcher.wake();
+    await until(() => asked.has(3));
     await cluster.nodes[2].kill();
     for (let leaders = [0]; !leaders.includes(-1); ) {
       const answer = await admin.fetchTopicMetadata({ topics: ['in'] }).catch(() => undefined);
@@ -85,6 +107,12 @@ describe('a topic with a partition that nobody leads', () => {
       code: 'BROKER',
       message: expect.stringMatching(/no broker leads in:2/),
     });
+  });
+
+  it('keeps nobody waiting for the answer of the broker that led it', async () => {
+    await until(() => leading.has(-1));
+    expect(leading).toEqual(new Set([-1]));
+    await fetcher.close();
   });
 
   it('is joined by another process', async () => {

@@ -139,6 +139,29 @@ describe('the Kafka sink', () => {
     expect(seen).toEqual(['-1', '-1', '41']);
   });
 
+  it.each(['exactly-once', 'at-least-once'] as const)(
+    '%s: keeps with positions that the topic has grown, for processes that come after that',
+    async (delivery) => {
+      const topics = await makeTopics();
+      const config = sourceConfig(cluster.brokers, topics.input);
+      const grownAt = async () => {
+        const source = createKafkaSource(config, { maxEvents: 1, format: { type: 'json' }, clock: systemClock });
+        closing.push(source);
+        const ownership = await firstOwnership(source, new AbortController().signal);
+        const output = await open(topics, { delivery }).open(ownership);
+        await output.publish({ events: [], deadLetters: [] }, 0);
+        await output.position();
+        await source.close();
+        return ownership.grownAt!();
+      };
+      expect([await grownAt(), await grownAt()]).toEqual([Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY]);
+      await cluster.admin.createPartitions({ topicPartitions: [{ topic: topics.input, count: 2 }] });
+      const at = await grownAt();
+      expect(at).toBeGreaterThan(0);
+      expect(await grownAt()).toBe(at);
+    },
+  );
+
   it("puts a source partition's output into one partition, whatever the keys", async () => {
     const topics = await makeTopics(5, 3);
     const sink = open(topics);

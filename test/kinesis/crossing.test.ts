@@ -9,6 +9,7 @@ import { bruteForceFeatures, differences, type HandbookRow, readHandbook } from 
 import { handbookRecord } from '../support/handbook-job.ts';
 import { type TestKafka, testKafka } from '../support/kafka.ts';
 import { type TestKinesis, testKinesis } from '../support/kinesis.ts';
+import { type Ended, ended, endedWell } from '../support/suite.ts';
 import { startWeir, type WeirProcess } from '../support/weir-process.ts';
 
 let services: { kafka: KafkaService; redis: RedisService; kinesis: AwsService; dynamo: AwsService };
@@ -38,15 +39,24 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
+interface Ends {
+  readonly source: object;
+  readonly sink: object;
+}
+
 /** The Handbook job between other ends. */
-function start(job: string, ends: { readonly source: object; readonly sink: object }): WeirProcess {
+function writeConfig(job: string, ends: Ends): string {
   const path = join(folder, `${job}.yaml`);
   const config = { ...parse(readFileSync('examples/handbook/kinesis.yaml', 'utf8')), ...ends, job };
   const models = join(process.cwd(), 'examples/handbook');
   config.model = { onnx: join(models, 'model.onnx'), manifest: join(models, 'model.json') };
   config.metrics = { port: 0 };
   writeFileSync(path, stringify(config));
-  const weir = startWeir(['run', '--config', path, '--set', 'log.level=warn'], {
+  return path;
+}
+
+function startCommand(command: readonly string[], path: string): WeirProcess {
+  const weir = startWeir([...command, '--config', path, '--set', 'log.level=warn'], {
     ...emulatorEnv,
     AWS_ENDPOINT_URL_KINESIS: services.kinesis.url,
     AWS_ENDPOINT_URL_DYNAMODB: services.dynamo.url,
@@ -54,6 +64,15 @@ function start(job: string, ends: { readonly source: object; readonly sink: obje
   });
   running.add(weir);
   return weir;
+}
+
+const start = (job: string, ends: Ends) => startCommand(['run'], writeConfig(job, ends));
+
+async function run(command: readonly string[], path: string): Promise<Ended> {
+  const weir = startCommand(command, path);
+  const answer = await ended(weir);
+  running.delete(weir);
+  return answer;
 }
 
 interface Scored {
@@ -147,4 +166,67 @@ describe('the Handbook job, at least once', () => {
     expectAtLeastOnce(events);
     expect(await kinesis.read('letters')).toEqual([]);
   });
+});
+
+describe('commands over a job with one end in Kafka and the other in Kinesis', () => {
+  const broken = { key: 'broken', value: '{"half":' };
+
+  async function expectListedOnly(path: string, stream: string): Promise<void> {
+    const letters = endedWell(await run(['dlq', 'list', '--json'], path))
+      .trimEnd()
+      .split('\n');
+    expect(letters.map((line) => JSON.parse(line))).toMatchObject([{ stream, reason: 'not-json', replayed: null }]);
+    const { partition, offset } = JSON.parse(letters[0]);
+    const shown = endedWell(await run(['dlq', 'show', String(partition), String(offset), '--json'], path));
+    expect(JSON.parse(shown)).toMatchObject({ key: { text: broken.key }, value: { text: broken.value } });
+    expect(await run(['dlq', 'list', '--partition', '9'], path)).toMatchObject({ code: 2 });
+    expect(await run(['dlq', 'replay', '--all'], path)).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('this job has one in Kafka and the other in Kinesis'),
+    });
+  }
+
+  it('list and show dead letters of a Kafka sink', async () => {
+    await kinesis.createStream('odd-in', 1);
+    for (const topic of ['odd-scored', 'odd-dead']) await kafka.createTopic(topic, 1);
+    const brokers = [...services.kafka.brokers];
+    const path = writeConfig('odd', {
+      source: { kinesis: { stream: 'odd-in', application: 'odd', shard_sync_interval_ms: 1_000 } },
+      sink: { kafka: { brokers, topic: 'odd-scored', dead_letters: 'odd-dead' } },
+    });
+    await kinesis.put('odd-in', [broken]);
+    endedWell(await run(['run', '--until-end'], path));
+    await expectListedOnly(path, 'odd-in');
+    expect(await run(['backfill'], path)).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('needs a Kafka source, whose log it reads as a consumer group'),
+    });
+  }, 100_000);
+
+  it('list and show dead letters of a Kinesis sink, and build state ahead of time', async () => {
+    await kafka.createTopic('even-in', 2);
+    for (const stream of ['even-scored', 'even-dead']) await kinesis.createStream(stream, 1);
+    const brokers = [...services.kafka.brokers];
+    const ends = {
+      source: { kafka: { brokers, topic: 'even-in', group: 'even' } },
+      sink: { kinesis: { stream: 'even-scored', dead_letters: 'even-dead' } },
+    };
+    const path = writeConfig('even', ends);
+    await kafka.produce('even-in', [...rows.slice(0, 200).map(handbookRecord), broken]);
+    endedWell(await run(['run', '--until-end'], path));
+    await expectListedOnly(path, 'even-in');
+    expect(await run(['offsets', 'show'], path)).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('weir fleet status shows the positions'),
+    });
+
+    const other = ['--set', 'event.time.allowed_lateness_ms=7200000'];
+    const built = JSON.parse(endedWell(await run(['backfill', '--json', ...other], path)));
+    expect(built.caught_up).toBe(true);
+    const counts = (built.partitions as { events: number; left: number }[]).map(({ events, left }) => [events, left]);
+    expect(counts.reduce((sum, [events]) => sum + events, 0)).toBe(200);
+    expect(counts.every(([, left]) => left === 0)).toBe(true);
+    // Of the state that the running job has there is nothing to be built.
+    expect(endedWell(await run(['backfill'], path))).toContain('Nothing to do');
+  }, 100_000);
 });

@@ -1,11 +1,18 @@
-import { PutRecordCommand, SplitShardCommand } from '@aws-sdk/client-kinesis';
+import {
+  GetRecordsCommand,
+  GetShardIteratorCommand,
+  ListShardsCommand,
+  PutRecordCommand,
+  SplitShardCommand,
+} from '@aws-sdk/client-kinesis';
 import { describe, expect, it } from '@jest/globals';
-import { readHandbook } from '../support/handbook.ts';
-import { handbookRecord } from '../support/handbook-job.ts';
+import { bruteForceFeatures, differences, readHandbook } from '../support/handbook.ts';
+import { handbookRecord, type PublishedRecord } from '../support/handbook-job.ts';
 import { type Ended, endedWell, kinesisSuite } from '../support/suite.ts';
 
-const rows = await readHandbook(60);
-const { kinesis, env, run } = await kinesisSuite();
+const rows = await readHandbook(400);
+const wanted = bruteForceFeatures(rows);
+const { kinesis, env, start, run } = await kinesisSuite();
 
 const tooSmall = ['--set', 'event.max_bytes=1000'];
 const padding = 'x'.repeat(1_000);
@@ -59,6 +66,8 @@ function jobOf(name: string) {
     put: (records: readonly { readonly key: string; readonly value: string }[]) => kinesis.put(name, records),
     /** Reads to the end, with a config that cannot read long records. */
     score: () => well(['run'], [...tooSmall, '--until-end']),
+    startReplay: () => start(['dlq', 'replay', ...options, '--all', '--json'], env),
+    replay: (...more: string[]) => well(['dlq', 'replay'], more),
     list: async (...more: string[]) => linesOf<Listed>(await well(['dlq', 'list'], [...more, '--json'])),
   };
 }
@@ -130,4 +139,122 @@ describe('weir dlq on Kinesis', () => {
         stderr: expect.stringContaining(sentence),
       });
   }, 200_000);
+
+  it('puts back what a mended config reads, under its key, once; it is then scored as if it had never failed', async () => {
+    const job = jobOf('mended');
+    await job.create(2);
+    const isLong = (index: number) => index % 10 === 0;
+    const put = rows.map((row, index) => (isLong(index) ? long(index, index + 1)[0] : handbookRecord(row)));
+    const late = put.filter((_, index) => isLong(index));
+    await job.put([...put, { key: 'broken', value: '{"half":' }]);
+    await job.score();
+    expect(await job.list()).toHaveLength(late.length + 1);
+
+    expect(await job.replay(...tooSmall, '--all')).toMatch(
+      new RegExp(`^0 put back, 0 were before, ${late.length + 1} left: ${late.length + 1} would fail again`, 'm'),
+    );
+    const dry = await job.replay('--all', '--dry-run');
+    expect(dry).toContain(`${late.length} would be put back, 0 were before, 1 left: 1 would fail again`);
+    expect(await kinesis.read('mended')).toHaveLength(put.length + 1);
+
+    const [first] = await job.list('--reason', 'oversized');
+    const one = ['--partition', String(first.partition), '--offset', String(first.offset)];
+    expect(await job.replay(...one)).toBe(
+      '1 put back, 0 were before, 0 left: 0 would fail again, 0 cut, 0 of another stream\n',
+    );
+    expect(await job.replay('--all')).toContain(`${late.length - 1} put back, 1 were before, 1 left`);
+    expect(await job.replay('--all')).toContain(`0 put back, ${late.length} were before, 1 left`);
+    await expectReplayedOnce('mended', put.length + 1, late, await job.list());
+
+    await job.well(['run'], ['--until-end']);
+    const scored = (await kinesis.read('mended-scored')).map(({ value }) => JSON.parse(value) as PublishedRecord);
+    expect(scored.map(({ data }) => data.transaction_id).sort()).toEqual(
+      rows.map(({ transaction_id }) => transaction_id).sort(),
+    );
+    const faults = scored
+      .slice(-late.length)
+      .flatMap(({ data }) =>
+        differences(data.transaction_id, data.features, wanted.get(data.transaction_id)!, 'customer.'),
+      );
+    expect(faults.slice(0, 5)).toEqual([]);
+    expect(await job.list()).toHaveLength(late.length + 1);
+  }, 200_000);
+
+  it('puts each record back once, though it is killed in the middle and two begin it at the same time', async () => {
+    const job = jobOf('twice');
+    await job.create(2);
+    const records = long(0, rows.length);
+    await job.put(records);
+    await job.score();
+    const killed = job.startReplay();
+    while (!killed.stdout().includes('"replayed"') && killed.child.exitCode === null)
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    killed.kill('SIGKILL');
+    await killed.ended();
+    for (let hasEnded = false; !hasEnded; ) {
+      const both = await Promise.all([1, 2].map(() => job.weir(['dlq', 'replay'], ['--all'])));
+      for (const { code, stderr } of both) {
+        if (code !== 0)
+          expect({ code, stderr }).toEqual({ code: 8, stderr: expect.stringContaining('another replay') });
+      }
+      hasEnded = both.some(({ code }) => code === 0);
+    }
+    await expectReplayedOnce('twice', records.length, records, await job.list());
+  }, 200_000);
+
+  it('finds what a replay has put back without marking it, and leaves the turn to one that may be at work', async () => {
+    const job = jobOf('doubt');
+    await job.create(2);
+    const records = long(0, 4);
+    await job.put([...records, records[3]]);
+    await job.score();
+    const letters = await job.list();
+    const say = (sign: object) => kinesis.put(job.dead, [{ key: 'weir-dlq-replay', value: JSON.stringify(sign) }]);
+    const all = letters.map(({ stream, partition, offset }) => ({ stream, partition, offset }));
+    await say({ replay: 'putting', run: 'a', records: all });
+    await say({ replay: 'ended', run: 'a' });
+    await job.put([records[1], records[3]]);
+    await say({ replay: 'begun', run: 'b' });
+    for (const _ of [1, 2])
+      expect(await job.weir(['dlq', 'replay'], ['--all'])).toMatchObject({
+        code: 8,
+        stdout: '',
+        stderr: expect.stringContaining('another replay is under way, or was ended before it was done'),
+      });
+    expect(await kinesis.read('doubt')).toHaveLength(records.length + 1 + 2);
+    await say({ replay: 'ended', run: 'b' });
+    expect(await job.replay('--all')).toContain('3 put back, 2 were before, 0 left');
+    await expectReplayedOnce('doubt', 5, [...records, records[3]], await job.list());
+  }, 200_000);
 });
+
+/** Each of the records is twice in the stream, and its letter says where the second is. */
+async function expectReplayedOnce(
+  stream: string,
+  before: number,
+  records: readonly { readonly key: string; readonly value: string }[],
+  letters: readonly Listed[],
+): Promise<void> {
+  const all = await readPlaces(stream);
+  expect(all).toHaveLength(before + records.length);
+  const places = letters.flatMap(({ replayed }) => replayed ?? []);
+  expect(new Set(places).size).toBe(records.length);
+  const again = places.map((place) => all.find((record) => record.place === place)!);
+  const textOf = ({ key, value }: { readonly key: string; readonly value: string }) => `${key} ${value}`;
+  expect(again.map(textOf).sort()).toEqual(records.map(textOf).sort());
+}
+
+async function readPlaces(StreamName: string) {
+  const { Shards } = await kinesis.client.send(new ListShardsCommand({ StreamName }));
+  const read = Shards!.map(async ({ ShardId }) => {
+    const start = { StreamName, ShardId: ShardId!, ShardIteratorType: 'TRIM_HORIZON' } as const;
+    const { ShardIterator } = await kinesis.client.send(new GetShardIteratorCommand(start));
+    const { Records } = await kinesis.client.send(new GetRecordsCommand({ ShardIterator }));
+    return Records!.map(({ PartitionKey, Data, SequenceNumber }) => ({
+      key: PartitionKey!,
+      value: Buffer.from(Data!).toString(),
+      place: `${ShardId}:${SequenceNumber}`,
+    }));
+  });
+  return (await Promise.all(read)).flat();
+}

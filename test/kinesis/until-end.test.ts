@@ -2,7 +2,7 @@ import { SplitShardCommand } from '@aws-sdk/client-kinesis';
 import { expect, it } from '@jest/globals';
 import { readHandbook } from '../support/handbook.ts';
 import { handbookRecord } from '../support/handbook-job.ts';
-import { untilActive } from '../support/kinesis.ts';
+import { untilResharded } from '../support/kinesis.ts';
 import { endedWell, kinesisSuite } from '../support/suite.ts';
 
 const rows = await readHandbook(200);
@@ -29,7 +29,7 @@ it('reads to the present end of a stream what lies behind a split as well', asyn
   await kinesis.client.send(
     new SplitShardCommand({ StreamName: name, ShardToSplit: 'shardId-000000000000', NewStartingHashKey }),
   );
-  await untilActive(kinesis.client, name);
+  await untilResharded(kinesis.client, name, 2);
   await kinesis.put(name, rows.slice(100).map(handbookRecord));
 
   endedWell(await run(['run', '--config', 'examples/handbook/kinesis.yaml', '--until-end', ...set], env));

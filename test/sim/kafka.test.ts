@@ -168,13 +168,13 @@ describe('simulated brokers', () => {
     const running = startTime();
     const { coordinator } = brokerOf(running);
     const former = coordinator.init('id', 60_000);
-    coordinator.add(former, 0, 7);
+    coordinator.add(former, 0, 7, null);
     expect(coordinator.isUnstable(0)).toBe(true);
     expect(() => coordinator.init('id', 60_000)).toThrow('CONCURRENT_TRANSACTIONS');
     while (coordinator.isUnstable(0)) await new Promise((resolve) => setImmediate(resolve));
     const owner = coordinator.init('id', 60_000);
     expect(() => coordinator.end(former, true)).toThrow('INVALID_PRODUCER_EPOCH');
-    coordinator.add(owner, 0, 3);
+    coordinator.add(owner, 0, 3, null);
     coordinator.end(owner, true);
     expect(coordinator.decided(0)).toBe(3);
     running.stop();

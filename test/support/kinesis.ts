@@ -1,6 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import {
   CreateStreamCommand,
   DeleteStreamCommand,
+  DescribeStreamSummaryCommand,
   GetRecordsCommand,
   GetShardIteratorCommand,
   type KinesisClient,
@@ -31,9 +33,14 @@ export interface TestKinesis {
 
 const perRequest = 500;
 
-/** Waits until the stream has been created, split or merged. */
-export async function untilActive(client: KinesisClient, StreamName: string): Promise<void> {
-  await waitUntilStreamExists({ client, maxWaitTime: 30, minDelay: 0.1, maxDelay: 0.2 }, { StreamName });
+/** Waits until the stream has so many open shards: for a moment it says that it is active as before. */
+export async function untilResharded(client: KinesisClient, StreamName: string, shards: number): Promise<void> {
+  for (;;) {
+    const summary = await client.send(new DescribeStreamSummaryCommand({ StreamName }));
+    const { OpenShardCount, StreamStatus } = summary.StreamDescriptionSummary!;
+    if (OpenShardCount === shards && StreamStatus === 'ACTIVE') return;
+    await delay(50);
+  }
 }
 
 export function testKinesis(endpoint: string): TestKinesis {
@@ -76,7 +83,7 @@ export function testKinesis(endpoint: string): TestKinesis {
     client,
     async createStream(StreamName, ShardCount) {
       await client.send(new CreateStreamCommand({ StreamName, ShardCount }));
-      await untilActive(client, StreamName);
+      await waitUntilStreamExists({ client, maxWaitTime: 30, minDelay: 0.1, maxDelay: 0.2 }, { StreamName });
     },
     async deleteStream(StreamName) {
       await client.send(new DeleteStreamCommand({ StreamName, EnforceConsumerDeletion: true }));

@@ -47,7 +47,7 @@ export function createShardWorld(initial: string): ShardWorld {
 
   function open(from: LogStart): ShardPages {
     world.onCall();
-    let at = from.kind === 'beginning' ? 0 : records.findIndex(({ sequence }) => sequence === from.sequence);
+    let at = startOf(from);
     let isClosed = false;
     let hasToldEnd = false;
     let hasRead = false;
@@ -75,6 +75,13 @@ export function createShardWorld(initial: string): ShardWorld {
         isClosed = true;
       },
     };
+  }
+
+  function startOf(from: LogStart): number {
+    if (from.kind === 'beginning') return 0;
+    if (from.kind === 'at') return records.findIndex(({ sequence }) => sequence === from.sequence);
+    const at = records.findIndex(({ arrivedAt }) => arrivedAt >= from.time);
+    return at < 0 ? records.length : at;
   }
 
   function lease({ beforeWrite = () => {} }: OwnOptions): ShardLease {

@@ -274,6 +274,23 @@ describe('a job config', () => {
     expect(faultsOf(with_(fromKinesis, elsewhere))).toEqual([]);
   });
 
+  it('subscribes by the name of the application, or by one of its own', () => {
+    const faultsWith = (application: string, fanOut: string) =>
+      faultsOf(
+        good
+          .replace(
+            'file: { path: in.jsonl }',
+            `kinesis: { stream: t, application: ${application}, fan_out: ${fanOut} }`,
+          )
+          .replace('file: { path: out.jsonl, dead_letters: dead.jsonl }', 'kinesis: { stream: o, dead_letters: d }'),
+      );
+    expect(faultsWith('a'.repeat(128), '{}')).toEqual([]);
+    expect(faultsWith('a'.repeat(129), '{}')).toEqual([
+      expect.stringMatching(/source.kinesis.fan_out.consumer: the name of the application is too long/),
+    ]);
+    expect(faultsWith('a'.repeat(129), '{ consumer: weir }')).toEqual([]);
+  });
+
   it('wants to know what keys a source of tokenised ids', () => {
     const kafka = good
       .replace('file: { path: in.jsonl }', 'kafka: { brokers: ["a:1"], topic: t, group: g }')

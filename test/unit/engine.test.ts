@@ -135,7 +135,7 @@ describe('the feature engine', () => {
       '3 stale',
     ]);
     expect(await apply('t:0', batchOf([3], 'c', 'x'), 'card.count.1h', seenBefore)).toEqual([4]);
-    expect(engine.asksOfOthers()).toMatchObject({ undelayed: true, delayMs: Number.POSITIVE_INFINITY });
+    expect(engine.asksOfOthers(0)).toMatchObject({ undelayed: true, delayMs: Number.POSITIVE_INFINITY });
   });
 
   it('marks what a partition that goes on without the store lacks, also when another has loaded it since', async () => {

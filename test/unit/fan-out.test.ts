@@ -37,6 +37,7 @@ function play(script: Script, from = 'beginning' as 'beginning' | string, now = 
   const ended: StartingPosition[] = [];
   let silence: (() => void) | undefined;
   let throttles = 0;
+  const rivals: boolean[] = [];
   const log = fanOutShard(
     async (start, signal) => {
       signal.addEventListener('abort', () => ended.push(start));
@@ -70,6 +71,8 @@ function play(script: Script, from = 'beginning' as 'beginning' | string, now = 
       random: seededRandom(1),
       signal: new AbortController().signal,
       onThrottled: () => throttles++,
+      handOverMs: 30_000,
+      onRival: (isLasting) => rivals.push(isLasting),
     },
   );
   const pages = log.open(from === 'beginning' ? { kind: 'beginning' } : { kind: 'at', sequence: from });
@@ -84,6 +87,7 @@ function play(script: Script, from = 'beginning' as 'beginning' | string, now = 
     ended,
     waits,
     throttles: () => throttles,
+    rivals,
     passSilence,
     isWaiting: () => silence !== undefined,
   };
@@ -199,6 +203,46 @@ describe('enhanced fan-out', () => {
     const none = play(Array.from({ length: 100 }, () => []));
     await expect(none.pages.next()).rejects.toMatchObject({ code: 'BROKER' });
     expect(none.starts).toHaveLength(13);
+  });
+
+  it('tells a rival that goes on taking the subscription from a lease that changes hands', async () => {
+    let now = 0;
+    const taken = { ResourceInUseException: new ResourceInUseException(fault) };
+    const script = [
+      [event(['1'], '1'), taken],
+      [event(['2'], '2'), taken],
+      // Too early for one that has had no rival.
+      [event(['3'], '3')],
+      new ResourceInUseException(fault),
+      [event(['4'], '4'), taken],
+    ];
+    const { pages, rivals } = play(script, 'beginning', () => now);
+    const readAt = async (seconds: number) => {
+      now = seconds * 1_000;
+      return sequences(pages);
+    };
+    expect(await readAt(0)).toEqual(['1']);
+    expect(await readAt(7)).toEqual(['2']);
+    expect(await readAt(14)).toEqual(['3']);
+    expect(rivals).toEqual([false, false]);
+    // Ended after twenty seconds, and refused: there is somebody who goes on.
+    expect(await readAt(38)).toEqual(['4']);
+    expect(rivals).toEqual([false, false, true, true]);
+  });
+
+  it('takes its own last subscription, and those that end after their time, for no rival', async () => {
+    let now = 0;
+    const reset = Object.assign(new Error('reset'), { code: 'ECONNRESET' });
+    const { pages, rivals } = play(
+      [[event(['1'], '1'), reset], new ResourceInUseException(fault), [event(['2'], '2')], [event(['3'], '3')]],
+      'beginning',
+      () => now,
+    );
+    expect(await sequences(pages)).toEqual(['1']);
+    expect(await sequences(pages)).toEqual(['2']);
+    now = 300_000;
+    expect(await sequences(pages)).toEqual(['3']);
+    expect(rivals).toEqual([]);
   });
 
   it('opens a subscription anew that has gone silent, and ends the old one', async () => {

@@ -10,6 +10,7 @@ it('counts the partitions that others were given when it cannot ask how many the
   const admin = {
     connect: async () => {},
     disconnect: async () => {},
+    fetchOffsets: async () => [{ partitions: [] }],
     async fetchTopicMetadata() {
       if (isAway) throw new Error('away');
       return { topics: [{ partitions: [{ partitionId: 0 }] }] };

@@ -225,6 +225,24 @@ describe('the lease of a shard that was read to its end', () => {
     expect(await truth.read(first.id)).toBeUndefined();
     await end();
   });
+
+  it('is tidied away while what followed it is read, also where one of these has left the stream unread', async () => {
+    const { truth, stream, during, end } = startWorker();
+    const [first, ...others] = stream.shards;
+    const [left, right] = [4, 5].map((n) => ({ ...first, id: `shardId-00000000000${n}`, parents: [first.id] }));
+    stream.shards = [...others, right];
+    const lease = newLease(first.id, { sequence: 'SHARD_END', sub: 0 }, [], first.hashRange);
+    await truth.write({ kind: 'create', lease });
+    await truth.write({ kind: 'children', lease, children: [left.id, right.id] });
+    const read = newLease(right.id, { sequence: '4968', sub: 0 }, right.parents, first.hashRange);
+    await truth.write({ kind: 'create', lease: read });
+    await during(shardSyncMs + failoverMs);
+    expect(await truth.read(first.id)).toBeDefined();
+    stream.gone.push(left.id);
+    await during(failoverMs);
+    expect(await truth.read(first.id)).toBeUndefined();
+    await end();
+  });
 });
 
 describe('a lease that is made anew after its shard was read to its end', () => {

@@ -10,7 +10,7 @@ beforeEach(() => {
   now = 100_000;
   told = [];
   const clock = clockAt(() => now);
-  liveness = watchLiveness(clock, { limitMs: 10_000, requestMs: 30_000 }, (silentMs) => told.push(silentMs));
+  liveness = watchLiveness(clock, 10_000, (silentMs) => told.push(silentMs));
 });
 afterEach(() => {
   liveness.stop();
@@ -55,9 +55,26 @@ describe('the liveness of the brokers', () => {
     expect(told).toEqual([11_000, undefined]);
   });
 
-  it('does not wait for ever for a broker that is asked no more', () => {
+  it('does not wait for a broker that leads nothing any more: it has died with a fetch under way', () => {
     liveness.asking(1);
-    pass(61, liveness.heard);
+    pass(5, liveness.heard);
+    liveness.leading(new Set([2]));
+    liveness.asking(2);
+    liveness.answered(2);
+    pass(60, liveness.heard);
+    expect(told).toEqual([]);
+  });
+
+  it('waits for one that hangs and leads still, whoever says so', () => {
+    liveness.asking(1);
+    const talk = () => {
+      liveness.heard();
+      liveness.leading(new Set([1, 2]));
+    };
+    pass(100, talk);
+    expect(told).toEqual([11_000]);
+    liveness.leading(new Set([2]));
+    pass(1, liveness.heard);
     expect(told).toEqual([11_000, undefined]);
   });
 });

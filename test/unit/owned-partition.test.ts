@@ -1,5 +1,6 @@
 import { expect, it } from '@jest/globals';
 import type { Feed } from '../../consumers/kafka/fetcher.ts';
+import { createGrowth } from '../../consumers/kafka/growth.ts';
 import type { FetchedBatch } from '../../consumers/kafka/internals.ts';
 import { createOwnedPartition } from '../../consumers/kafka/owned-partition.ts';
 import { WeirError } from '../../runtime/errors.ts';
@@ -24,6 +25,7 @@ function ownAlone(maxEvents = 10) {
     partition: 0,
     format: { type: 'json' },
     isAdded: false,
+    growth: createGrowth(clockAt(() => now)),
     maxEvents,
     limits: { records: 10, bytes: 1_000 },
     brokers: ['b:1'],

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { isOrigin, readPositions } from '../../consumers/kinesis/positions.ts';
+import { isOrigin, readPositions, writePositions } from '../../consumers/kinesis/positions.ts';
+import { type Wanted, wantedPlace } from '../../consumers/kinesis/wanted-place.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { seededRandom } from '../../runtime/random.ts';
 import {
@@ -32,6 +33,16 @@ const event = fc.oneof(
   {
     weight: 1,
     arbitrary: fc.record({ kind: fc.constant('set back' as const), records: fc.integer({ min: 1, max: 12 }) }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('reset' as const),
+      wanted: fc.oneof(
+        fc.record({ to: fc.constantFrom('earliest' as const, 'latest' as const) }),
+        fc.record({ time: fc.integer({ min: 0, max: 60_000 }) }),
+      ),
+    }),
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('lose' as const), group: fc.nat(2) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('fall back' as const), group: fc.nat(2), by: fc.nat(3) }) },
@@ -157,6 +168,9 @@ async function tell({ initial, before, seed, cutBefore, events }: Story, cuts: C
         setBack(world, happening.records);
         store.groups = emptyStore().groups;
         break;
+      case 'reset':
+        await reset(world, store, happening.wanted);
+        break;
       case 'lose':
         store.groups = store.groups.with(happening.group, emptyGroup());
         break;
@@ -197,6 +211,18 @@ function moveOn({ table, records, trimmed }: ShardWorld, count: number, startsAt
 function setBack({ table, records }: ShardWorld, count: number): void {
   const at = records.findIndex(({ sequence }) => sequence === table.checkpoint.sequence);
   if (at >= 0) table.checkpoint = { sequence: records[Math.max(0, at - count)].sequence, sub: 0 };
+}
+
+/** `weir offsets reset`: state that reaches beyond the new position goes with the fence. */
+async function reset({ table, log }: ShardWorld, store: GroupedStore, wanted: Wanted): Promise<void> {
+  const place = await wantedPlace(wanted, readPositions(table.positions, 'shardId-000000000000'), log);
+  if (place === undefined) return;
+  table.checkpoint = place.checkpoint;
+  table.positions = { ...table.positions, ...writePositions(place.kept) };
+  store.groups = store.groups.map(({ states }) => ({
+    fence: undefined,
+    states: new Map([...states].filter(([, { offset }]) => offset <= place.position)),
+  }));
 }
 
 /** A cut may come between any two calls; what was counted then has to do for the next attempt. */

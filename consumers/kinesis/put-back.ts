@@ -1,0 +1,196 @@
+import { hash, randomBytes } from 'node:crypto';
+import { type KinesisClient, PutRecordCommand, PutRecordsCommand } from '@aws-sdk/client-kinesis';
+import type { Clock } from '../../runtime/clock.ts';
+import { WeirError } from '../../runtime/errors.ts';
+import { seededRandom } from '../../runtime/random.ts';
+import type { PutBack } from '../put-back.ts';
+import { type NewPlace, positionText, type ReplayMark, type StoredLetter } from '../stored-letter.ts';
+import { kinesisClient } from './aws.ts';
+import { type KinesisSinkConfig, type KinesisSourceConfig, sinkRegion } from './config.ts';
+import { readDeadLetters } from './dead-letter-stream.ts';
+import { awsFault } from './faults.ts';
+import { type Entry, type PutAnswer, putInOrder, RefusedEntries } from './put-records.ts';
+import { type RecordPlace, readStream } from './read-stream.ts';
+import { openReplayJournal, type ReplayJournal } from './replay-journal.ts';
+import { listShards } from './shard-list.ts';
+import { outputFault, partitionKeyOf } from './sink.ts';
+import { markText, signText } from './stored-letter.ts';
+
+export interface KinesisPutBackOptions {
+  readonly source: KinesisSourceConfig;
+  readonly sink: KinesisSinkConfig;
+  readonly clock: Clock;
+}
+
+const mostRecords = 100;
+/** What Kinesis takes by one request, unless an account has more. */
+const mostRequestBytes = 5_242_880;
+const mostBytes = 4_000_000;
+/** With the time to connect and to be answered, a request has failed before another replay may begin. */
+const requestMs = 5_000;
+/** Of all that replays say of themselves: one key has one order. */
+const signKey = 'weir-dlq-replay';
+
+/**
+ * Takes the turn to replay, and finds out what former replays did without marking it.
+ * @throws WeirError FENCED when another one may be at work; else as AWS answers.
+ */
+export async function openPutBack({ source, sink, clock }: KinesisPutBackOptions): Promise<PutBack> {
+  const place = sinkRegion(sink, source);
+  const letters = kinesisClient(place, requestMs);
+  const input = kinesisClient(source, requestMs);
+  // Sent once: what may have been carried out is looked for by the next replay.
+  const records = kinesisClient(source, requestMs, 1);
+  const limits = { patienceMs: sink.patience_ms, clock, random: seededRandom(randomBytes(4).readUInt32LE()) };
+  let isSettled = true;
+
+  async function say(sign: Parameters<typeof signText>[0]): Promise<RecordPlace> {
+    const record = { StreamName: sink.dead_letters, PartitionKey: signKey, Data: Buffer.from(signText(sign)) };
+    try {
+      const { ShardId, SequenceNumber } = await letters.send(new PutRecordCommand(record));
+      return { shard: ShardId!, sequence: SequenceNumber! };
+    } catch (error) {
+      throw outputFault(error, `writing to stream ${sink.dead_letters}`);
+    }
+  }
+
+  async function putMarks(marks: readonly ReplayMark[]): Promise<void> {
+    const entries = marks.map((mark) => ({ partitionKey: positionText(mark), data: Buffer.from(markText(mark)) }));
+    const put = (part: readonly Entry[]) => putRecords(letters, sink.dead_letters, part, () => {});
+    try {
+      await putInOrder(entries, { ...limits, put, mostBytes: sink.max_request_bytes, onThrottled: () => {} });
+    } catch (error) {
+      throw outputFault(error, `writing to stream ${sink.dead_letters}`);
+    }
+  }
+
+  let journal: ReplayJournal | undefined;
+
+  async function putAll(entries: readonly Entry[]): Promise<string[]> {
+    const places = new Map<Entry, string>();
+    const put = (part: readonly Entry[]) => {
+      journal!.demandTurn();
+      return putRecords(records, source.stream, part, (entry, at) => places.set(entry, at));
+    };
+    try {
+      await putInOrder(entries, { ...limits, put, mostBytes: mostRequestBytes, onThrottled: () => {} });
+    } catch (error) {
+      throw inputFault(error, source.stream);
+    }
+    return entries.map((entry) => places.get(entry)!);
+  }
+
+  async function close(): Promise<void> {
+    await journal?.close(isSettled);
+    for (const client of [letters, input, records]) client.destroy();
+  }
+
+  try {
+    // Before anything is written: there may be no such stream.
+    await listShards(input, source).list('all');
+    journal = await openReplayJournal({
+      clock,
+      say,
+      putMarks,
+      read: (through, visit) =>
+        readDeadLetters(sink, place, clock, (entry) => ('letter' in entry ? undefined : visit(entry)), through),
+    });
+    const { marks } = journal;
+    const found = await findUnmarked(journal, input, { source, sink, clock });
+    await journal.mark(found);
+    for (const mark of found) marks.set(positionText(mark), mark.replayed);
+    return {
+      mostRecords,
+      mostBytes,
+      marks,
+      async put(selected) {
+        isSettled = false;
+        await journal!.intend(selected);
+        const places = await putAll(selected.map(entryOf));
+        const put = selected.map((letter, index) => markOf(letter, places[index]));
+        await journal!.mark(put);
+        isSettled = true;
+        return put;
+      },
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function putRecords(
+  client: KinesisClient,
+  StreamName: string,
+  entries: readonly Entry[],
+  onPut: (entry: Entry, place: string) => void,
+): Promise<PutAnswer> {
+  const Records = entries.map(({ partitionKey, data }) => ({ PartitionKey: partitionKey, Data: data }));
+  const answer = await client.send(new PutRecordsCommand({ StreamName, Records }));
+  return (answer.Records ?? []).map(({ ErrorCode, ShardId, SequenceNumber }, index) => {
+    if (ErrorCode === undefined) onPut(entries[index], placeText(ShardId!, SequenceNumber!));
+    return ErrorCode;
+  });
+}
+
+/**
+ * A replay that ended in the middle may have put records back without marking them: looks for them in the source, among what has come since it
+ * said that it would. Equal bytes under an equal key are the same record, whoever has put it. The clocks of the two streams may differ by less than
+ * it took to make a letter of the record, else the record itself would be taken for its copy.
+ */
+async function findUnmarked(
+  { doubts }: ReplayJournal,
+  client: KinesisClient,
+  { source, sink, clock }: KinesisPutBackOptions,
+): Promise<ReplayMark[]> {
+  if (doubts.size === 0) return [];
+  const wanted = new Map<string, Position[]>();
+  const named = new Set<string>();
+  let since = Number.POSITIVE_INFINITY;
+  await readDeadLetters(sink, sinkRegion(sink, source), clock, (entry) => {
+    if (!('letter' in entry)) return;
+    const { letter } = entry;
+    const position = positionText(letter);
+    if (letter.stream !== source.stream || !doubts.has(position) || named.has(position)) return;
+    named.add(position);
+    since = Math.min(since, doubts.get(position)!);
+    const { partitionKey, data } = entryOf(letter);
+    const print = fingerprint(partitionKey, data);
+    const { stream, partition, offset } = letter;
+    wanted.set(print, [...(wanted.get(print) ?? []), { stream, partition, offset }]);
+  });
+  const found: ReplayMark[] = [];
+  if (named.size === 0) return found;
+  const shards = () => listShards(client, source).list('all');
+  await readStream(client, { stream: source.stream, shards, clock, since }, (record, shard) => {
+    const positions = wanted.get(fingerprint(record.partitionKey, record.data)) ?? [];
+    const at = positions.findIndex((position) => record.arrivedAt >= doubts.get(positionText(position))!);
+    if (at < 0) return;
+    const [position] = positions.splice(at, 1);
+    found.push(markOf(position, placeText(shard, record.sequence)));
+  });
+  return found;
+}
+
+type Position = Omit<ReplayMark, 'replayed'>;
+
+function fingerprint(partitionKey: string, data: Buffer): string {
+  return `${hash('sha256', data, 'base64')} ${partitionKey}`;
+}
+
+const placeText = (shard: string, sequence: string) => `${shard}:${sequence}`;
+
+function entryOf(letter: StoredLetter): Entry {
+  return { partitionKey: partitionKeyOf(letter.key) ?? positionText(letter), data: letter.value ?? Buffer.alloc(0) };
+}
+
+function markOf({ stream, partition, offset }: Position, replayed: NewPlace): ReplayMark {
+  return { stream, partition, offset, replayed };
+}
+
+function inputFault(error: unknown, stream: string): WeirError {
+  if (!(error instanceof RefusedEntries)) return awsFault(error, 'Kinesis', `putting records into stream ${stream}`);
+  const advice = 'the stream has too few shards, or Kinesis is disturbed; the command may be run again';
+  return new WeirError('BROKER', `Kinesis takes no more records into stream ${stream}: ${error.message}: ${advice}`);
+}
