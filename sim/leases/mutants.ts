@@ -88,7 +88,7 @@ export const leaseMutants: readonly Mutant[] = [
       '',
     ),
     // Who makes leases looks at the table as it is now; somebody else has to look at that moment.
-    firstSeed: 550,
+    firstSeed: 300,
   },
   one(
     'a shard ends before what follows it has leases',
