@@ -179,6 +179,11 @@ export function startJavaWorker(parts: JavaWorkerParts): void {
   async function end(one: Owned): Promise<void> {
     const children = stream.children(one.lease.key);
     const start = { sequence: 'TRIM_HORIZON', sub: 0 };
+    // It makes the lease of a merged shard only where both parents have one, or neither has, and else tries again.
+    const known = await whatAnswers(
+      Promise.all(children.flatMap(({ parents }) => parents).map((id) => table.read(id))),
+    );
+    if (known === undefined || known.some((lease) => lease === undefined)) return;
     for (const { id, parents, hashRange } of children) {
       const lease = newLease(id, start, parents, hashRange);
       if ((await whatAnswers(table.write({ kind: 'create', lease }))) === undefined) return;
