@@ -87,6 +87,10 @@ export const kinesisSourceConfig = z
     path: ['start_at'],
     error: 'start_at goes with start: at-timestamp, and with it alone',
   })
+  .refine(({ application, lease_table = application }) => lease_table.length >= 3, {
+    path: ['lease_table'],
+    error: 'the name of a DynamoDB table has 3 characters at least',
+  })
   .refine((config) => (fanOutConsumerName(config)?.length ?? 0) <= 128, {
     path: ['fan_out', 'consumer'],
     error: 'the name of the application is too long for a consumer, which then needs one of its own',

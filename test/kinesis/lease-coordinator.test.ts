@@ -180,7 +180,7 @@ describe('workers on DynamoDB', () => {
   });
 
   it('says that the stream does not exist', async () => {
-    const config = kinesisSourceConfig.parse({ stream: 'no-such-stream', application: 'a' });
+    const config = kinesisSourceConfig.parse({ stream: 'no-such-stream', application: 'app' });
     await expect(listShards(kinesis, config).list('all')).rejects.toMatchObject({
       code: 'INPUT',
       message: expect.stringMatching(/^stream no-such-stream does not exist in us-east-1;/),

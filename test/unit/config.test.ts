@@ -251,7 +251,7 @@ describe('a job config', () => {
       good
         .replace('file: { path: in.jsonl }', source)
         .replace('file: { path: out.jsonl, dead_letters: dead.jsonl }', sink) + more;
-    const [file, fromKinesis] = ['file: { path: in.jsonl }', 'kinesis: { stream: t, application: a }'];
+    const [file, fromKinesis] = ['file: { path: in.jsonl }', 'kinesis: { stream: t, application: app }'];
     const [toFile, toKinesis] = ['file: { path: o, dead_letters: d }', 'kinesis: { stream: o, dead_letters: d }'];
     const fromKafka = 'kafka: { brokers: ["a:1"], topic: t, group: g }';
     for (const [source, sink] of [
@@ -289,6 +289,11 @@ describe('a job config', () => {
       expect.stringMatching(/source.kinesis.fan_out.consumer: the name of the application is too long/),
     ]);
     expect(faultsWith('a'.repeat(129), '{ consumer: weir }')).toEqual([]);
+    const short = [
+      expect.stringMatching(/source.kinesis.lease_table: the name of a DynamoDB table has 3 characters at least$/),
+    ];
+    expect(faultsWith('ab', '{ consumer: weir }')).toEqual(short);
+    expect(faultsWith('ab', '{ consumer: weir }, lease_table: abc')).toEqual([]);
   });
 
   it('wants to know what keys a source of tokenised ids', () => {

@@ -4,7 +4,7 @@ import { kinesisSourceConfig } from '../../consumers/kinesis/config.ts';
 import { newLease } from '../../consumers/kinesis/lease.ts';
 import { listShards, startTime } from '../../consumers/kinesis/shard-list.ts';
 
-const config = (more: object) => kinesisSourceConfig.parse({ stream: 'tx', application: 'tx', ...more });
+const config = (more: object) => kinesisSourceConfig.parse({ stream: 'tx', application: 'app', ...more });
 const lease = (sequence: string) => newLease('shardId-000000000007', { sequence, sub: 0 }, []);
 const start_at = '2026-01-01T00:00:00Z';
 const now = Date.parse('2026-01-02T00:00:00Z');
