@@ -16,12 +16,12 @@ export async function scoreRows(
   at: Ownership,
 ): Promise<{ readonly decoded: DecodedBatch; readonly scored: ScoredBatch }> {
   const answers = await scorer.score(featured.rows);
+  if (answers.every(isProbability)) {
+    const { decoded, rows } = featured;
+    return { decoded, scored: await scorer.decide(decoded.batch, rows, answers, at) };
+  }
   const rows = [...answers.keys()];
   const kept = rows.filter((row) => isProbability(answers[row]));
-  if (kept.length === answers.length) {
-    const { decoded, rows: features } = featured;
-    return { decoded, scored: await scorer.decide(decoded.batch, features, answers, at) };
-  }
   const { rawIndexes } = featured.decoded.batch;
   const unscored = rows.filter((row) => !isProbability(answers[row]));
   const letters = unscored.map((row) => {

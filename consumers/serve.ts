@@ -135,11 +135,11 @@ const passing: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['BROKER', 'STORE', '
 /**
  * Causes that end by themselves or by somebody's hand outside: the partition waits and begins again from what is committed. FENCED is
  * one while the group still says that the partition is ours: either the word that it is not is on its way, or a former owner that had
- * been paused got in between and knows better by now. A file that cannot be read is not: whoever named it waits for the answer.
+ * been paused got in between and knows better by now. A file that cannot be read, or a model that fails on it, is not: whoever named it waits for the answer.
  */
 function isPassing(error: unknown, { source }: JobConfig): boolean {
   const code = error instanceof WeirError ? error.code : 'INTERNAL';
-  return passing.has(code) && !(code === 'INPUT' && source.file !== undefined);
+  return passing.has(code) && !((code === 'INPUT' || code === 'MODEL') && source.file !== undefined);
 }
 
 async function serveOnce(

@@ -4,28 +4,34 @@ export interface Behind {
   suspect(partition: string, isSuspect: boolean): void;
   /** The partition re-applies what is committed of it. */
   replays(partition: string): void;
-  /** Whether any may be, and whether any is known to be. */
-  readonly maybe: boolean;
-  readonly surely: boolean;
+  /** The partition goes on without the store, until it is not suspected any more. */
+  cutOff(partition: string): void;
+  /**
+   * Whether what an entity shares with them may be missing. Few keys have moved to any one partition: of theirs a suspicion is not enough, or each gain
+   * would cast doubt on nearly all; that partitions are kept in step sees to it that nothing is missing until it is certain.
+   */
+  concerns(isMovedKey: boolean): boolean;
 }
 
-export function trackBehind(): Behind {
+/** @param toleranceMs by how much partitions are kept in step; Infinity: they are not. */
+export function trackBehind(toleranceMs: number): Behind {
   const suspected = new Set<string>();
-  const replaying = new Set<string>();
+  const certain = new Set<string>();
   return {
     suspect(partition, isSuspect) {
       if (isSuspect) suspected.add(partition);
       else suspected.delete(partition);
-      if (!isSuspect) replaying.delete(partition);
+      if (!isSuspect) certain.delete(partition);
     },
     replays(partition) {
-      if (suspected.has(partition)) replaying.add(partition);
+      if (suspected.has(partition)) certain.add(partition);
     },
-    get maybe() {
-      return suspected.size > 0;
+    cutOff(partition) {
+      suspected.add(partition);
+      certain.add(partition);
     },
-    get surely() {
-      return replaying.size > 0;
+    concerns(isMovedKey) {
+      return (isMovedKey && toleranceMs !== Number.POSITIVE_INFINITY ? certain : suspected).size > 0;
     },
   };
 }

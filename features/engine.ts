@@ -152,7 +152,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
     facts: new Float64Array(0),
   };
 
-  const behind = trackBehind();
+  const behind = trackBehind(toleranceMs);
   let partitionCount = 0;
   /** Numbers of the partitions that have something left to be read; undefined: all. */
   let readable: readonly number[] | undefined;
@@ -167,9 +167,6 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
   function spans(plan: EntityPlan, areKeysShared: boolean): boolean {
     return plan !== repeats && (plan !== plans[keyPlan] || areKeysShared);
   }
-
-  /** Few keys have moved to any one partition: of theirs a suspicion is not enough, or each gain would cast doubt on nearly all. */
-  const isBehind = (k: number) => (k === keyPlan ? behind.surely : behind.maybe);
 
   /** Somebody else has, or may get, partitions that have something left to be read. */
   function hasOthers(): boolean {
@@ -366,8 +363,14 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
       noticeMovedKeys(loaded, partition, oldest);
       return loaded;
     },
-    cutOff: cache.cutOff,
-    held: (batch, partition) => cache.held(plans, idsOf(batch), batch.count, partition),
+    cutOff(partition) {
+      cache.cutOff(partition);
+      behind.cutOff(partition);
+    },
+    held(batch, partition) {
+      shareKeys(oldestOf(batch));
+      return cache.held(plans, idsOf(batch), batch.count, partition);
+    },
     apply(batch, loaded, partition, out, seenBefore = Number.POSITIVE_INFINITY) {
       columns.fill(batch);
       meetAncestors(partition);
@@ -418,7 +421,7 @@ export function createFeatureEngine(options: FeatureEngineOptions): FeatureEngin
           moment.isStale =
             entity.version === neverLoaded ||
             (entity.missing?.size ?? 0) > 0 ||
-            (isShared && (entity.lost !== undefined || isBehind(k)));
+            (isShared && (entity.lost !== undefined || behind.concerns(k === keyPlan)));
           const isShort = evaluators[k].evaluate(entity.subStates, moment, out, base);
           // The latest, where entities that are shared and those that are not know unequally much.
           if (isShort && !(out.knownFrom[row] >= moment.knownFrom)) out.knownFrom[row] = moment.knownFrom;

@@ -257,8 +257,8 @@ export const mutants: readonly Mutant[] = [
   one(
     'a process that comes later does not know that the topic has grown',
     'consumers/kafka/growth.ts',
-    'if (marks.length === 0) return;',
-    'if (marks.length >= 0) return;',
+    'if (marks.length === 0) return false;',
+    'if (marks.length >= 0) return false;',
   ),
   one(
     'what was deleted of moved keys goes unsaid',

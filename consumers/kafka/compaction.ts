@@ -1,9 +1,12 @@
 import kafkajs, { type Admin } from 'kafkajs';
 import { WeirError } from '../../runtime/errors.ts';
 
+/** Who asks may not, or the service does not know what is asked. */
+const unanswered = ['TOPIC_AUTHORIZATION_FAILED', 'CLUSTER_AUTHORIZATION_FAILED', 'UNSUPPORTED_VERSION'];
+
 /**
- * A rebuild reads the log again: what compaction has taken out of it would be missing in features, and nothing would say so. Who may not ask for the
- * topic's config is let through.
+ * A rebuild reads the log again: what compaction has taken out of it would be missing in features, and nothing would say so. Who cannot
+ * learn the topic's config is let through.
  * @throws WeirError CONFIG when the topic is compacted; what the client threw when it cannot be asked.
  */
 export async function demandUncompacted(admin: Admin, topic: string): Promise<void> {
@@ -22,7 +25,7 @@ async function cleanupPolicy(admin: Admin, topic: string): Promise<string> {
     const { resources } = await admin.describeConfigs({ resources: [resource], includeSynonyms: false });
     return resources.flatMap(({ configEntries }) => configEntries.map(({ configValue }) => configValue)).join(',');
   } catch (error) {
-    if ((error as { type?: string }).type === 'TOPIC_AUTHORIZATION_FAILED') return '';
+    if (unanswered.includes((error as { type?: string }).type ?? '')) return '';
     throw error;
   }
 }

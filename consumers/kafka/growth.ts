@@ -8,8 +8,11 @@ import type { InputMark } from '../ports.ts';
 export interface Growth {
   /** The topic has so many partitions by now. */
   counted(partitions: number): void;
-  /** What is kept with the group's positions, by position; empty where nothing is. None: the job begins. */
-  learn(marks: readonly string[]): void;
+  /**
+   * What is kept with the group's positions, by position; empty where nothing is. None: the job begins. Gives whether they do not know of the partitions
+   * that there are: that counts as a growth now.
+   */
+  learn(marks: readonly string[]): boolean;
   /** When it was found to have grown last, milliseconds since the epoch; -Infinity: it has not. */
   at(): number;
   /** What is to be kept with each position from now on. */
@@ -29,12 +32,14 @@ export function createGrowth(clock: Clock): Growth {
     grownAt = clock.now();
   };
 
-  function learn(marks: readonly string[]): void {
-    if (marks.length === 0) return;
+  function learn(marks: readonly string[]): boolean {
+    if (marks.length === 0) return false;
     const read = marks.map(readMark).filter((mark) => mark !== undefined);
     // Idle partitions keep the mark of an earlier count. Positions without a mark are somebody else's, who may have seen the topic grow.
-    if (Math.max(...read.map(({ partitions }) => partitions)) < count) grown();
+    const isNews = Math.max(...read.map(({ partitions }) => partitions)) < count;
+    if (isNews) grown();
     grownAt = Math.max(grownAt, ...read.map((mark) => mark.grownAt));
+    return isNews;
   }
 
   return {

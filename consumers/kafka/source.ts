@@ -180,13 +180,16 @@ export function sourceOver(
     for (;;) {
       try {
         const positions = await withAdmin((connected) => carriedOutPositions(connected, clock, group, topic));
-        growth.learn([...positions.values()].map(({ mark }) => mark));
+        const isNews = growth.learn([...positions.values()].map(({ mark }) => mark));
+        if (isNews) options.log?.warn({ stream: topic, partitions }, grownSentence(group));
         hasLearnt = true;
+        options.onTrouble?.(undefined);
         return;
       } catch (error) {
         if (hasLearnt || closing.signal.aborted) return;
         const waitMs = waits.next();
         const fault = { error: describeError(error), retry_in_ms: waitMs };
+        options.onTrouble?.(brokerFault(error, `reading the positions of group ${group}`, config.brokers));
         options.log?.warn(fault, `the positions of group ${group} cannot be read; nothing begins before`);
         await clock.sleep(waitMs, closing.signal);
       }
@@ -287,6 +290,11 @@ export function sourceOver(
 function silence({ brokers, group, topic }: KafkaSourceConfig, forMs: number): WeirError {
   const said = `Kafka at ${brokers.join(',')} has not answered for more than ${Math.floor(forMs / 1000)} s`;
   return new WeirError('BROKER', `${said} (topic ${topic}, group ${group}): it hangs or the network does; waiting`);
+}
+
+function grownSentence(group: string): string {
+  const said = `the positions of group ${group} do not know of all partitions of the topic: it counts as grown just now`;
+  return `${said}, and features of what keys it as shared between partitions, until their windows have passed`;
 }
 
 async function disconnect(admin: Promise<Admin>): Promise<void> {

@@ -92,7 +92,13 @@ export function heldStore() {
   return { store, held, damage, hold: (on: boolean) => (isHolding = on) };
 }
 
-export function createProcess(store: StateStore, cacheEntities = 100, keyEntity?: string, set = undelayed) {
+export function createProcess(
+  store: StateStore,
+  cacheEntities = 100,
+  keyEntity?: string,
+  set = undelayed,
+  toleranceMs = minute,
+) {
   let now = 0;
   const lookups = { hits: 0, misses: 0 };
   /** Too late, per batch. */
@@ -106,7 +112,7 @@ export function createProcess(store: StateStore, cacheEntities = 100, keyEntity?
     clock: clockAt(() => now),
     cacheEntities,
     refreshMs: 100,
-    toleranceMs: minute,
+    toleranceMs,
     keyEntity,
     onDamaged: (error) => damages.push(error.message),
     onLookups(hits, misses) {

@@ -26,6 +26,25 @@ describe('a process that comes after the topic has grown', () => {
     expect(await apply('t:1', batchOf([6]), 'card.count.1h')).toEqual([4]);
   });
 
+  it('marks it while the store is away: what other processes apply to its former partition is not seen', async () => {
+    const { engine, apply, applyHeld } = heir(heldStore().store);
+    await apply('t:0', batchOf([1]), 'card.count.1h');
+    await apply('t:1', batchOf([2]), 'card.count.1h');
+    engine.cutOff('t:1');
+    expect(applyHeld('t:1', batchOf([5]), 'card.count.1h')).toEqual(['3 stale']);
+    engine.recovering('t:1', false);
+    expect(await apply('t:1', batchOf([6]), 'card.count.1h')).toEqual([4]);
+  });
+
+  it('marks it from the moment that its former partition may be behind where partitions are not kept in step', async () => {
+    const { engine, apply } = createProcess(heldStore().store, 100, 'card', undefined, Number.POSITIVE_INFINITY);
+    engine.gain('t:0', 2);
+    engine.gain('t:1', 2);
+    engine.counted(2, undefined, 0);
+    engine.recovering('t:0', true);
+    expect(await apply('t:1', batchOf([5]), 'card.count.1h')).toEqual(['1 stale']);
+  });
+
   it('marks it where the store has lost what the former partition has of it, and reads it again', async () => {
     const { store } = heldStore();
     let lost: readonly string[] | undefined = ['t:0'];

@@ -122,6 +122,11 @@ describe('the tree', () => {
     expect(faults).toEqual([]);
   });
 
+  it('has no mark of a merge that was not settled', () => {
+    const texts = [...all, 'README.md', 'SPEC.md', ...filesBelow('docs', '.md')];
+    expect(texts.filter((path) => /^(?:<{7}|>{7}) /m.test(read(path)))).toEqual([]);
+  });
+
   it('keeps every file below 500 lines', () => {
     expect(all.filter((path) => read(path).split('\n').length > 500)).toEqual([]);
   });
