@@ -11,6 +11,6 @@ export default {
   setupFiles: ['<rootDir>/test/support/same-realm.ts'],
   setupFilesAfterEnv: ['<rootDir>/test/support/array-lengths.ts'],
   testTimeout: 120000,
-  // Most of a suite is waiting for services; by itself jest leaves one core of two unused.
-  maxWorkers: 2,
+  // Most of a suite is waiting for services: on two cores three workers took three quarters of the time of two.
+  maxWorkers: 3,
 };

@@ -23,7 +23,7 @@ const narrow = {
 /** What is slow is not taken for dead, also when the machine stands still. */
 const patient = { 'source.kafka.session_timeout_ms': 60_000, 'state.redis.command_timeout_ms': 60_000 };
 /** Memory outside of the heap that is in use, a quarter of it from the start; each backlog alone is more. MiB. */
-const mostMiB = 128;
+const mostMiB = 150;
 const timeoutMs = 300_000;
 const start = Date.UTC(2025, 0, 1);
 
@@ -68,7 +68,7 @@ async function problemsOf({ topics }: Job, mode: Mode): Promise<string[]> {
 /** A part of the world that is slow while a backlog waits: nobody is thrown out of the group, and all comes right in the end. */
 async function throughSlowness(job: Job, mode: Mode, slow: () => void): Promise<void> {
   const { fleet, topics, progress, caughtUp } = job;
-  await ground.kafka.produce(topics.input, transactions(12_000, 'x'.repeat(12_000)));
+  await ground.kafka.produce(topics.input, transactions(15_000, 'x'.repeat(12_000)));
   slow();
   const member = await fleet.start(inspected);
   const peaks = await watchPeaks(member);
