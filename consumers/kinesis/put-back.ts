@@ -1,5 +1,5 @@
 import { hash, randomBytes } from 'node:crypto';
-import { type KinesisClient, PutRecordCommand, PutRecordsCommand } from '@aws-sdk/client-kinesis';
+import { type KinesisClient, PutRecordCommand } from '@aws-sdk/client-kinesis';
 import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { seededRandom } from '../../runtime/random.ts';
@@ -13,7 +13,7 @@ import { type Entry, type PutAnswer, putInOrder, RefusedEntries } from './put-re
 import { type RecordPlace, readStream } from './read-stream.ts';
 import { openReplayJournal, type ReplayJournal } from './replay-journal.ts';
 import { listShards } from './shard-list.ts';
-import { outputFault, partitionKeyOf } from './sink.ts';
+import { outputFault, partitionKeyOf, putEntries } from './sink.ts';
 import { markText, signText } from './stored-letter.ts';
 
 export interface KinesisPutBackOptions {
@@ -124,13 +124,12 @@ export async function openPutBack({ source, sink, clock }: KinesisPutBackOptions
 
 async function putRecords(
   client: KinesisClient,
-  StreamName: string,
+  stream: string,
   entries: readonly Entry[],
   onPut: (entry: Entry, place: string) => void,
 ): Promise<PutAnswer> {
-  const Records = entries.map(({ partitionKey, data }) => ({ PartitionKey: partitionKey, Data: data }));
-  const answer = await client.send(new PutRecordsCommand({ StreamName, Records }));
-  return (answer.Records ?? []).map(({ ErrorCode, ShardId, SequenceNumber }, index) => {
+  const answers = await putEntries(client, stream, entries);
+  return answers.map(({ ErrorCode, ShardId, SequenceNumber }, index) => {
     if (ErrorCode === undefined) onPut(entries[index], placeText(ShardId!, SequenceNumber!));
     return ErrorCode;
   });

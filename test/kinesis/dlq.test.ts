@@ -6,13 +6,14 @@ import {
   SplitShardCommand,
 } from '@aws-sdk/client-kinesis';
 import { describe, expect, it } from '@jest/globals';
+import { awsFront } from '../support/aws-front.ts';
 import { bruteForceFeatures, differences, readHandbook } from '../support/handbook.ts';
 import { handbookRecord, type PublishedRecord } from '../support/handbook-job.ts';
 import { type Ended, endedWell, kinesisSuite } from '../support/suite.ts';
 
 const rows = await readHandbook(400);
 const wanted = bruteForceFeatures(rows);
-const { kinesis, env, start, run } = await kinesisSuite();
+const { kinesis, services, env, start, run } = await kinesisSuite();
 
 const tooSmall = ['--set', 'event.max_bytes=1000'];
 const padding = 'x'.repeat(1_000);
@@ -75,6 +76,11 @@ function jobOf(name: string) {
       const records = letters.map(({ stream, partition, offset }) => ({ stream, partition, offset }));
       await say({ replay: 'putting', run: 'a', records });
       await say({ replay: 'ended', run: 'a' });
+    },
+    /** Which run has said something last. */
+    async lastRun() {
+      const said = await kinesis.read(`${name}-dead`);
+      return (JSON.parse(said.at(-1)!.value) as { readonly run: string }).run;
     },
     list: async (...more: string[]) => linesOf<Listed>(await well(['dlq', 'list'], [...more, '--json'])),
   };
@@ -242,6 +248,24 @@ describe('weir dlq on Kinesis', () => {
     await job.announce([letter]);
     expect(await job.replay('--all')).toContain('0 put back, 1 were before, 0 left');
     await expectReplayedOnce('behind', 1, [record], await job.list());
+  }, 200_000);
+
+  it('takes a record that Kinesis does not answer for as one in doubt', async () => {
+    const job = jobOf('short');
+    await job.create(1);
+    const [record] = long(0, 1);
+    await job.put([record]);
+    await job.score();
+    const front = await awsFront(services.kinesis);
+    front.pretend('PutRecords', { FailedRecordCount: 0, Records: [] });
+    const endpoints = [`source.kinesis.endpoint=${front.url}`, `sink.kinesis.endpoint=${services.kinesis.url}`];
+    const short = await job.weir(['dlq', 'replay'], ['--all', ...endpoints.flatMap((set) => ['--set', set])]);
+    await front.close();
+    expect(short).toMatchObject({ code: 4, stderr: expect.stringContaining('answers for 0 of 1 records to short') });
+    // It leaves what it began in doubt, and the next one would wait for it.
+    await job.say({ replay: 'ended', run: await job.lastRun() });
+    expect(await job.replay('--all')).toContain('1 put back, 0 were before, 0 left');
+    await expectReplayedOnce('short', 1, [record], await job.list());
   }, 200_000);
 
   it('takes neither the copy of one letter for that of an equal one, nor the record of one', async () => {
