@@ -19,8 +19,9 @@ Examples:
 
 Puts the original record back into what the job reads, where the running job scores it: at the end of the partition that it
 came from, in Kinesis under its key. Only records that this config can read are put back; the others are listed with what
-is wrong. Each is put back once, also when it is tried again, by two people at once, or after a crash. Exit code 3: with
---offset, there is no such letter; 8: somebody else replays. docs/operations.md says more.`;
+is wrong. Each is put back once, also when it is tried again, by two people at once, or after a crash; in Kinesis, which has
+no transactions, a crash may leave exceptions. Exit code 3: with --offset, there is no such letter; 8: somebody else
+replays. docs/operations.md says more.`;
 
 /** `weir dlq replay`. */
 export function dlqReplayCommand(): Command {

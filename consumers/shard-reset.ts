@@ -9,7 +9,14 @@ import { firstNumber, isOrigin, type KeptPositions, readPositions, writePosition
 import { isWanted } from './kinesis/shard-standing.ts';
 import { shardNumber } from './kinesis/shards.ts';
 import { stand } from './kinesis/standing.ts';
-import { firstWanted, unbegun, type Wanted, type WantedPlace, wantedPlace } from './kinesis/wanted-place.ts';
+import {
+  countedFrom,
+  firstWanted,
+  unbegun,
+  type Wanted,
+  type WantedPlace,
+  wantedPlace,
+} from './kinesis/wanted-place.ts';
 import { partitionName } from './ports.ts';
 import { plannedShard, type ShardMove, type ShardPlace } from './shard-plan.ts';
 
@@ -137,7 +144,7 @@ async function anyOf<T>(of: readonly T[], holds: (one: T) => Promise<boolean>): 
   return (await Promise.all(of.map(holds))).includes(true);
 }
 
-/** @returns undefined where nothing was read, or somebody has set the checkpoint back to the log's beginning. */
+/** Counted as the new place is. @returns undefined where nothing was read, or somebody has set the checkpoint back to the log's beginning. */
 async function committedOf(
   { shard, seen }: OperatedShard,
   kept: KeptPositions,
@@ -145,7 +152,7 @@ async function committedOf(
 ): Promise<number | undefined> {
   const { checkpoint } = seen!.lease;
   if (isInitial(checkpoint)) return isOrigin(kept.checkpoint) ? kept.checkpoint.number : undefined;
-  const { position } = await stand(checkpoint, kept, stream.log(shard), () => Number.NaN);
+  const { position } = await stand(checkpoint, countedFrom(kept), stream.log(shard), () => Number.NaN);
   return position;
 }
 

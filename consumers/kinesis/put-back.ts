@@ -1,5 +1,5 @@
 import { hash, randomBytes } from 'node:crypto';
-import { type KinesisClient, PutRecordCommand, PutRecordsCommand } from '@aws-sdk/client-kinesis';
+import { type KinesisClient, PutRecordCommand } from '@aws-sdk/client-kinesis';
 import type { Clock } from '../../runtime/clock.ts';
 import { WeirError } from '../../runtime/errors.ts';
 import { seededRandom } from '../../runtime/random.ts';
@@ -13,7 +13,7 @@ import { type Entry, type PutAnswer, putInOrder, RefusedEntries } from './put-re
 import { type RecordPlace, readStream } from './read-stream.ts';
 import { openReplayJournal, type ReplayJournal } from './replay-journal.ts';
 import { listShards } from './shard-list.ts';
-import { outputFault, partitionKeyOf } from './sink.ts';
+import { outputFault, partitionKeyOf, putEntries } from './sink.ts';
 import { markText, signText } from './stored-letter.ts';
 
 export interface KinesisPutBackOptions {
@@ -28,6 +28,8 @@ const mostRequestBytes = 5_242_880;
 const mostBytes = 4_000_000;
 /** With the time to connect and to be answered, a request has failed before another replay may begin. */
 const requestMs = 5_000;
+/** By how much the source stream's clock may be behind that of the dead-letter stream, and a copy seem older than the word that announced it. */
+const behindMs = 60_000;
 /** Of all that replays say of themselves: one key has one order. */
 const signKey = 'weir-dlq-replay';
 
@@ -122,13 +124,12 @@ export async function openPutBack({ source, sink, clock }: KinesisPutBackOptions
 
 async function putRecords(
   client: KinesisClient,
-  StreamName: string,
+  stream: string,
   entries: readonly Entry[],
   onPut: (entry: Entry, place: string) => void,
 ): Promise<PutAnswer> {
-  const Records = entries.map(({ partitionKey, data }) => ({ PartitionKey: partitionKey, Data: data }));
-  const answer = await client.send(new PutRecordsCommand({ StreamName, Records }));
-  return (answer.Records ?? []).map(({ ErrorCode, ShardId, SequenceNumber }, index) => {
+  const answers = await putEntries(client, stream, entries);
+  return answers.map(({ ErrorCode, ShardId, SequenceNumber }, index) => {
     if (ErrorCode === undefined) onPut(entries[index], placeText(ShardId!, SequenceNumber!));
     return ErrorCode;
   });
@@ -136,44 +137,74 @@ async function putRecords(
 
 /**
  * A replay that ended in the middle may have put records back without marking them: looks for them in the source, among what has come since it
- * said that it would. Equal bytes under an equal key are the same record, whoever has put it. The clocks of the two streams may differ by less than
- * it took to make a letter of the record, else the record itself would be taken for its copy.
+ * said that it would. Equal bytes under an equal key are the same record, whoever has put it; but one that is the copy of another letter already,
+ * or older than the letter of an equal record, is none. The source's clock may be ahead by less than it took to make a letter of the record, else
+ * the record itself would be taken for its copy.
  */
 async function findUnmarked(
-  { doubts }: ReplayJournal,
+  { marks, doubts }: ReplayJournal,
   client: KinesisClient,
   { source, sink, clock }: KinesisPutBackOptions,
 ): Promise<ReplayMark[]> {
   if (doubts.size === 0) return [];
-  const wanted = new Map<string, Position[]>();
-  const named = new Set<string>();
-  let since = Number.POSITIVE_INFINITY;
+  const least = leastOf([...doubts.values()]) - behindMs;
+  const letters: Written[] = [];
+  const seen = new Set<string>();
   await readDeadLetters(sink, sinkRegion(sink, source), clock, (entry) => {
-    if (!('letter' in entry)) return;
-    const { letter } = entry;
-    const position = positionText(letter);
-    if (letter.stream !== source.stream || !doubts.has(position) || named.has(position)) return;
-    named.add(position);
-    since = Math.min(since, doubts.get(position)!);
-    const { partitionKey, data } = entryOf(letter);
-    const print = fingerprint(partitionKey, data);
-    const { stream, partition, offset } = letter;
-    wanted.set(print, [...(wanted.get(print) ?? []), { stream, partition, offset }]);
+    if (!('letter' in entry) || entry.letter.stream !== source.stream) return;
+    const { stream, partition, offset, writtenAt } = entry.letter;
+    const name = positionText(entry.letter);
+    if (seen.has(name) || (writtenAt < least && !doubts.has(name))) return;
+    seen.add(name);
+    const { partitionKey, data } = entryOf(entry.letter);
+    letters.push({ position: { stream, partition, offset }, print: fingerprint(partitionKey, data), writtenAt });
   });
+  const equal = Map.groupBy(letters, ({ print }) => print);
+  const wanted = new Map([...equal].map(([print, of]) => [print, missingCopies(of, doubts)]));
+  const times = [...wanted.values()].flatMap((copies) => copies.map((copy) => copy.since));
   const found: ReplayMark[] = [];
-  if (named.size === 0) return found;
+  if (times.length === 0) return found;
+  const since = leastOf(times);
+  const taken = new Set(marks.values());
   const shards = () => listShards(client, source).list('all');
   await readStream(client, { stream: source.stream, shards, clock, since }, (record, shard) => {
-    const positions = wanted.get(fingerprint(record.partitionKey, record.data)) ?? [];
-    const at = positions.findIndex((position) => record.arrivedAt >= doubts.get(positionText(position))!);
-    if (at < 0) return;
-    const [position] = positions.splice(at, 1);
-    found.push(markOf(position, placeText(shard, record.sequence)));
+    const place = placeText(shard, record.sequence);
+    const copies = wanted.get(fingerprint(record.partitionKey, record.data)) ?? [];
+    const at = copies.findIndex((copy) => record.arrivedAt >= copy.since);
+    if (at < 0 || taken.has(place)) return;
+    const [{ position }] = copies.splice(at, 1);
+    found.push(markOf(position, place));
   });
   return found;
 }
 
 type Position = Omit<ReplayMark, 'replayed'>;
+
+interface Written {
+  readonly position: Position;
+  readonly print: string;
+  readonly writtenAt: number;
+}
+
+interface MissingCopy {
+  readonly position: Position;
+  /** No copy of it arrived before, by the source's clock. */
+  readonly since: number;
+}
+
+/** Of letters with equal records: none of the records themselves may be taken for a copy, and each is older than its letter. */
+function missingCopies(letters: readonly Written[], doubts: ReadonlyMap<string, number>): MissingCopy[] {
+  return letters.flatMap((letter) => {
+    const { position } = letter;
+    const doubt = doubts.get(positionText(position));
+    if (doubt === undefined) return [];
+    const before = letters.filter((one) => one === letter || one.writtenAt <= doubt);
+    const since = before.reduce((time, { writtenAt }) => Math.max(time, writtenAt), doubt - behindMs);
+    return [{ position, since }];
+  });
+}
+
+const leastOf = (times: readonly number[]) => times.reduce((a, b) => Math.min(a, b));
 
 function fingerprint(partitionKey: string, data: Buffer): string {
   return `${hash('sha256', data, 'base64')} ${partitionKey}`;

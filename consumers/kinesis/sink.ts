@@ -5,6 +5,7 @@ import {
   InvalidArgumentException,
   type KinesisClient,
   PutRecordsCommand,
+  type PutRecordsResultEntry,
   ResourceNotFoundException,
 } from '@aws-sdk/client-kinesis';
 import type { Clock } from '../../runtime/clock.ts';
@@ -106,15 +107,21 @@ export function createKinesisSink(config: KinesisSinkConfig, options: KinesisSin
   };
 }
 
-async function put(client: KinesisClient, StreamName: string, entries: readonly Entry[]): Promise<PutAnswer> {
+/** By one request. @throws WeirError BROKER when Kinesis does not answer for each of them; else as it answers. */
+export async function putEntries(
+  client: KinesisClient,
+  StreamName: string,
+  entries: readonly Entry[],
+): Promise<PutRecordsResultEntry[]> {
   const records = entries.map(({ partitionKey, data }) => ({ PartitionKey: partitionKey, Data: data }));
+  const { Records = [] } = await client.send(new PutRecordsCommand({ StreamName, Records: records }));
+  if (Records.length === entries.length) return Records;
+  throw new WeirError('BROKER', `Kinesis answers for ${Records.length} of ${entries.length} records to ${StreamName}`);
+}
+
+async function put(client: KinesisClient, stream: string, entries: readonly Entry[]): Promise<PutAnswer> {
   try {
-    const { Records = [] } = await client.send(new PutRecordsCommand({ StreamName, Records: records }));
-    if (Records.length === entries.length) return Records.map(({ ErrorCode }) => ErrorCode);
-    throw new WeirError(
-      'BROKER',
-      `Kinesis answers for ${Records.length} of ${entries.length} records to ${StreamName}`,
-    );
+    return (await putEntries(client, stream, entries)).map(({ ErrorCode }) => ErrorCode);
   } catch (error) {
     // Of the stream's key, or the whole request: none was taken.
     if (isThrottled(error)) return entries.map(() => faultName(error));

@@ -19,6 +19,11 @@ export interface WantedPlace {
 /** What is kept of a shard that nobody has begun: numbers begin with its log. */
 export const unbegun: KeptPositions = { checkpoint: { number: firstNumber, time: 0 }, anchors: [] };
 
+/** Where nothing is kept, as with a lease of a Java worker, numbers begin with the log. */
+export function countedFrom(kept: KeptPositions): KeptPositions {
+  return kept.checkpoint === undefined && kept.anchors.length === 0 ? unbegun : kept;
+}
+
 /** The first record that is wanted, and with it all that follows; undefined where the log has none. */
 export async function firstWanted(wanted: Wanted, log: ShardLog): Promise<ShardRecord | undefined> {
   if ('to' in wanted) return wanted.to === 'earliest' ? firstRecord(log) : undefined;
@@ -39,7 +44,7 @@ export async function wantedPlace(
   kept: KeptPositions,
   log: ShardLog,
 ): Promise<WantedPlace | undefined> {
-  const known = kept.checkpoint === undefined && kept.anchors.length === 0 ? unbegun : kept;
+  const known = countedFrom(kept);
   const first = await firstWanted(wanted, log);
   const last = await lastBefore(first, known, log);
   if (last !== undefined) {

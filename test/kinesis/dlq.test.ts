@@ -6,13 +6,14 @@ import {
   SplitShardCommand,
 } from '@aws-sdk/client-kinesis';
 import { describe, expect, it } from '@jest/globals';
+import { awsFront } from '../support/aws-front.ts';
 import { bruteForceFeatures, differences, readHandbook } from '../support/handbook.ts';
 import { handbookRecord, type PublishedRecord } from '../support/handbook-job.ts';
 import { type Ended, endedWell, kinesisSuite } from '../support/suite.ts';
 
 const rows = await readHandbook(400);
 const wanted = bruteForceFeatures(rows);
-const { kinesis, env, start, run } = await kinesisSuite();
+const { kinesis, services, env, start, run } = await kinesisSuite();
 
 const tooSmall = ['--set', 'event.max_bytes=1000'];
 const padding = 'x'.repeat(1_000);
@@ -55,6 +56,7 @@ function jobOf(name: string) {
   const options = ['--config', 'examples/handbook/kinesis.yaml', ...set];
   const weir = (command: readonly string[], more: readonly string[] = []): Promise<Ended> =>
     run([...command, ...options, ...more], env);
+  const say = (sign: object) => kinesis.put(`${name}-dead`, [{ key: 'weir-dlq-replay', value: JSON.stringify(sign) }]);
   const well = async (command: readonly string[], more: readonly string[] = []) => endedWell(await weir(command, more));
   return {
     dead: `${name}-dead`,
@@ -68,6 +70,18 @@ function jobOf(name: string) {
     score: () => well(['run'], [...tooSmall, '--until-end']),
     startReplay: () => start(['dlq', 'replay', ...options, '--all', '--json'], env),
     replay: (...more: string[]) => well(['dlq', 'replay'], more),
+    say,
+    /** As a replay that has marked nothing. */
+    async announce(letters: readonly Listed[]) {
+      const records = letters.map(({ stream, partition, offset }) => ({ stream, partition, offset }));
+      await say({ replay: 'putting', run: 'a', records });
+      await say({ replay: 'ended', run: 'a' });
+    },
+    /** Which run has said something last. */
+    async lastRun() {
+      const said = await kinesis.read(`${name}-dead`);
+      return (JSON.parse(said.at(-1)!.value) as { readonly run: string }).run;
+    },
     list: async (...more: string[]) => linesOf<Listed>(await well(['dlq', 'list'], [...more, '--json'])),
   };
 }
@@ -208,13 +222,9 @@ describe('weir dlq on Kinesis', () => {
     const records = long(0, 4);
     await job.put([...records, records[3]]);
     await job.score();
-    const letters = await job.list();
-    const say = (sign: object) => kinesis.put(job.dead, [{ key: 'weir-dlq-replay', value: JSON.stringify(sign) }]);
-    const all = letters.map(({ stream, partition, offset }) => ({ stream, partition, offset }));
-    await say({ replay: 'putting', run: 'a', records: all });
-    await say({ replay: 'ended', run: 'a' });
+    await job.announce(await job.list());
     await job.put([records[1], records[3]]);
-    await say({ replay: 'begun', run: 'b' });
+    await job.say({ replay: 'begun', run: 'b' });
     for (const _ of [1, 2])
       expect(await job.weir(['dlq', 'replay'], ['--all'])).toMatchObject({
         code: 8,
@@ -222,9 +232,55 @@ describe('weir dlq on Kinesis', () => {
         stderr: expect.stringContaining('another replay is under way, or was ended before it was done'),
       });
     expect(await kinesis.read('doubt')).toHaveLength(records.length + 1 + 2);
-    await say({ replay: 'ended', run: 'b' });
+    await job.say({ replay: 'ended', run: 'b' });
     expect(await job.replay('--all')).toContain('3 put back, 2 were before, 0 left');
     await expectReplayedOnce('doubt', 5, [...records, records[3]], await job.list());
+  }, 200_000);
+
+  it('finds a copy that seems older than the word that announced it, since the clocks of the streams differ', async () => {
+    const job = jobOf('behind');
+    await job.create(1);
+    const [record] = long(0, 1);
+    await job.put([record]);
+    await job.score();
+    const [letter] = await job.list();
+    await job.put([record]);
+    await job.announce([letter]);
+    expect(await job.replay('--all')).toContain('0 put back, 1 were before, 0 left');
+    await expectReplayedOnce('behind', 1, [record], await job.list());
+  }, 200_000);
+
+  it('takes a record that Kinesis does not answer for as one in doubt', async () => {
+    const job = jobOf('short');
+    await job.create(1);
+    const [record] = long(0, 1);
+    await job.put([record]);
+    await job.score();
+    const front = await awsFront(services.kinesis);
+    front.pretend('PutRecords', { FailedRecordCount: 0, Records: [] });
+    const endpoints = [`source.kinesis.endpoint=${front.url}`, `sink.kinesis.endpoint=${services.kinesis.url}`];
+    const short = await job.weir(['dlq', 'replay'], ['--all', ...endpoints.flatMap((set) => ['--set', set])]);
+    await front.close();
+    expect(short).toMatchObject({ code: 4, stderr: expect.stringContaining('answers for 0 of 1 records to short') });
+    // It leaves what it began in doubt, and the next one would wait for it.
+    await job.say({ replay: 'ended', run: await job.lastRun() });
+    expect(await job.replay('--all')).toContain('1 put back, 0 were before, 0 left');
+    await expectReplayedOnce('short', 1, [record], await job.list());
+  }, 200_000);
+
+  it('takes neither the copy of one letter for that of an equal one, nor the record of one', async () => {
+    const job = jobOf('equal');
+    await job.create(1);
+    const [record] = long(0, 1);
+    await job.put([record]);
+    await job.score();
+    await job.put([record]);
+    await job.score();
+    const letters = await job.list();
+    await job.announce(letters);
+    expect(await job.replay('--partition', '0', '--offset', String(letters[0].offset))).toContain('1 put back');
+    expect(await job.replay('--all')).toContain('1 put back, 1 were before, 0 left');
+    await expectReplayedOnce('equal', 2, [record, record], await job.list());
   }, 200_000);
 });
 

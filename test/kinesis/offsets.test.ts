@@ -1,4 +1,5 @@
-import { SplitShardCommand } from '@aws-sdk/client-kinesis';
+import { UpdateItemCommand } from '@aws-sdk/client-dynamodb';
+import { GetRecordsCommand, GetShardIteratorCommand, SplitShardCommand } from '@aws-sdk/client-kinesis';
 import { describe, expect, it } from '@jest/globals';
 import { openRewinder } from '../../consumers/components.ts';
 import { loadJob } from '../../consumers/load-config.ts';
@@ -11,7 +12,7 @@ import { endedWell, kinesisSuite } from '../support/suite.ts';
 const rowCount = 400;
 const rows = await readHandbook(rowCount);
 const wanted = bruteForceFeatures(rows);
-const { kinesis, services, env, start, run, expectNoFault } = await kinesisSuite();
+const { kinesis, dynamo, services, env, start, run, expectNoFault } = await kinesisSuite();
 
 interface Shown {
   readonly shards: readonly {
@@ -163,10 +164,27 @@ const splitFirst = (StreamName: string) =>
   kinesis.client.send(
     new SplitShardCommand({
       StreamName,
-      ShardToSplit: 'shardId-000000000000',
+      ShardToSplit: firstShard,
       NewStartingHashKey: String(2n ** 126n),
     }),
   );
+
+const firstShard = 'shardId-000000000000';
+
+/** The lease as a Java worker leaves it that is done with so many records of the stream's only shard. */
+async function leaveToJava(name: string, count: number): Promise<void> {
+  const start = { StreamName: name, ShardId: firstShard, ShardIteratorType: 'TRIM_HORIZON' } as const;
+  const { ShardIterator } = await kinesis.client.send(new GetShardIteratorCommand(start));
+  const { Records } = await kinesis.client.send(new GetRecordsCommand({ ShardIterator }));
+  await dynamo.send(
+    new UpdateItemCommand({
+      TableName: name,
+      Key: { leaseKey: { S: firstShard } },
+      UpdateExpression: 'SET checkpoint = :checkpoint REMOVE weirCheckpoint, weirFence',
+      ExpressionAttributeValues: { ':checkpoint': { S: Records![count - 1].SequenceNumber! } },
+    }),
+  );
+}
 
 describe('weir offsets reset on Kinesis', () => {
   it('goes back to a time and to the beginning, and publishes again what it had published', async () => {
@@ -344,6 +362,24 @@ describe('weir offsets reset on Kinesis', () => {
     expect(again.filter(isNew)).toHaveLength(50);
     expectBruteForce(again);
   }, 240_000);
+
+  it('counts from the log for a checkpoint that a Java worker has made, and weir has not read', async () => {
+    const job = jobOf('java');
+    await job.create(1);
+    await job.toEnd();
+    await job.put(rows.slice(0, 2));
+    const time = await moment();
+    await job.put(rows.slice(2, 10));
+    await leaveToJava('java', 6);
+    const plan = async (...target: string[]) =>
+      endedWell(await job.run('reset', ...target, '--dry-run'))
+        .split('\n')
+        .filter((line) => line.startsWith('Output'));
+    const again = (count: number) => expect.stringContaining(`Output: ${count} records are scored and published again`);
+    expect(await plan('--to-time', time)).toEqual([again(4)]);
+    expect(await plan('--to-earliest')).toEqual([again(6)]);
+    expect(await plan('--to-latest')).toEqual(['Output: 4 records get into the state, but are never scored.']);
+  }, 120_000);
 
   it('is refused for an application that has not read what there is state of', async () => {
     const job = jobOf('mistyped');

@@ -17,6 +17,8 @@ export interface AwsFront {
   readonly calls: Readonly<Record<string, number>>;
   /** From now on the operation is answered so; undefined: by the emulator again. */
   answer(operation: string, error: AwsError | undefined): void;
+  /** From now on the operation is answered with this, as if it had been carried out. */
+  pretend(operation: string, given: object): void;
   /** Breaks the connections of all requests for the operation that are being answered. */
   cut(operation: string): void;
   close(): Promise<void>;
@@ -24,17 +26,17 @@ export interface AwsFront {
 
 export async function awsFront({ url }: Pick<AwsService, 'url'>): Promise<AwsFront> {
   const calls: Record<string, number> = {};
-  const errors = new Map<string, AwsError>();
+  const answers = new Map<string, { readonly status: number; readonly body: object }>();
   const open = new Map<ServerResponse, string>();
 
   function handle(incoming: IncomingMessage, answer: ServerResponse): void {
     const operation = String(incoming.headers['x-amz-target']).split('.').at(-1)!;
     calls[operation] = (calls[operation] ?? 0) + 1;
-    const error = errors.get(operation);
-    if (error !== undefined) {
+    const own = answers.get(operation);
+    if (own !== undefined) {
       incoming.resume();
-      answer.writeHead(error.status ?? 400, { 'content-type': 'application/x-amz-json-1.1' });
-      answer.end(JSON.stringify({ __type: error.type, message: error.message }));
+      answer.writeHead(own.status, { 'content-type': 'application/x-amz-json-1.1' });
+      answer.end(JSON.stringify(own.body));
       return;
     }
     const { method, headers } = incoming;
@@ -57,9 +59,14 @@ export async function awsFront({ url }: Pick<AwsService, 'url'>): Promise<AwsFro
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     calls,
     answer(operation, error) {
-      if (error === undefined) errors.delete(operation);
-      else errors.set(operation, error);
+      if (error === undefined) {
+        answers.delete(operation);
+        return;
+      }
+      const { status = 400, type, message } = error;
+      answers.set(operation, { status, body: { __type: type, message } });
     },
+    pretend: (operation, body) => void answers.set(operation, { status: 200, body }),
     cut(operation) {
       for (const [answer, of] of open) if (of === operation) answer.destroy();
     },
