@@ -33,7 +33,7 @@ export interface HeldLease {
    */
   make(change: HeldChange): Promise<void>;
   lose(): void;
-  /** Another worker asks for the lease, and waits for so long. The first who asks gets it. */
+  /** Another worker asks for the lease, and waits for so long. The first who is heard gets it. */
   recall(by: string, patienceMs: number): void;
 }
 

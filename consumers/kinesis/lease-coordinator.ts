@@ -1,7 +1,7 @@
 import type { Clock } from '../../runtime/clock.ts';
 import type { Random } from '../../runtime/random.ts';
 import { leasesToTake, leaseToEvenOut } from './balance.ts';
-import { createHandOver, type LeaseWords, patienceMs } from './hand-over.ts';
+import { createHandOver, patienceMs } from './hand-over.ts';
 import type { HashRange } from './hash-range.ts';
 import type { HeldLease } from './held-lease.ts';
 import { createHeldLeases, renewalShare, throughputShare } from './held-leases.ts';
@@ -9,6 +9,7 @@ import type { Lease } from './lease.ts';
 import type { LeaseEvent, LeaseLook } from './lease-event.ts';
 import type { LeaseTable } from './lease-table.ts';
 import { isFree, type LeaseView, leasesByWorker, look, nextChange } from './lease-view.ts';
+import type { LeaseWords } from './lease-words.ts';
 import { leaseWrites } from './lease-writes.ts';
 import { createShardLeases, isPassing, type ShardList } from './shard-leases.ts';
 import { isWanted, type ShardState, shardStandings, shardStates } from './shard-standing.ts';

@@ -1,10 +1,11 @@
 import { compareCheckpoints, isInitial, isShardEnd } from '../../consumers/kinesis/checkpoint.ts';
-import { type LeaseWords, patienceMs } from '../../consumers/kinesis/hand-over.ts';
+import { patienceMs } from '../../consumers/kinesis/hand-over.ts';
 import type { HeldLease } from '../../consumers/kinesis/held-lease.ts';
 import type { Lease } from '../../consumers/kinesis/lease.ts';
 import type { LeaseChange } from '../../consumers/kinesis/lease-change.ts';
 import { createLeaseCoordinator, type LeaseCoordinator } from '../../consumers/kinesis/lease-coordinator.ts';
 import type { LeaseTable } from '../../consumers/kinesis/lease-table.ts';
+import { hearWords, type LeaseWords, wordsThrough } from '../../consumers/kinesis/lease-words.ts';
 import { isWeirWorker } from '../../consumers/kinesis/worker-name.ts';
 import { describeError, WeirError } from '../../runtime/errors.ts';
 import { type Random, seededRandom } from '../../runtime/random.ts';
@@ -181,11 +182,7 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
     const leaving = new AbortController();
     const worker: Worker = { name, process, cutOffUntil: 0, leaving, hasWords, reading: new Map() };
     const faultsNow = faultsOf(worker);
-    const hears = {
-      asked: (key: string, by: string) => coordinator.asked(key, by),
-      handed: () => coordinator.lookNow(),
-    };
-    const words = hasWords ? mailboxes.open(name, process, faultsNow, hears, own) : undefined;
+    const mailbox = hasWords ? mailboxes.open(process, faultsNow, own) : undefined;
     const coordinator = createLeaseCoordinator({
       table: faultyTable(watchedTable(name), process, world, faultsNow, () => before[0], own),
       shards: {
@@ -201,7 +198,7 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
       clock: process.clock,
       random: own,
       leaving: leaving.signal,
-      words: words && noting(name, words),
+      words: mailbox && noting(name, wordsThrough(mailbox, name)),
       onReady: (held) => void read(worker, held, coordinator, own).catch((error) => violated(describeError(error))),
       onEvent(event) {
         const { kind } = event;
@@ -212,6 +209,7 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
       },
     });
     workers.push(worker);
+    if (mailbox !== undefined) hearWords(mailbox, name, coordinator);
     coordinator
       .run(worker.leaving.signal)
       .catch((error: unknown) => violated(`${name} ended: ${describeError(error)}`));
