@@ -11,17 +11,17 @@ export interface LeaseWords {
   handed(to: string, key: string): void;
 }
 
-type Telling = Pick<Signal, 'tell' | 'untell'>;
-type Hearing = Pick<LeaseCoordinator, 'asked' | 'lookNow'>;
+type Hearing = Pick<LeaseCoordinator, 'asked' | 'withdrawn' | 'lookNow'>;
 
 /** What is said of a lease that was handed over; all else is said about a lease and by whom, so that nobody overwrites what others say. */
 const handed = 'handed';
 const asked = 'asked';
+const withdrawn = 'withdrawn';
 
-export function wordsThrough(signal: Telling, worker: string): LeaseWords {
+export function wordsThrough(signal: Pick<Signal, 'tell'>, worker: string): LeaseWords {
   return {
     ask: (owner, key) => void signal.tell(owner, `${key} ${worker}`, asked),
-    withdraw: (owner, key) => void signal.untell(owner, `${key} ${worker}`),
+    withdraw: (owner, key) => void signal.tell(owner, `${key} ${worker}`, withdrawn),
     handed: (to, key) => void signal.tell(to, key, handed),
   };
 }
@@ -33,5 +33,6 @@ export function hearWords(signal: Pick<Signal, 'hear'>, worker: string, coordina
     const [key, ...by] = about.split(' ');
     if (word === handed) coordinator.lookNow();
     if (word === asked) coordinator.asked(key, by.join(' '));
+    if (word === withdrawn) coordinator.withdrawn(key, by.join(' '));
   });
 }

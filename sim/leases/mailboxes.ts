@@ -9,7 +9,7 @@ export interface Mailboxes {
   open(process: Process, faults: () => TableFaults, random: Random): Mailbox;
 }
 
-export type Mailbox = Pick<Signal, 'tell' | 'untell' | 'hear'>;
+export type Mailbox = Pick<Signal, 'tell' | 'hear'>;
 
 const lookMs = 500;
 const longestWayMs = 20;
@@ -40,7 +40,6 @@ export function createMailboxes(world: World): Mailboxes {
       };
       return {
         tell: (name, about, word) => change(() => boxOf(name).set(about, word)),
-        untell: (name, about) => change(() => boxOf(name).delete(about)),
         hear: (name, onTold) => void keepLooking(name, onTold),
       };
     },

@@ -70,6 +70,8 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
   /** When each worker asked for each lease, and through where each has published, by both names. */
   const askedAt = new Map<string, number>();
   const publishedBy = new Map<string, number>();
+  /** Who has taken back which ask, and has neither asked anew nor taken the lease, by both names. */
+  const withdrawn = new Set<string>();
   /** Who has handed over which lease, by both names. */
   const handedOver = new Set<string>();
   /** Shards that an owner has said to be read to their end. */
@@ -116,9 +118,10 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
   function judge(name: string, before: Lease, change: LeaseChange, leases: readonly Lease[]): void {
     const { key, owner } = before;
     if (change.kind === 'take') {
-      const isOthers = owner !== undefined && owner !== name;
+      const isOthers = owner !== undefined && owner !== name && !withdrawn.has(`${owner} ${key}`);
       if (isOthers && isWeirWorker(owner)) expectAsked(name, key);
       askedAt.delete(`${name} ${key}`);
+      withdrawn.delete(`${name} ${key}`);
       handedOver.delete(`${name} ${key}`);
       publishedBy.delete(`${name} ${key}`);
       silentMs.set(`${name} ${key}`, isOthers ? world.now - raisedAt.get(key)! : failoverMs);
@@ -221,7 +224,13 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
       ask(owner, key) {
         say(`${name}: asks ${owner} for ${key}`);
         askedAt.set(`${name} ${key}`, world.now);
+        withdrawn.delete(`${name} ${key}`);
         words.ask(owner, key);
+      },
+      withdraw(owner, key) {
+        say(`${name}: asks ${owner} for ${key} no more`);
+        withdrawn.add(`${name} ${key}`);
+        words.withdraw(owner, key);
       },
     };
   }

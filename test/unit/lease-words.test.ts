@@ -15,6 +15,7 @@ function startTelling() {
       const heard: string[] = [];
       hearWords(mailbox, name, {
         asked: (key, by) => heard.push(`${by} asks for ${key}`),
+        withdrawn: (key, by) => heard.push(`${by} does not ask for ${key}`),
         lookNow: () => heard.push('look'),
       });
       return { ...wordsThrough(mailbox, name), heard };
@@ -46,7 +47,10 @@ describe('words among workers', () => {
     await during(50);
     one.withdraw(name, key);
     await during(1_000);
-    expect(owner.heard).toContain(`${second} asks for ${key}`);
+    expect(owner.heard.sort()).toEqual([`${first} does not ask for ${key}`, `${second} asks for ${key}`].sort());
+    two.withdraw(name, key);
+    await during(1_000);
+    expect(owner.heard).toContain(`${second} does not ask for ${key}`);
   });
 
   it('that a lease was handed over are heard although it is asked for again at once', async () => {
