@@ -195,7 +195,8 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
 
   /** Where that was asked for, others read on: what passes is no fault of a worker that goes on. */
   async function release(one: HeldLease): Promise<void> {
-    const { wantedBy } = one;
+    // While this worker leaves it does not hear for long who has left as well.
+    const wantedBy = parts.leaving.aborted ? undefined : one.wantedBy;
     try {
       await one.make(wantedBy === undefined ? { kind: 'evict' } : { kind: 'give', owner: wantedBy });
     } catch (error) {

@@ -241,6 +241,16 @@ describe('a lease of a living worker of weir', () => {
     await end();
   });
 
+  it('is evicted by an owner that leaves before it has finished: who has asked may leave as well, unheard', async () => {
+    const { owner, joined, during, owners, end } = await joinOne({ owner: { isDeaf: true } });
+    owner.coordinator.asked(asks(joined)[0].split(' ')[1], joined.name);
+    for (const { leaving } of [owner, joined]) leaving.abort();
+    await during(1_000);
+    expect(owner.events.slice(4)).toEqual(['evicted']);
+    expect(await owners()).not.toContain(joined.name);
+    await end();
+  });
+
   it('is not handed over by one that is about to leave: it gives up all', async () => {
     const { owner, joined, end } = await joinOne();
     owner.leaving.abort();
