@@ -32,10 +32,18 @@ export async function serveOwnerships(
       stopBy(error);
       return 'stopped';
     });
-    // What was read to its end stays owned until all is: given back, it would only be read by somebody else.
-    if (end === 'ended') held.set(ownership, true);
+    if (end === 'ended') keepEnded(ownership);
     else await ownership.release().catch(stopBy);
     stopAtEnd();
+  }
+
+  /** What was read to its end stays owned until all is: given back, it would only be read by somebody else. Unless somebody waits for it. */
+  function keepEnded(ownership: Ownership): void {
+    held.set(ownership, true);
+    const { recalled } = ownership;
+    const release = () => void ownership.release().catch(stopBy);
+    if (recalled?.aborted) release();
+    else recalled?.addEventListener('abort', release, { once: true });
   }
 
   /** Nothing that is owned has anything left to read. What a rebalance took away comes back or goes to somebody else. */

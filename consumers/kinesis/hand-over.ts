@@ -1,17 +1,8 @@
 import type { Clock } from '../../runtime/clock.ts';
 import type { Lease } from './lease.ts';
 import { isFree, type LeaseView } from './lease-view.ts';
+import type { LeaseWords } from './lease-words.ts';
 import { isWeirWorker } from './worker-name.ts';
-
-/** Words from this worker to another one of weir. Nobody is sure to hear them. */
-export interface LeaseWords {
-  /** Asks the owner to hand the lease over to this worker. */
-  ask(owner: string, key: string): void;
-  /** Takes that back. */
-  withdraw(owner: string, key: string): void;
-  /** This worker has handed the lease over to the other one. */
-  handed(to: string, key: string): void;
-}
 
 export interface HandOverParts {
   /** Absent where nobody can be asked. */

@@ -33,8 +33,10 @@ export interface HeldLease {
    */
   make(change: HeldChange): Promise<void>;
   lose(): void;
-  /** Another worker asks for the lease, and waits for so long. The first who asks gets it. */
+  /** Another worker asks for the lease, and waits for so long. The first who is heard gets it. */
   recall(by: string, patienceMs: number): void;
+  /** That worker does not wait for the lease any more. It stays recalled. */
+  withdraw(by: string): void;
 }
 
 export interface HeldLeaseOptions {
@@ -112,6 +114,9 @@ export function holdLease(taken: Lease, takenAt: number, options: HeldLeaseOptio
       if (recall.signal.aborted) return;
       wanted = { by, until: clock.monotonic() + patienceMs };
       recall.abort();
+    },
+    withdraw(by) {
+      if (wanted?.by === by) wanted = undefined;
     },
   };
 }

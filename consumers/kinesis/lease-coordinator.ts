@@ -1,7 +1,8 @@
 import type { Clock } from '../../runtime/clock.ts';
 import type { Random } from '../../runtime/random.ts';
 import { leasesToTake, leaseToEvenOut } from './balance.ts';
-import { createHandOver, type LeaseWords, patienceMs } from './hand-over.ts';
+import { createGivenLeases } from './given-leases.ts';
+import { createHandOver, patienceMs } from './hand-over.ts';
 import type { HashRange } from './hash-range.ts';
 import type { HeldLease } from './held-lease.ts';
 import { createHeldLeases, renewalShare, throughputShare } from './held-leases.ts';
@@ -9,6 +10,7 @@ import type { Lease } from './lease.ts';
 import type { LeaseEvent, LeaseLook } from './lease-event.ts';
 import type { LeaseTable } from './lease-table.ts';
 import { isFree, type LeaseView, leasesByWorker, look, nextChange } from './lease-view.ts';
+import type { LeaseWords } from './lease-words.ts';
 import { leaseWrites } from './lease-writes.ts';
 import { createShardLeases, isPassing, type ShardList } from './shard-leases.ts';
 import { isWanted, type ShardState, shardStandings, shardStates } from './shard-standing.ts';
@@ -50,6 +52,8 @@ export interface LeaseCoordinator {
   lookNow(): void;
   /** Another worker asks for a lease of this one's. */
   asked(key: string, by: string): void;
+  /** It does not ask for it any more. */
+  withdrawn(key: string, by: string): void;
   /** Gives a lease up, so that others need not wait, or to the one that has asked for it. */
   release(held: HeldLease): Promise<void>;
   /** Ids of all shards that the stream or the table is known to have. The same object until the next answer of one of them. */
@@ -81,6 +85,7 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
   const shardLeases = createShardLeases({ ...parts, writes, held });
   const { memory } = shardLeases;
   const handOver = createHandOver({ words: parts.words, worker, failoverMs, clock });
+  const given = createGivenLeases();
   parts.leaving.addEventListener('abort', handOver.withdraw, { once: true });
   let view: LeaseView = new Map();
   /** When what it shows was asked for. */
@@ -130,8 +135,9 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     if (isDue && syncFault === undefined) await shardLeases.dropGone(leases);
     // One of its own that it has let go of, while the table did not answer, has nobody else who works on it.
     const dropped = leases.filter(({ owner }) => owner === worker);
+    const returned = given.unwanted(leases).map((lease) => ({ ...lease, owner: undefined }));
     if (!parts.leaving.aborted) {
-      const wanted = new Map([...dropped, ...leasesWanted(askedAt)].map((lease) => [lease.key, lease]));
+      const wanted = new Map([...leasesWanted(askedAt), ...dropped, ...returned].map((lease) => [lease.key, lease]));
       await allOf([...wanted.values()].filter(({ key }) => !held.has(key)).map(take));
     }
     await shardLeases.startOrFinish(view);
@@ -189,7 +195,8 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
 
   /** Where that was asked for, others read on: what passes is no fault of a worker that goes on. */
   async function release(one: HeldLease): Promise<void> {
-    const { wantedBy } = one;
+    // While this worker leaves it does not hear for long who has left as well.
+    const wantedBy = parts.leaving.aborted ? undefined : one.wantedBy;
     try {
       await one.make(wantedBy === undefined ? { kind: 'evict' } : { kind: 'give', owner: wantedBy });
     } catch (error) {
@@ -198,7 +205,12 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
       return held.letGo(one, 'lost');
     }
     held.letGo(one, wantedBy === undefined ? 'evicted' : 'handed');
-    if (wantedBy !== undefined) parts.words?.handed(wantedBy, one.lease.key);
+    if (wantedBy !== undefined) {
+      given.gave(one.lease);
+      parts.words?.handed(wantedBy, one.lease.key);
+    }
+    // It may be for this worker again, which goes on.
+    if (one.recalled.aborted && one.wantedBy === undefined && !parts.leaving.aborted) lookNow(() => {});
   }
 
   /** What was asked for may have been handed over when this worker had begun to leave. */
@@ -301,11 +313,16 @@ export function createLeaseCoordinator(parts: LeaseCoordinatorParts): LeaseCoord
     },
     lookNow: () => lookNow(() => {}),
     asked(key, by) {
+      given.asked(key, by);
       const one = held.get(key);
       if (one === undefined || one.recalled.aborted || parts.leaving.aborted) return;
       one.recall(by, patienceMs(failoverMs));
       // Who reads it is to finish what is under way, and then releases it.
       if (!shardLeases.isRead(one)) void release(one).catch(troubleOrEnd);
+    },
+    withdrawn(key, by) {
+      held.get(key)?.withdraw(by);
+      if (given.withdrawn(key, by)) lookNow(() => {});
     },
     release,
     async end(one, children) {

@@ -12,12 +12,12 @@ import { openLeaseTable } from './dynamo-lease-table.ts';
 import { fanOutShard, subscribeTo } from './fan-out.ts';
 import { fanOutConsumer } from './fan-out-consumer.ts';
 import { awsFault } from './faults.ts';
-import type { LeaseWords } from './hand-over.ts';
 import type { HashRange } from './hash-range.ts';
 import type { HeldLease } from './held-lease.ts';
 import { createLeaseCoordinator, type LeaseCoordinator } from './lease-coordinator.ts';
 import type { LeaseEvent, LeaseLook } from './lease-event.ts';
 import type { LeaseTable } from './lease-table.ts';
+import { hearWords, wordsThrough } from './lease-words.ts';
 import { createOwnedShard, type ShardLease } from './owned-shard.ts';
 import { pollShard } from './polling.ts';
 import { type OnRequest, watchRequests } from './requests.ts';
@@ -120,7 +120,7 @@ export function createKinesisSource(config: KinesisSourceConfig, options: Kinesi
       },
     });
     options.signal?.listen(coordinator.lookNow);
-    options.signal?.hear(worker, (key, by) => (by === handedOver ? coordinator.lookNow() : coordinator.asked(key, by)));
+    if (options.signal !== undefined) hearWords(options.signal, worker, coordinator);
     await coordinator.run(closing.signal);
   }
 
@@ -209,17 +209,6 @@ function leaseOf(held: HeldLease, hashRange: HashRange, coordinator: LeaseCoordi
     // What could not be renewed for so long is anybody's by now.
     confirm: () => held.make({ kind: 'renew' }).catch(() => held.lose()),
     evict: () => coordinator.release(held),
-  };
-}
-
-/** In place of the name of one who asks. */
-const handedOver = '';
-
-function wordsThrough(signal: Signal, worker: string): LeaseWords {
-  return {
-    ask: (owner, key) => void signal.tell(owner, key, worker),
-    withdraw: (owner, key) => void signal.untell(owner, key),
-    handed: (to, key) => void signal.tell(to, key, handedOver),
   };
 }
 

@@ -20,8 +20,6 @@ export interface Signal {
    * second; after a minute it is forgotten. Resolves once it is told, or cannot be.
    */
   tell(name: string, about: string, word: string): Promise<void>;
-  /** Takes back what was not heard yet. */
-  untell(name: string, about: string): Promise<void>;
   /** Calls back with each word for the process of that name. */
   hear(name: string, onTold: (about: string, word: string) => void): void;
   close(): Promise<void>;
@@ -103,7 +101,6 @@ export async function createRedisSignal(
     listen: (onGiven) => void listeners.push(onGiven),
     tell: (name, about, word) =>
       sendBeforeClose(['HSET', toldTo(name), about, word], ['EXPIRE', toldTo(name), String(keptSeconds)]),
-    untell: (name, about) => sendBeforeClose(['HDEL', toldTo(name), about]),
     hear(name, onTold) {
       hearer = { key: toldTo(name), onTold };
     },

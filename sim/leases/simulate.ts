@@ -1,10 +1,11 @@
 import { compareCheckpoints, isInitial, isShardEnd } from '../../consumers/kinesis/checkpoint.ts';
-import { type LeaseWords, patienceMs } from '../../consumers/kinesis/hand-over.ts';
+import { patienceMs } from '../../consumers/kinesis/hand-over.ts';
 import type { HeldLease } from '../../consumers/kinesis/held-lease.ts';
 import type { Lease } from '../../consumers/kinesis/lease.ts';
 import type { LeaseChange } from '../../consumers/kinesis/lease-change.ts';
 import { createLeaseCoordinator, type LeaseCoordinator } from '../../consumers/kinesis/lease-coordinator.ts';
 import type { LeaseTable } from '../../consumers/kinesis/lease-table.ts';
+import { hearWords, type LeaseWords, wordsThrough } from '../../consumers/kinesis/lease-words.ts';
 import { isWeirWorker } from '../../consumers/kinesis/worker-name.ts';
 import { describeError, WeirError } from '../../runtime/errors.ts';
 import { type Random, seededRandom } from '../../runtime/random.ts';
@@ -69,6 +70,8 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
   /** When each worker asked for each lease, and through where each has published, by both names. */
   const askedAt = new Map<string, number>();
   const publishedBy = new Map<string, number>();
+  /** Who has taken back which ask, and has neither asked anew nor taken the lease, by both names. */
+  const withdrawn = new Set<string>();
   /** Who has handed over which lease, by both names. */
   const handedOver = new Set<string>();
   /** Shards that an owner has said to be read to their end. */
@@ -115,9 +118,10 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
   function judge(name: string, before: Lease, change: LeaseChange, leases: readonly Lease[]): void {
     const { key, owner } = before;
     if (change.kind === 'take') {
-      const isOthers = owner !== undefined && owner !== name;
+      const isOthers = owner !== undefined && owner !== name && !withdrawn.has(`${owner} ${key}`);
       if (isOthers && isWeirWorker(owner)) expectAsked(name, key);
       askedAt.delete(`${name} ${key}`);
+      withdrawn.delete(`${name} ${key}`);
       handedOver.delete(`${name} ${key}`);
       publishedBy.delete(`${name} ${key}`);
       silentMs.set(`${name} ${key}`, isOthers ? world.now - raisedAt.get(key)! : failoverMs);
@@ -181,11 +185,7 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
     const leaving = new AbortController();
     const worker: Worker = { name, process, cutOffUntil: 0, leaving, hasWords, reading: new Map() };
     const faultsNow = faultsOf(worker);
-    const hears = {
-      asked: (key: string, by: string) => coordinator.asked(key, by),
-      handed: () => coordinator.lookNow(),
-    };
-    const words = hasWords ? mailboxes.open(name, process, faultsNow, hears, own) : undefined;
+    const mailbox = hasWords ? mailboxes.open(process, faultsNow, own) : undefined;
     const coordinator = createLeaseCoordinator({
       table: faultyTable(watchedTable(name), process, world, faultsNow, () => before[0], own),
       shards: {
@@ -201,7 +201,7 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
       clock: process.clock,
       random: own,
       leaving: leaving.signal,
-      words: words && noting(name, words),
+      words: mailbox && noting(name, wordsThrough(mailbox, name)),
       onReady: (held) => void read(worker, held, coordinator, own).catch((error) => violated(describeError(error))),
       onEvent(event) {
         const { kind } = event;
@@ -212,6 +212,7 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
       },
     });
     workers.push(worker);
+    if (mailbox !== undefined) hearWords(mailbox, name, coordinator);
     coordinator
       .run(worker.leaving.signal)
       .catch((error: unknown) => violated(`${name} ended: ${describeError(error)}`));
@@ -223,7 +224,13 @@ export async function simulateLeases(simulation: LeaseSimulation): Promise<Lease
       ask(owner, key) {
         say(`${name}: asks ${owner} for ${key}`);
         askedAt.set(`${name} ${key}`, world.now);
+        withdrawn.delete(`${name} ${key}`);
         words.ask(owner, key);
+      },
+      withdraw(owner, key) {
+        say(`${name}: asks ${owner} for ${key} no more`);
+        withdrawn.add(`${name} ${key}`);
+        words.withdraw(owner, key);
       },
     };
   }

@@ -48,8 +48,9 @@ function startFleet(stream: readonly Shard[] = [0, 1, 2, 3].map((n) => shardOf(n
   const world = createWorld();
   const truth = memoryLeaseTable();
   const workers: Worker[] = [];
-  /** What happens before a take arrives. */
+  /** What happens before a take, and a give, arrives. */
   const beforeTake = { work: async () => {} };
+  const beforeGive = { work: async () => {} };
 
   async function through<T>(worker: () => Worker, answer: () => Promise<T>): Promise<T> {
     const { fault } = worker();
@@ -73,6 +74,7 @@ function startFleet(stream: readonly Shard[] = [0, 1, 2, 3].map((n) => shardOf(n
       read: (key) => through(own, () => truth.read(key)),
       async write(change) {
         if (change.kind === 'take') await beforeTake.work();
+        if (change.kind === 'give') await beforeGive.work();
         return through(own, () => truth.write(change));
       },
     };
@@ -91,7 +93,7 @@ function startFleet(stream: readonly Shard[] = [0, 1, 2, 3].map((n) => shardOf(n
       words: hasWords
         ? {
             ask: (owner, key) => say(owner, `ask ${key}`, (other) => other.coordinator.asked(key, name)),
-            withdraw: (_owner, key) => worker.said.push(`withdraw ${key}`),
+            withdraw: (owner, key) => say(owner, `withdraw ${key}`, (other) => other.coordinator.withdrawn(key, name)),
             handed: (to, key) => say(to, `handed ${key}`, (other) => other.coordinator.lookNow()),
           }
         : undefined,
@@ -132,6 +134,7 @@ function startFleet(stream: readonly Shard[] = [0, 1, 2, 3].map((n) => shardOf(n
     truth,
     start,
     beforeTake,
+    beforeGive,
     during: (ms: number) => world.run(world.now + ms),
     async owners(): Promise<readonly (string | undefined)[]> {
       return (await truth.list()).map(({ owner }) => owner);
@@ -238,6 +241,16 @@ describe('a lease of a living worker of weir', () => {
     await end();
   });
 
+  it('is evicted by an owner that leaves before it has finished: who has asked may leave as well, unheard', async () => {
+    const { owner, joined, during, owners, end } = await joinOne({ owner: { isDeaf: true } });
+    owner.coordinator.asked(asks(joined)[0].split(' ')[1], joined.name);
+    for (const { leaving } of [owner, joined]) leaving.abort();
+    await during(1_000);
+    expect(owner.events.slice(4)).toEqual(['evicted']);
+    expect(await owners()).not.toContain(joined.name);
+    await end();
+  });
+
   it('is not handed over by one that is about to leave: it gives up all', async () => {
     const { owner, joined, end } = await joinOne();
     owner.leaving.abort();
@@ -312,8 +325,9 @@ describe('a lease that nobody reads yet', () => {
 
 describe('who has asked for a lease and leaves', () => {
   it('takes that back, and evicts what it gets all the same', async () => {
-    const { joined, during, owners, end } = await joinOne();
+    const { owner, joined, during, owners, end } = await joinOne({ owner: { isDeaf: true } });
     const [asked] = asks(joined);
+    owner.coordinator.asked(asked.split(' ')[1], joined.name);
     joined.leaving.abort();
     expect(joined.said).toEqual([asked, asked.replace('ask', 'withdraw')]);
     await during(2_000);
@@ -322,6 +336,41 @@ describe('who has asked for a lease and leaves', () => {
     await during(100);
     expect(await owners()).not.toContain(joined.name);
     expect(joined.events).toEqual(['evicted']);
+    await end();
+  });
+
+  it('and ends at once is given nothing by an owner that was at work on it, and goes on', async () => {
+    const { owner, joined, during, owners, end } = await joinOne();
+    await during(600);
+    expect([...owner.reading.values()].filter(({ recalled }) => recalled.aborted)).toHaveLength(1);
+    joined.stop();
+    await during(1_000);
+    expect(owner.events.slice(4)).toEqual(['evicted', 'taken']);
+    expect([owner.reading.size, await owners()]).toEqual([4, Array(4).fill(owner.name)]);
+    await end();
+  });
+
+  it.each([
+    ['before its owner hears of that', 0],
+    ['while its owner hears of that', 600],
+  ])('and is given it %s, has it taken back by that one', async (_what, givingMs) => {
+    const { world, owner, joined, during, owners, beforeGive, end } = await joinOne();
+    beforeGive.work = () => new Promise((resolve) => world.at(world.now + givingMs, resolve));
+    await during(1_000);
+    joined.stop();
+    await during(1_000);
+    expect(owner.events.slice(4)).toEqual(['handed', 'taken']);
+    expect([owner.reading.size, await owners()]).toEqual([4, Array(4).fill(owner.name)]);
+    await end();
+  });
+
+  it('keeps what it has taken all the same', async () => {
+    const { truth, owner, joined, during, end } = await joinOne();
+    await during(2_000);
+    const [key] = joined.reading.keys();
+    owner.coordinator.withdrawn(key, joined.name);
+    await during(1_000);
+    expect((await truth.read(key))?.owner).toBe(joined.name);
     await end();
   });
 });

@@ -7,6 +7,7 @@ import type { ServeEnd } from '../../consumers/serve.ts';
 interface Owned {
   readonly ownership: Ownership;
   revoke(): void;
+  recall(): void;
 }
 
 /** A source, and services that end when the test says so. */
@@ -35,16 +36,16 @@ function startServing(signal = new AbortController().signal) {
     ...{ gained, services, released, refused, serving },
     isOver: () => isOver,
     gain(partition: number): Owned {
-      const revocation = new AbortController();
+      const [revocation, recall] = [new AbortController(), new AbortController()];
       const ownership = {
-        ...{ stream: 't', partition, revoked: revocation.signal },
+        ...{ stream: 't', partition, revoked: revocation.signal, recalled: recall.signal },
         async release() {
           released.push(partition);
           if (refused.has(partition)) throw new Error(`${partition} is not taken back`);
         },
       } as unknown as Ownership;
       gained.push(ownership);
-      return { ownership, revoke: () => revocation.abort() };
+      return { ownership, revoke: () => revocation.abort(), recall: () => recall.abort() };
     },
   };
 }
@@ -87,6 +88,27 @@ describe('what a process owns', () => {
     services[2].end.resolve('ended');
     await serving;
     expect(released).toEqual([0]);
+  });
+
+  it('is given back when it is read to its end and another process waits for it, also once that one has asked', async () => {
+    const { gain, services, released, serving } = startServing();
+    const owned = [0, 1, 2].map(gain);
+    await settled();
+    services[0].end.resolve('ended');
+    await settled();
+    expect(released).toEqual([]);
+    owned[0].recall();
+    await settled();
+    expect(released).toEqual([0]);
+    owned[1].recall();
+    services[1].end.resolve('ended');
+    await settled();
+    expect(released).toEqual([0, 1]);
+    for (const one of owned.slice(0, 2)) one.revoke();
+    expect(services[2].stopping.aborted).toBe(false);
+    services[2].end.resolve('ended');
+    await serving;
+    expect(released).toEqual([0, 1]);
   });
 
   it('is waited for where all that there was went elsewhere', async () => {
