@@ -331,7 +331,9 @@ describe('weir offsets', () => {
     const { stderr } = await reset(job, [...slip, '--to-earliest', '--yes']);
     const [, ...args] = /kafka-consumer-groups\.sh (.+ --execute)/.exec(stderr)![1].split(' ');
     await services.kafka.tool(groupTool, ['--bootstrap-server', ...args]);
-    expect(await reset(job, [...slip, '--to-earliest', '--yes'])).toMatchObject({ code: 0, stderr: '' });
+    // Kafka's tool does not say with a position how many partitions the topic had.
+    const warning = expect.stringContaining('do not know of all partitions of the topic');
+    expect(await reset(job, [...slip, '--to-earliest', '--yes'])).toMatchObject({ code: 0, stderr: warning });
     expect((await show(job, slip)).map(({ fence }) => fence)).toEqual(places.map(() => undefined));
     await toEnd(job, slip);
     expect(await job.published()).toHaveLength(800);
