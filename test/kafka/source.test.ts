@@ -150,9 +150,11 @@ describe('the Kafka source', () => {
     await c.commit();
     await produce(topic, [{ key: null, value: 'two' }]);
     const ownership = await own(open(topic));
-    expect((await drain(ownership, 0)).values).toEqual(['one', 'two']);
+    const { values, offsets } = await drain(ownership, 0);
+    expect(values).toEqual(['one', 'two']);
     for (const from of [1, 2]) expect((await drain(ownership, from)).values).toEqual(['one', 'two']);
-    for (const from of [3, 4, 5, 6, 9]) expect((await drain(ownership, from)).values).toEqual(['two']);
+    // Markers may be written behind what comes after the answer.
+    for (const from of [3, 4, 5, 6, offsets[1]]) expect((await drain(ownership, from)).values).toEqual(['two']);
   });
 
   it('waits for a transaction that is open, and shows it once committed', async () => {
