@@ -11,6 +11,6 @@ export default {
   setupFiles: ['<rootDir>/test/support/same-realm.ts'],
   setupFilesAfterEnv: ['<rootDir>/test/support/array-lengths.ts'],
   testTimeout: 120000,
-  // Most of a suite is waiting for services: on two cores three workers took three quarters of the time of two.
+  // Most of a suite is waiting for services: on two cores three take 740 to 770 s, two took 880 for fewer tests.
   maxWorkers: 3,
 };
