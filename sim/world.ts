@@ -76,7 +76,7 @@ export interface WorldOptions {
   readonly alter: (of: Alterations) => Alterations;
 }
 
-const outputPartitions = 12;
+const outputPartitions = 32;
 /** Errors that end a process although nothing is wrong with it: it is started again. */
 const passing = new Set(['STORE', 'BROKER', 'MODEL', 'FENCED']);
 
